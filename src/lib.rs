@@ -1,1 +1,21 @@
-//! Tidemill.
+//! Tidemill: streams in, tables out.
+//!
+//! A stateful stream processor in the style of Kafka Streams. A *topology* (a YAML file, or the
+//! builder in [`topology`]) names sources, filters, maps, windowed aggregates and sinks; Tidemill
+//! cuts it into tasks, keeps their state in RocksDB with changelogs in Kafka, and writes raw events
+//! and rolling aggregates into SQL tables, exactly once.
+//!
+//! # The map, in reading order
+//!
+//! The path of a record is one-way: ingest → topic → [`broker`] → runtime (thread → queue → task)
+//! → processor → state → commit → SQL sink → query. Modules may only use what stands above them
+//! here; `tests/it/tidy.rs` checks that.
+
+pub mod time;
+pub mod value;
+pub mod codec;
+pub mod expr;
+pub mod record;
+pub mod window;
+pub mod topology;
+pub mod aggregate;

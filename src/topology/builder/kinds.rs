@@ -1,0 +1,311 @@
+//! How each kind of node is written in Rust: a constructor with what it cannot do without, and one
+//! method per setting.
+
+use super::{Place, Problem};
+use crate::expr::Expression;
+use crate::topology::aggregation::Aggregation;
+use crate::topology::duration::Millis;
+use crate::topology::graph::{
+    Aggregate, Emit, Filter, Format, KafkaSink, Map, NodeName, OnError, OnLate, Source, SqlSink,
+    Window,
+};
+use crate::value::{FieldPath, ValueType};
+
+impl Source {
+    /// Reads JSON objects from one topic.
+    pub fn json(topic: &str) -> Source {
+        Source::json_topics([topic])
+    }
+
+    /// Reads JSON objects from several topics of the same shape.
+    pub fn json_topics<'a>(topics: impl IntoIterator<Item = &'a str>) -> Source {
+        Source {
+            topics: topics.into_iter().map(str::to_owned).collect(),
+            format: Format::Json,
+            timestamp: None,
+            key: None,
+            id: None,
+            fields: Vec::new(),
+            on_error: OnError::default(),
+        }
+    }
+
+    /// The field that holds the event time.
+    #[must_use]
+    pub fn timestamp(mut self, path: &str) -> Source {
+        self.timestamp = Some(FieldPath::new(path));
+        self
+    }
+
+    /// The field by which the topic is keyed and partitioned.
+    #[must_use]
+    pub fn key(mut self, path: &str) -> Source {
+        self.key = Some(FieldPath::new(path));
+        self
+    }
+
+    /// The field that identifies an event.
+    #[must_use]
+    pub fn id(mut self, path: &str) -> Source {
+        self.id = Some(FieldPath::new(path));
+        self
+    }
+
+    /// Declares the type of a field.
+    #[must_use]
+    pub fn field(mut self, path: &str, kind: ValueType) -> Source {
+        self.fields.push((FieldPath::new(path), kind));
+        self
+    }
+
+    /// What happens to a record that cannot be read.
+    #[must_use]
+    pub fn on_error(mut self, reaction: OnError) -> Source {
+        self.on_error = reaction;
+        self
+    }
+}
+
+impl Filter {
+    /// Lets pass the records of `from` for which `condition` is true.
+    pub fn new(from: &str, condition: &str) -> Filter {
+        Filter {
+            from: NodeName::new(from),
+            condition: Expression::parse(condition),
+            on_error: OnError::default(),
+        }
+    }
+
+    /// What happens to a record for which the condition fails.
+    #[must_use]
+    pub fn on_error(mut self, reaction: OnError) -> Filter {
+        self.on_error = reaction;
+        self
+    }
+}
+
+impl Map {
+    /// Passes on the records of `from` as they are, until [`Map::set`] says more.
+    pub fn new(from: &str) -> Map {
+        Map {
+            from: NodeName::new(from),
+            set: Vec::new(),
+            on_error: OnError::default(),
+        }
+    }
+
+    /// Sets a field; later ones see this one.
+    #[must_use]
+    pub fn set(mut self, field: &str, expression: &str) -> Map {
+        self.set
+            .push((FieldPath::new(field), Expression::parse(expression)));
+        self
+    }
+
+    /// What happens to a record for which an expression fails.
+    #[must_use]
+    pub fn on_error(mut self, reaction: OnError) -> Map {
+        self.on_error = reaction;
+        self
+    }
+}
+
+/// What an aggregate does, as it is written; the node is an [`Aggregate`].
+#[derive(Clone, Debug)]
+pub struct Rollup {
+    by: Vec<FieldPath>,
+    tumbling: Option<Millis>,
+    grace: Millis,
+    idle_close: Option<Millis>,
+    retention: Option<Millis>,
+    emit: Emit,
+    on_late: OnLate,
+    set: Vec<(String, String)>,
+    on_error: OnError,
+}
+
+impl Rollup {
+    /// Folds by these fields.
+    pub fn by<'a>(fields: impl IntoIterator<Item = &'a str>) -> Rollup {
+        Rollup {
+            by: fields.into_iter().map(FieldPath::new).collect(),
+            tumbling: None,
+            grace: Millis(0),
+            idle_close: None,
+            retention: None,
+            emit: Emit::default(),
+            on_late: OnLate::default(),
+            set: Vec::new(),
+            on_error: OnError::default(),
+        }
+    }
+
+    /// Windows of this length, one after the other.
+    #[must_use]
+    pub fn tumbling(mut self, size: impl Into<Millis>) -> Rollup {
+        self.tumbling = Some(size.into());
+        self
+    }
+
+    /// How long after its end a window still takes records, in stream time; not at all unless set.
+    #[must_use]
+    pub fn grace(mut self, grace: impl Into<Millis>) -> Rollup {
+        self.grace = grace.into();
+        self
+    }
+
+    /// When the partition is caught up and silent for this long, stream time follows the wall
+    /// clock.
+    #[must_use]
+    pub fn idle_close(mut self, silence: impl Into<Millis>) -> Rollup {
+        self.idle_close = Some(silence.into());
+        self
+    }
+
+    /// How long a window stays in the store after its start; size and grace unless set.
+    #[must_use]
+    pub fn retention(mut self, retention: impl Into<Millis>) -> Rollup {
+        self.retention = Some(retention.into());
+        self
+    }
+
+    /// When results leave.
+    #[must_use]
+    pub fn emit(mut self, emit: Emit) -> Rollup {
+        self.emit = emit;
+        self
+    }
+
+    /// What happens to late records.
+    #[must_use]
+    pub fn on_late(mut self, reaction: OnLate) -> Rollup {
+        self.on_late = reaction;
+        self
+    }
+
+    /// Adds a result: its field and a call of an aggregate function, such as `sum(delta)`.
+    #[must_use]
+    pub fn set(mut self, field: &str, call: &str) -> Rollup {
+        self.set.push((field.to_owned(), call.to_owned()));
+        self
+    }
+
+    /// What happens to a record for which an expression fails, or which lacks a field of the key.
+    #[must_use]
+    pub fn on_error(mut self, reaction: OnError) -> Rollup {
+        self.on_error = reaction;
+        self
+    }
+
+    /// The node, without the parts that could not be made; and those.
+    pub(super) fn lower(self, from: &str, place: &Place) -> (Aggregate, Vec<(Place, Problem)>) {
+        let mut problems = Vec::new();
+        if self.tumbling.is_none() {
+            problems.push((
+                place.clone().key("window").key("tumbling"),
+                Problem::NoWindow,
+            ));
+        }
+        let window = Window::Tumbling {
+            // Without a window the draft is refused; until then the shortest stands in for it.
+            size_ms: self.tumbling.map_or(1, |size| size.0),
+            grace_ms: self.grace.0,
+            idle_close_ms: self.idle_close.map(|silence| silence.0),
+            retention_ms: self.retention.map(|retention| retention.0),
+        };
+        let mut set: Vec<(FieldPath, Aggregation)> = Vec::new();
+        for (index, (field, text)) in self.set.iter().enumerate() {
+            match Aggregation::parse(text) {
+                Ok(aggregation) => set.push((FieldPath::new(field), aggregation)),
+                Err(error) => {
+                    let nth = self.set[..index]
+                        .iter()
+                        .filter(|(other, _)| other == field)
+                        .count();
+                    let place = place.clone().key("set").entry(field, nth);
+                    problems.push((place, Problem::Aggregation(error)));
+                }
+            }
+        }
+        let aggregate = Aggregate {
+            from: NodeName::new(from),
+            by: self.by,
+            window,
+            emit: self.emit,
+            on_late: self.on_late,
+            set,
+            on_error: self.on_error,
+        };
+        (aggregate, problems)
+    }
+}
+
+impl SqlSink {
+    /// Writes into the table of that name.
+    pub fn table(name: &str) -> SqlSink {
+        SqlSink {
+            from: NodeName::new(""),
+            table: name.to_owned(),
+            columns: Vec::new(),
+            key: Vec::new(),
+            on_error: OnError::default(),
+        }
+    }
+
+    /// Adds a column and the expression that fills it.
+    #[must_use]
+    pub fn column(mut self, name: &str, expression: &str) -> SqlSink {
+        self.columns
+            .push((name.to_owned(), Expression::parse(expression)));
+        self
+    }
+
+    /// The columns of the primary key.
+    #[must_use]
+    pub fn key<'a>(mut self, columns: impl IntoIterator<Item = &'a str>) -> SqlSink {
+        self.key = columns.into_iter().map(str::to_owned).collect();
+        self
+    }
+
+    /// What happens to a record for which an expression fails, or whose row is refused.
+    #[must_use]
+    pub fn on_error(mut self, reaction: OnError) -> SqlSink {
+        self.on_error = reaction;
+        self
+    }
+}
+
+impl KafkaSink {
+    /// Writes to the topic of that name.
+    pub fn topic(name: &str) -> KafkaSink {
+        KafkaSink {
+            from: NodeName::new(""),
+            topic: name.to_owned(),
+            key: None,
+            fields: Vec::new(),
+            on_error: OnError::default(),
+        }
+    }
+
+    /// The expression that gives the record's key, a text.
+    #[must_use]
+    pub fn key(mut self, expression: &str) -> KafkaSink {
+        self.key = Some(Expression::parse(expression));
+        self
+    }
+
+    /// Adds a field of the JSON object and the expression that fills it.
+    #[must_use]
+    pub fn field(mut self, name: &str, expression: &str) -> KafkaSink {
+        self.fields
+            .push((name.to_owned(), Expression::parse(expression)));
+        self
+    }
+
+    /// What happens to a record for which an expression fails.
+    #[must_use]
+    pub fn on_error(mut self, reaction: OnError) -> KafkaSink {
+        self.on_error = reaction;
+        self
+    }
+}

@@ -1,0 +1,96 @@
+//! What the rules look at.
+
+use crate::topology::analysis::{Analysis, Subject};
+use crate::topology::builder::{Draft, DraftNode, Problem};
+use crate::topology::finding::Place;
+use crate::topology::graph::{Aggregate, AppId, KafkaSink, NodeKind, NodeName, Source, SqlSink};
+
+/// A draft and what follows from it.
+pub(super) struct Context<'a> {
+    pub app: &'a AppId,
+    pub nodes: &'a [DraftNode],
+    pub problems: &'a [(Place, Problem)],
+    pub analysis: Analysis<'a>,
+}
+
+impl<'a> Context<'a> {
+    pub fn new(draft: &'a Draft) -> Context<'a> {
+        let subject = |node: &'a DraftNode| Subject {
+            name: &node.name,
+            kind: node.kind.as_ref(),
+            has_gaps: node.has_gaps,
+        };
+        let subjects: Vec<_> = draft.nodes.iter().map(subject).collect();
+        let analysis = Analysis::of(&subjects);
+        Context {
+            app: &draft.app,
+            nodes: &draft.nodes,
+            problems: &draft.problems,
+            analysis,
+        }
+    }
+
+    /// The name of a node.
+    pub fn name(&self, number: usize) -> &'a str {
+        self.nodes[number].name.as_str()
+    }
+
+    /// Whether every node could be read and every input was found. Rules about what is *not* there
+    /// have nothing to say otherwise.
+    pub fn is_complete(&self) -> bool {
+        let is_found = |inputs: &Vec<Option<usize>>| inputs.iter().all(Option::is_some);
+        self.nodes.iter().all(|node| node.kind.is_some())
+            && self.analysis.inputs.iter().all(is_found)
+    }
+
+    /// The number of the first node of that name, the one that others mean by it.
+    pub fn number_of(&self, name: &NodeName) -> Option<usize> {
+        self.nodes.iter().position(|node| node.name == *name)
+    }
+
+    /// The nodes whose kind could be read.
+    pub fn kinds(&self) -> impl Iterator<Item = (usize, &'a NodeKind)> {
+        let numbered = self.nodes.iter().enumerate();
+        numbered.filter_map(|(number, node)| Some((number, node.kind.as_ref()?)))
+    }
+
+    pub fn sources(&self) -> impl Iterator<Item = (usize, &'a Source)> {
+        self.kinds().filter_map(|(number, kind)| match kind {
+            NodeKind::Source(source) => Some((number, source)),
+            _ => None,
+        })
+    }
+
+    pub fn aggregates(&self) -> impl Iterator<Item = (usize, &'a Aggregate)> {
+        self.kinds().filter_map(|(number, kind)| match kind {
+            NodeKind::Aggregate(aggregate) => Some((number, aggregate)),
+            _ => None,
+        })
+    }
+
+    pub fn sql_sinks(&self) -> impl Iterator<Item = (usize, &'a SqlSink)> {
+        self.kinds().filter_map(|(number, kind)| match kind {
+            NodeKind::Sql(sink) => Some((number, sink)),
+            _ => None,
+        })
+    }
+
+    pub fn kafka_sinks(&self) -> impl Iterator<Item = (usize, &'a KafkaSink)> {
+        self.kinds().filter_map(|(number, kind)| match kind {
+            NodeKind::Kafka(sink) => Some((number, sink)),
+            _ => None,
+        })
+    }
+
+    /// The topics that are read, and where they are named.
+    pub fn source_topics(&self) -> impl Iterator<Item = (Place, &'a str)> {
+        self.sources().flat_map(|(number, source)| {
+            let place = move |item| Place::node(number).key("topics").item(item);
+            source
+                .topics
+                .iter()
+                .enumerate()
+                .map(move |(item, topic)| (place(item), topic.as_str()))
+        })
+    }
+}

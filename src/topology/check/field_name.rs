@@ -1,0 +1,80 @@
+//! T021: fields that a node makes have plain names.
+//!
+//! A map sets whole fields. Setting `meta.dt` would mean to rebuild the object `meta` for every
+//! record, and what `meta` then holds would depend on who asks; so it is not possible.
+
+use super::{Context, Finding, Place, Rule, Severity};
+use crate::topology::analysis::Occurrences;
+use crate::topology::graph::NodeKind;
+
+pub(super) const RULE: Rule = Rule {
+    code: "T021",
+    severity: Severity::Error,
+    title: "a field that a node makes cannot have this name",
+    check,
+};
+
+/// As long as the name of a column may be.
+const LONGEST: usize = 64;
+
+fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
+    for (number, kind) in cx.kinds() {
+        let (key, names) = made(kind);
+        let mut occurrences = Occurrences::default();
+        for name in names {
+            let place = occurrences.place(Place::node(number).key(key), name).name();
+            let Some(reason) = reason(name) else { continue };
+            let message = format!("a field cannot be called `{name}` here: {reason}");
+            let finding = RULE.finding(place, message);
+            out.push(finding.help(match name.contains('.') {
+                true => format!("call it `{}`", name.replace('.', "_")),
+                false => "use letters, digits and `_`, not beginning with a digit".to_owned(),
+            }));
+        }
+    }
+}
+
+/// The names of the fields that a node makes, and the key under which they stand.
+fn made(kind: &NodeKind) -> (&'static str, Vec<&str>) {
+    match kind {
+        NodeKind::Map(map) => (
+            "set",
+            map.set.iter().map(|(name, _)| name.as_str()).collect(),
+        ),
+        NodeKind::Aggregate(aggregate) => (
+            "set",
+            aggregate
+                .set
+                .iter()
+                .map(|(name, _)| name.as_str())
+                .collect(),
+        ),
+        NodeKind::Kafka(sink) => (
+            "fields",
+            sink.fields.iter().map(|(name, _)| name.as_str()).collect(),
+        ),
+        NodeKind::Source(_) | NodeKind::Filter(_) | NodeKind::Sql(_) => ("set", Vec::new()),
+    }
+}
+
+fn reason(name: &str) -> Option<String> {
+    if name.is_empty() {
+        return Some("the name is empty".to_owned());
+    }
+    if name.contains('.') {
+        return Some("only whole fields can be set, not fields inside an object".to_owned());
+    }
+    if name.len() > LONGEST {
+        return Some(format!(
+            "it has {} characters, {LONGEST} are allowed",
+            name.len()
+        ));
+    }
+    if name.starts_with(|c: char| c.is_ascii_digit()) {
+        return Some("it begins with a digit".to_owned());
+    }
+    let allowed = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    name.chars()
+        .find(|&c| !allowed(c))
+        .map(|bad| format!("it contains {bad:?}"))
+}

@@ -1,0 +1,65 @@
+//! T020: the way to a field in a record, `meta.dt`.
+
+use super::{Context, Finding, Place, Rule, Severity};
+use crate::topology::graph::NodeKind;
+use crate::value::FieldPath;
+
+pub(super) const RULE: Rule = Rule {
+    code: "T020",
+    severity: Severity::Error,
+    title: "this is not the path of a field",
+    check,
+};
+
+fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
+    for (number, kind) in cx.kinds() {
+        for (place, path) in paths(&Place::node(number), kind) {
+            let Some(reason) = reason(path.as_str()) else {
+                continue;
+            };
+            let message = format!("`{path}` is not the path of a field: {reason}");
+            let help = "write the names from the outside in, with dots: `meta.dt`";
+            out.push(RULE.finding(place, message).help(help));
+        }
+    }
+}
+
+fn paths<'k>(node: &Place, kind: &'k NodeKind) -> Vec<(Place, &'k FieldPath)> {
+    let at = |key| node.clone().key(key);
+    match kind {
+        NodeKind::Source(source) => {
+            let settings = [
+                ("timestamp", &source.timestamp),
+                ("key", &source.key),
+                ("id", &source.id),
+            ];
+            let settings = settings
+                .into_iter()
+                .filter_map(|(key, path)| Some((at(key), path.as_ref()?)));
+            let fields = source.fields.iter();
+            let fields =
+                fields.map(|(path, _)| (at("fields").entry(path.as_str(), 0).name(), path));
+            settings.chain(fields).collect()
+        }
+        NodeKind::Aggregate(aggregate) => {
+            let by = aggregate.by.iter().enumerate();
+            by.map(|(item, path)| (at("by").item(item), path)).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn reason(path: &str) -> Option<String> {
+    if path.is_empty() {
+        return Some("it is empty".to_owned());
+    }
+    if path.split('.').any(str::is_empty) {
+        return Some("there is nothing on one side of a dot".to_owned());
+    }
+    if path != path.trim() {
+        return Some("it begins or ends with a space".to_owned());
+    }
+    path.chars()
+        .find(|c| c.is_control())
+        .map(|bad| format!("it contains {bad:?}"))
+}

@@ -1,0 +1,24 @@
+//! T044: a grace is not negative.
+
+use super::{Context, Finding, Place, Rule, Severity};
+use crate::topology::duration::Millis;
+use crate::topology::graph::Window;
+
+pub(super) const RULE: Rule = Rule {
+    code: "T044",
+    severity: Severity::Error,
+    title: "a grace is negative",
+    check,
+};
+
+fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
+    for (number, aggregate) in cx.aggregates() {
+        let Window::Tumbling { grace_ms, .. } = aggregate.window;
+        if grace_ms < 0 {
+            let message = format!("a grace cannot be negative, found {}", Millis(grace_ms));
+            let help = "`0s` takes no record after the end of its window";
+            let place = Place::node(number).key("window").key("grace");
+            out.push(RULE.finding(place, message).help(help));
+        }
+    }
+}

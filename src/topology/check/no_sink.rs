@@ -1,0 +1,22 @@
+//! T008: results go somewhere.
+
+use super::{Context, Finding, Place, Rule, Severity};
+
+pub(super) const RULE: Rule = Rule {
+    code: "T008",
+    severity: Severity::Warning,
+    title: "there is no sink",
+    check,
+};
+
+fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
+    let nothing_leaves = cx.kinds().all(|(_, kind)| !kind.is_sink());
+    if cx.is_complete() && cx.sources().next().is_some() && nothing_leaves {
+        let help = "add a node such as `table: { sql: { from: …, table: … } }`";
+        let message = "there is no sink, so nothing is written anywhere";
+        out.push(
+            RULE.finding(Place::topology("nodes").name(), message)
+                .help(help),
+        );
+    }
+}

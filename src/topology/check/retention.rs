@@ -1,0 +1,38 @@
+//! T045: a window stays in the store while it still takes records.
+
+use super::{Context, Finding, Place, Rule, Severity};
+use crate::topology::duration::Millis;
+use crate::topology::graph::Window;
+
+pub(super) const RULE: Rule = Rule {
+    code: "T045",
+    severity: Severity::Error,
+    title: "a retention is shorter than the window and its grace",
+    check,
+};
+
+fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
+    for (number, aggregate) in cx.aggregates() {
+        let Window::Tumbling {
+            size_ms,
+            grace_ms,
+            retention_ms,
+            ..
+        } = aggregate.window;
+        let Some(retention_ms) = retention_ms else {
+            continue;
+        };
+        let least = size_ms.saturating_add(grace_ms);
+        if retention_ms < least {
+            let message = format!(
+                "a window of {} with a grace of {} must be kept for {} at least, found {}",
+                Millis(size_ms),
+                Millis(grace_ms),
+                Millis(least),
+                Millis(retention_ms)
+            );
+            let place = Place::node(number).key("window").key("retention");
+            out.push(RULE.finding(place, message));
+        }
+    }
+}

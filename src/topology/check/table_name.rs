@@ -1,0 +1,39 @@
+//! T060: names of tables are plain words, so that they are the same on every database.
+
+use super::{Context, Finding, Place, Rule, Severity};
+
+pub(super) const RULE: Rule = Rule {
+    code: "T060",
+    severity: Severity::Error,
+    title: "a table cannot have this name",
+    check,
+};
+
+/// MySQL's limit for identifiers.
+const LONGEST: usize = 64;
+/// Tidemill's own tables, and SQLite's.
+const RESERVED: [&str; 2] = ["tidemill_", "sqlite_"];
+
+fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
+    for (number, sink) in cx.sql_sinks() {
+        let Some(reason) = reason(&sink.table) else {
+            continue;
+        };
+        let message = format!("a table cannot be called `{}`: {reason}", sink.table);
+        let help = "use letters, digits and `_`, not beginning with a digit";
+        out.push(
+            RULE.finding(Place::node(number).key("table"), message)
+                .help(help),
+        );
+    }
+}
+
+fn reason(name: &str) -> Option<String> {
+    if let Some(prefix) = RESERVED
+        .iter()
+        .find(|prefix| name.to_lowercase().starts_with(**prefix))
+    {
+        return Some(format!("names with `{prefix}` are reserved"));
+    }
+    super::column_name::reason(name, LONGEST)
+}

@@ -1,0 +1,24 @@
+//! T043: a window has a length.
+
+use super::{Context, Finding, Place, Rule, Severity};
+use crate::topology::duration::Millis;
+use crate::topology::graph::Window;
+
+pub(super) const RULE: Rule = Rule {
+    code: "T043",
+    severity: Severity::Error,
+    title: "a window is not longer than nothing",
+    check,
+};
+
+fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
+    for (number, aggregate) in cx.aggregates() {
+        let Window::Tumbling { size_ms, .. } = aggregate.window;
+        if size_ms <= 0 {
+            let size = Millis(size_ms);
+            let message = format!("a window must be longer than nothing, found {size}");
+            let place = Place::node(number).key("window").key("tumbling");
+            out.push(RULE.finding(place, message));
+        }
+    }
+}

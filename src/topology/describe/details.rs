@@ -1,0 +1,112 @@
+//! What a node does, in a few lines.
+
+use crate::expr::Expression;
+use crate::topology::duration::Millis;
+use crate::topology::graph::{
+    Aggregate, Emit, Filter, KafkaSink, Map, NodeKind, Source, SqlSink, Window,
+};
+use crate::value::FieldPath;
+
+/// What the node does, for example `by wiki in tumbling 1m, grace 30s` and `edits = count()`.
+pub(super) fn details(kind: &NodeKind) -> Vec<String> {
+    match kind {
+        NodeKind::Source(source) => of_source(source),
+        NodeKind::Filter(filter) => of_filter(filter),
+        NodeKind::Map(map) => of_map(map),
+        NodeKind::Aggregate(aggregate) => of_aggregate(aggregate),
+        NodeKind::Sql(sink) => of_sql(sink),
+        NodeKind::Kafka(sink) => of_kafka(sink),
+    }
+}
+
+fn of_source(source: &Source) -> Vec<String> {
+    let mut parts = vec![format!("topic {}", source.topics.join(", "))];
+    let settings = [
+        ("key", &source.key),
+        ("time", &source.timestamp),
+        ("id", &source.id),
+    ];
+    for (name, path) in settings {
+        parts.extend(path.as_ref().map(|path| format!("{name} {path}")));
+    }
+    vec![parts.join("; ")]
+}
+
+fn of_filter(filter: &Filter) -> Vec<String> {
+    vec![one_line(filter.condition.text())]
+}
+
+fn of_map(map: &Map) -> Vec<String> {
+    let fields = map.set.iter();
+    fields
+        .map(|(field, expression)| assignment(field.as_str(), expression))
+        .collect()
+}
+
+fn of_aggregate(node: &Aggregate) -> Vec<String> {
+    let by: Vec<&str> = node.by.iter().map(FieldPath::as_str).collect();
+    let emit = match node.emit {
+        Emit::Updates => "",
+        Emit::Close => ", emitted when closed",
+    };
+    let key = format!("by {} in {}{emit}", by.join(", "), window(&node.window));
+    let set = node.set.iter();
+    let set = set.map(|(field, call)| format!("{field} = {}", one_line(&call.text)));
+    [key].into_iter().chain(set).collect()
+}
+
+fn window(window: &Window) -> String {
+    match *window {
+        Window::Tumbling {
+            size_ms,
+            grace_ms,
+            idle_close_ms,
+            retention_ms,
+        } => {
+            let mut parts = vec![format!("tumbling {}", Millis(size_ms))];
+            let settings = [
+                ("grace", Some(grace_ms).filter(|grace| *grace != 0)),
+                ("idle close", idle_close_ms),
+                ("retention", retention_ms),
+            ];
+            for (name, ms) in settings {
+                parts.extend(ms.map(|ms| format!("{name} {}", Millis(ms))));
+            }
+            parts.join(", ")
+        }
+    }
+}
+
+fn of_sql(sink: &SqlSink) -> Vec<String> {
+    let mut lines = vec![format!("table {}", sink.table)];
+    if !sink.key.is_empty() {
+        lines.push(format!("key {}", sink.key.join(", ")));
+    }
+    if !sink.columns.is_empty() {
+        let columns: Vec<&str> = sink.columns.iter().map(|(name, _)| name.as_str()).collect();
+        lines.push(format!("columns {}", columns.join(", ")));
+    }
+    lines
+}
+
+fn of_kafka(sink: &KafkaSink) -> Vec<String> {
+    let mut lines = vec![format!("topic {}", sink.topic)];
+    lines.extend(
+        sink.key
+            .as_ref()
+            .map(|key| format!("key {}", one_line(key.text()))),
+    );
+    let fields = sink.fields.iter();
+    lines.extend(fields.map(|(name, expression)| assignment(name, expression)));
+    lines
+}
+
+fn assignment(name: &str, expression: &Expression) -> String {
+    format!("{name} = {}", one_line(expression.text()))
+}
+
+/// A text that may be written over several lines.
+fn one_line(text: &str) -> String {
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    lines.collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,331 @@
+//! The nodes of a topology and how they hang together.
+//!
+//! A [`Topology`] is made by the [builder](super::builder) (or by the config layer, which calls the
+//! builder) and is immutable. It says what the user asked for; nothing here knows YAML, Kafka or
+//! threads. Every persistent name (store, internal topic, ledger row) derives from the names given
+//! here, so an unrelated edit never orphans state.
+
+use std::fmt;
+use std::sync::Arc;
+
+pub use super::aggregation::{Aggregation, Function};
+use crate::expr::Expression;
+use crate::value::{FieldPath, ValueType};
+
+/// The name of an application: the Kafka group, and the prefix of all internal topics.
+///
+/// Letters, digits, `.`, `_` and `-`; at most 100 characters (the builder checks).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AppId(pub Arc<str>);
+
+/// The name of a node, unique in its topology.
+///
+/// Lower-case letters, digits and `_`, beginning with a letter; at most 60 characters (the builder
+/// checks).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeName(pub Arc<str>);
+
+/// What holds when a process dies at any moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Guarantee {
+    /// State, results and position move together, in Kafka transactions.
+    #[default]
+    ExactlyOnce,
+    /// The same without transactions: after a crash some records may be processed again.
+    AtLeastOnce,
+}
+
+/// A checked graph of named nodes.
+#[derive(Clone, Debug)]
+pub struct Topology {
+    /// The application's name.
+    pub app: AppId,
+    /// Exactly once or at least once.
+    pub guarantee: Guarantee,
+    /// In the order in which they were written.
+    pub nodes: Vec<Node>,
+}
+
+/// A node: a name and what it does.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// Its name.
+    pub name: NodeName,
+    /// What it does.
+    pub kind: NodeKind,
+}
+
+/// What a node does.
+#[derive(Clone, Debug)]
+pub enum NodeKind {
+    /// Reads topics.
+    Source(Source),
+    /// Lets some records pass.
+    Filter(Filter),
+    /// Adds or replaces fields.
+    Map(Map),
+    /// Folds records by key and window.
+    Aggregate(Aggregate),
+    /// Writes rows into a table.
+    Sql(SqlSink),
+    /// Writes records to a topic.
+    Kafka(KafkaSink),
+}
+
+/// Reads topics, all of the same shape. Several topics are merged by timestamp.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// At least one; equal partition counts.
+    pub topics: Vec<String>,
+    /// How values are read.
+    pub format: Format,
+    /// The field that holds the event time (RFC 3339 text, or milliseconds as a number); the
+    /// record's own timestamp when absent.
+    pub timestamp: Option<FieldPath>,
+    /// The field by whose text the topic is keyed and partitioned. An aggregate whose `by`
+    /// contains it needs no repartition.
+    pub key: Option<FieldPath>,
+    /// The field that identifies an event; ingestion drops repeats by it.
+    pub id: Option<FieldPath>,
+    /// Declared types; a field that is not declared may hold anything.
+    pub fields: Vec<(FieldPath, ValueType)>,
+    /// What happens to a record that cannot be read.
+    pub on_error: OnError,
+}
+
+/// How the bytes of a record's value are read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// A JSON object, UTF-8.
+    #[default]
+    Json,
+}
+
+/// What happens to a record that a node cannot handle. It is always counted, by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnError {
+    /// To the topic `<app>-dead-letters`, with reason and origin.
+    #[default]
+    DeadLetter,
+    /// Nowhere.
+    Drop,
+    /// The process stops and says where.
+    Stop,
+}
+
+/// Lets pass the records for which the expression is true.
+#[derive(Clone, Debug)]
+pub struct Filter {
+    /// The input.
+    pub from: NodeName,
+    /// Must give a bool.
+    pub condition: Expression,
+    /// When the expression fails.
+    pub on_error: OnError,
+}
+
+/// Adds or replaces fields, one after the other: a later one sees the earlier ones.
+#[derive(Clone, Debug)]
+pub struct Map {
+    /// The input.
+    pub from: NodeName,
+    /// Field name and its expression.
+    pub set: Vec<(FieldPath, Expression)>,
+    /// When an expression fails.
+    pub on_error: OnError,
+}
+
+/// The field of an aggregate's results that holds the start of the window, inclusive.
+pub const WINDOW_START: &str = "window_start";
+
+/// The field of an aggregate's results that holds the end of the window, exclusive.
+pub const WINDOW_END: &str = "window_end";
+
+/// Folds records by key and window. Its results have the fields of the key (see
+/// [`Aggregate::key_fields`]), [`WINDOW_START`], [`WINDOW_END`], and those of `set`.
+#[derive(Clone, Debug)]
+pub struct Aggregate {
+    /// The input.
+    pub from: NodeName,
+    /// The fields of the key, at least one.
+    pub by: Vec<FieldPath>,
+    /// The windows.
+    pub window: Window,
+    /// When results leave.
+    pub emit: Emit,
+    /// What happens to a record whose window is closed.
+    pub on_late: OnLate,
+    /// Result field and how it is computed.
+    pub set: Vec<(FieldPath, Aggregation)>,
+    /// When an expression fails, or a key field is missing.
+    pub on_error: OnError,
+}
+
+/// How time is cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Window {
+    /// Windows `[n·size, (n+1)·size)` since the epoch.
+    Tumbling {
+        /// Length in milliseconds, above 0.
+        size_ms: i64,
+        /// How long after its end a window still takes records, in milliseconds of stream time.
+        grace_ms: i64,
+        /// When the partition is caught up and silent for this long, stream time follows the
+        /// wall clock.
+        idle_close_ms: Option<i64>,
+        /// How long a window stays in the store after its start; at least size + grace.
+        retention_ms: Option<i64>,
+    },
+}
+
+/// When results leave an aggregate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Emit {
+    /// With every commit in which they changed.
+    #[default]
+    Updates,
+    /// Once, when the window closes.
+    Close,
+}
+
+/// What happens to late records. They are always counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnLate {
+    /// Nothing more.
+    #[default]
+    Drop,
+    /// To the dead-letter topic.
+    DeadLetter,
+}
+
+/// Writes rows into a table: one per record, or one per key and window behind an aggregate.
+#[derive(Clone, Debug)]
+pub struct SqlSink {
+    /// The input.
+    pub from: NodeName,
+    /// The table's name.
+    pub table: String,
+    /// Column and its expression; empty: behind an aggregate its key, window and results, each
+    /// under its own name.
+    pub columns: Vec<(String, Expression)>,
+    /// The columns of the table's primary key; empty: behind an aggregate its key and window.
+    pub key: Vec<String>,
+    /// When an expression fails, or the database refuses a row.
+    pub on_error: OnError,
+}
+
+/// Writes records to a topic, as JSON objects.
+#[derive(Clone, Debug)]
+pub struct KafkaSink {
+    /// The input.
+    pub from: NodeName,
+    /// The topic's name.
+    pub topic: String,
+    /// The record's key, a text; absent: the key of the input.
+    pub key: Option<Expression>,
+    /// Field and its expression; empty: behind an aggregate its key, window and results, otherwise
+    /// the record's bytes as they came.
+    pub fields: Vec<(String, Expression)>,
+    /// When an expression fails.
+    pub on_error: OnError,
+}
+
+impl NodeKind {
+    /// The word for it in topology files.
+    pub fn word(&self) -> &'static str {
+        match self {
+            NodeKind::Source(_) => "source",
+            NodeKind::Filter(_) => "filter",
+            NodeKind::Map(_) => "map",
+            NodeKind::Aggregate(_) => "aggregate",
+            NodeKind::Sql(_) => "sql",
+            NodeKind::Kafka(_) => "kafka",
+        }
+    }
+
+    /// Whether nothing can come after it.
+    pub fn is_sink(&self) -> bool {
+        matches!(self, NodeKind::Sql(_) | NodeKind::Kafka(_))
+    }
+
+    /// The node's inputs; none for a source.
+    pub fn inputs(&self) -> impl Iterator<Item = &NodeName> {
+        self.from().into_iter()
+    }
+
+    /// The node's input; none for a source.
+    pub fn from(&self) -> Option<&NodeName> {
+        match self {
+            NodeKind::Source(_) => None,
+            NodeKind::Filter(node) => Some(&node.from),
+            NodeKind::Map(node) => Some(&node.from),
+            NodeKind::Aggregate(node) => Some(&node.from),
+            NodeKind::Sql(node) => Some(&node.from),
+            NodeKind::Kafka(node) => Some(&node.from),
+        }
+    }
+}
+
+impl Topology {
+    /// The node of that name.
+    pub fn node(&self, name: &NodeName) -> Option<&Node> {
+        self.nodes.iter().find(|node| &node.name == name)
+    }
+
+    /// The nodes that read from the node of that name.
+    pub fn consumers<'a>(&'a self, name: &'a NodeName) -> impl Iterator<Item = &'a Node> {
+        self.nodes
+            .iter()
+            .filter(move |node| node.kind.inputs().any(|input| input == name))
+    }
+}
+
+impl Aggregate {
+    /// The fields of the key as the results carry them: the path with dots replaced by `_`, so that
+    /// `meta.domain` becomes `meta_domain`. In the order of `by`.
+    pub fn key_fields(&self) -> impl Iterator<Item = FieldPath> {
+        self.by.iter().map(flat_name)
+    }
+}
+
+/// The path with dots replaced by `_`: a field's name where there are no objects, behind an
+/// aggregate and in tables.
+pub fn flat_name(path: &FieldPath) -> FieldPath {
+    FieldPath::new(&path.as_str().replace('.', "_"))
+}
+
+impl AppId {
+    /// That name; whether it is a good one is for the checker to say.
+    pub fn new(name: &str) -> AppId {
+        AppId(name.into())
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl NodeName {
+    /// That name; whether it is a good one is for the checker to say.
+    pub fn new(name: &str) -> NodeName {
+        NodeName(name.into())
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for AppId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for NodeName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}

@@ -1,0 +1,390 @@
+//! From the graph to what tasks run: sub-topologies, slots, stores, internal topics.
+//!
+//! The graph is cut wherever records must move between partitions or into another commit domain:
+//!
+//! ```text
+//!  source → filter → map ─┬→ aggregate by the topic's key ──→ kafka     0   one task per partition
+//!                         └→ fold ┄ repartition topic ┄┐
+//!                                                       └→ aggregate    1   one task per partition
+//!  source → filter ───────────────────────────────────────→ sql         2   a group of its own
+//!  changelog of the aggregate ────────────────────────────→ sql         3   a group of its own
+//! ```
+//!
+//! A SQL sink is a sub-topology of its own: it reads the source topic through copies of the
+//! stateless nodes in front of it, or the changelog of the aggregate in front of it. Everything
+//! persistent is named after nodes, never numbered, so an unrelated edit of the file moves nothing.
+
+mod planner;
+mod scope;
+
+use std::fmt;
+use std::sync::Arc;
+
+pub use planner::{PlanError, plan};
+
+use crate::expr::Evaluator;
+use crate::record::Projection;
+use crate::topology::graph::{AppId, Emit, Function, Guarantee, NodeName, OnError, OnLate};
+use crate::value::{FieldPath, Slot, ValueType};
+use crate::window::Tumbling;
+
+/// What an application runs.
+#[derive(Debug)]
+pub struct Plan {
+    /// The application's name.
+    pub app: AppId,
+    /// Exactly once or at least once.
+    pub guarantee: Guarantee,
+    /// The sub-topologies that share the group `<app>`.
+    pub processing: Vec<Arc<SubTopology>>,
+    /// The sub-topologies that end in a SQL sink, each with a group of its own.
+    pub sinks: Vec<Arc<SubTopology>>,
+    /// Topics that Tidemill creates and owns.
+    pub internal_topics: Vec<InternalTopic>,
+}
+
+/// A part of the graph that runs as one task per partition of its inputs.
+#[derive(Debug)]
+pub struct SubTopology {
+    /// Its number, unique in the plan: the first half of a task's name. For people; nothing
+    /// persistent depends on it.
+    pub id: u32,
+    /// The node in which it begins: its source, or the aggregate behind a repartition; for a SQL
+    /// sink, the sink. The state of its tasks is found by this name.
+    pub name: NodeName,
+    /// Where its records come from; all with equal partition counts.
+    pub inputs: Vec<Input>,
+    /// Its operators; an operator's successors come after it.
+    pub operators: Vec<Operator>,
+    /// How many fields its rows have.
+    pub slots: usize,
+    /// Its stores, numbered by position.
+    pub stores: Vec<StorePlan>,
+}
+
+/// Topics of one shape.
+#[derive(Debug)]
+pub struct Input {
+    /// At least one.
+    pub topics: Vec<String>,
+    /// How records become rows.
+    pub reader: Reader,
+    /// The operators that get them.
+    pub next: Vec<OperatorId>,
+}
+
+/// The index of an operator in its sub-topology.
+pub type OperatorId = usize;
+
+/// How the records of an input become rows.
+#[derive(Debug)]
+pub enum Reader {
+    /// Events of a source topic.
+    Source(SourceReader),
+    /// Partial accumulators of a repartition topic; they go to the one aggregate behind it.
+    Partials,
+    /// Results of an aggregate, from its changelog or its results topic.
+    Results(ResultReader),
+}
+
+/// How events of a source topic are read.
+#[derive(Debug)]
+pub struct SourceReader {
+    /// The source node.
+    pub node: NodeName,
+    /// The fields that anyone asks for.
+    pub projection: Projection,
+    /// The event time.
+    pub timestamp: Option<Slot>,
+    /// When a record cannot be read.
+    pub on_error: OnError,
+}
+
+/// How results of an aggregate are read.
+#[derive(Clone, Debug)]
+pub struct ResultReader {
+    /// The aggregate.
+    pub node: NodeName,
+    /// What a result is made of.
+    pub functions: Vec<Function>,
+    /// Its windows.
+    pub window: Tumbling,
+    /// Where the parts of a result go.
+    pub slots: ResultSlots,
+}
+
+/// An operator: what it does, and who gets what comes out.
+#[derive(Debug)]
+pub struct Operator {
+    /// The node it came from.
+    pub node: NodeName,
+    /// What it does.
+    pub work: Work,
+    /// Who gets what comes out.
+    pub next: Vec<OperatorId>,
+}
+
+/// What an operator does.
+#[derive(Debug)]
+pub enum Work {
+    /// Lets rows pass for which the condition is true.
+    Filter {
+        /// Gives a bool.
+        condition: Evaluator,
+        /// When it fails.
+        on_error: OnError,
+    },
+    /// Computes fields.
+    Map {
+        /// In this order; a later one sees the earlier ones.
+        set: Vec<(Slot, Evaluator)>,
+        /// When one fails.
+        on_error: OnError,
+    },
+    /// Folds rows into a store.
+    Aggregate(AggregatePlan),
+    /// Folds rows for one commit interval and sends the partial results to a repartition topic.
+    Fold(FoldPlan),
+    /// Writes records to a topic.
+    Kafka(KafkaPlan),
+    /// Writes rows into a table.
+    Sql(SqlPlan),
+}
+
+/// How rows are folded.
+#[derive(Debug)]
+pub struct FoldShape {
+    /// The fields of the key.
+    pub by: Vec<Slot>,
+    /// The field whose text must equal the record's key, when the input is trusted to be
+    /// partitioned by it.
+    pub partitioned_by: Option<Slot>,
+    /// The windows.
+    pub window: Tumbling,
+    /// The functions, each with its arguments.
+    pub calls: Vec<(Function, Vec<Evaluator>)>,
+    /// What happens to late rows.
+    pub on_late: OnLate,
+    /// When an expression fails or a key field is missing.
+    pub on_error: OnError,
+}
+
+/// An aggregate with its store.
+#[derive(Debug)]
+pub struct AggregatePlan {
+    /// How rows are folded; behind a repartition, how partial results are merged.
+    pub shape: FoldShape,
+    /// Where results are kept.
+    pub store: usize,
+    /// When results leave.
+    pub emit: Emit,
+    /// Where closed windows are written for SQL sinks to read; none when nobody reads them.
+    pub results_topic: Option<String>,
+    /// The row of a result.
+    pub slots: ResultSlots,
+    /// How long windows stay in the store after their start, in milliseconds of stream time.
+    pub retention_ms: i64,
+    /// When the partition is caught up and silent for this long, windows close by the wall clock.
+    pub idle_close_ms: Option<i64>,
+}
+
+/// The near side of a repartition.
+#[derive(Debug)]
+pub struct FoldPlan {
+    /// How rows are folded.
+    pub shape: FoldShape,
+    /// Where partial results go, partitioned by the new key.
+    pub topic: String,
+}
+
+/// Where the parts of a result go in a row.
+#[derive(Clone, Debug)]
+pub struct ResultSlots {
+    /// The fields of the key.
+    pub by: Vec<Slot>,
+    /// The start of the window.
+    pub window_start: Slot,
+    /// The end of the window.
+    pub window_end: Slot,
+    /// The results.
+    pub results: Vec<Slot>,
+}
+
+/// How records are written to a topic.
+#[derive(Debug)]
+pub struct KafkaPlan {
+    /// The topic.
+    pub topic: String,
+    /// The record's key; none: the key of the input.
+    pub key: Option<Evaluator>,
+    /// Names and values of the JSON object; empty: the input's bytes as they came.
+    pub fields: Vec<(String, Evaluator)>,
+    /// When an expression fails.
+    pub on_error: OnError,
+}
+
+/// How rows are written into a table.
+#[derive(Debug)]
+pub struct SqlPlan {
+    /// The table.
+    pub table: String,
+    /// Columns and their values.
+    pub columns: Vec<SqlColumn>,
+    /// The columns of the primary key, as indexes.
+    pub key: Vec<usize>,
+    /// When an expression fails or the database refuses the row.
+    pub on_error: OnError,
+}
+
+/// A column of a table.
+#[derive(Debug)]
+pub struct SqlColumn {
+    /// Its name.
+    pub name: String,
+    /// Its value.
+    pub value: Evaluator,
+    /// What it can hold, as far as known.
+    pub kind: ValueType,
+}
+
+/// A state store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StorePlan {
+    /// The aggregate's name.
+    pub name: String,
+    /// The topic that it is rebuilt from.
+    pub changelog: String,
+}
+
+/// A topic that Tidemill creates and owns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InternalTopic {
+    /// Its name: `<app>-<node>-…`.
+    pub name: String,
+    /// What it is for.
+    pub purpose: Purpose,
+    /// Has as many partitions as the largest of these topics.
+    pub sized_like: Vec<String>,
+}
+
+/// What an internal topic is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// The history of a store: compacted, and windows older than this are deleted.
+    Changelog {
+        /// How long a window is kept.
+        retention_ms: i64,
+    },
+    /// How far tasks have come that keep nothing else: compacted.
+    Progress,
+    /// Partial results on their way to another partition.
+    Repartition,
+    /// Closed windows for SQL sinks.
+    Results,
+    /// Records that could not be handled.
+    DeadLetters,
+}
+
+/// The work of one partition of a sub-topology, written `0_3`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TaskId {
+    /// The sub-topology.
+    pub sub_topology: u32,
+    /// The partition.
+    pub partition: i32,
+}
+
+impl fmt::Display for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}_{}", self.sub_topology, self.partition)
+    }
+}
+
+impl Reader {
+    /// The node that a record is read for.
+    pub fn node(&self) -> Option<&NodeName> {
+        match self {
+            Reader::Source(source) => Some(&source.node),
+            Reader::Results(results) => Some(&results.node),
+            Reader::Partials => None,
+        }
+    }
+}
+
+impl Work {
+    /// How rows are folded, if they are.
+    pub fn fold_shape(&self) -> Option<&FoldShape> {
+        match self {
+            Work::Aggregate(aggregate) => Some(&aggregate.shape),
+            Work::Fold(fold) => Some(&fold.shape),
+            _ => None,
+        }
+    }
+
+    /// Whether it is a fold.
+    pub fn is_fold(&self) -> bool {
+        self.fold_shape().is_some()
+    }
+}
+
+impl SubTopology {
+    /// The name under which a task keeps its state.
+    pub fn state_name(&self, partition: i32) -> String {
+        format!("{}-{partition}", self.name)
+    }
+
+    /// All topics that it reads.
+    pub fn topics(&self) -> impl Iterator<Item = &str> {
+        self.inputs
+            .iter()
+            .flat_map(|input| input.topics.iter().map(String::as_str))
+    }
+
+    /// The SQL sink in which it ends, if it does.
+    pub fn sql(&self) -> Option<(&NodeName, &SqlPlan)> {
+        self.operators
+            .iter()
+            .find_map(|operator| match &operator.work {
+                Work::Sql(sql) => Some((&operator.node, sql)),
+                _ => None,
+            })
+    }
+}
+
+impl Plan {
+    /// The topic of records that could not be handled.
+    pub fn dead_letter_topic(&self) -> String {
+        format!("{}-dead-letters", self.app)
+    }
+
+    /// The consumer group of the processing sub-topologies.
+    pub fn group(&self) -> String {
+        self.app.to_string()
+    }
+
+    /// The consumer group of a SQL sink.
+    pub fn sink_group(&self, sink: &NodeName) -> String {
+        format!("{}-{sink}", self.app)
+    }
+
+    /// The topics that others fill: those that must exist before the application starts.
+    pub fn source_topics(&self) -> Vec<&str> {
+        let mut topics: Vec<&str> = self
+            .processing
+            .iter()
+            .chain(&self.sinks)
+            .flat_map(|sub| &sub.inputs)
+            .filter(|input| matches!(input.reader, Reader::Source(_)))
+            .flat_map(|input| input.topics.iter().map(String::as_str))
+            .collect();
+        topics.sort_unstable();
+        topics.dedup();
+        topics
+    }
+}
+
+/// The name under which a field of the key appears behind an aggregate: its path, with dots
+/// replaced by `_`.
+pub fn result_name(by: &FieldPath) -> FieldPath {
+    FieldPath::new(&by.as_str().replace('.', "_"))
+}
