@@ -18,4 +18,5 @@ pub mod expr;
 pub mod record;
 pub mod window;
 pub mod topology;
+pub mod config;
 pub mod aggregate;

@@ -1,0 +1,303 @@
+//! A YAML text as a tree in which everything knows where it stands.
+//!
+//! Reading stops at the first error of syntax only; duplicate keys, wrong types and unknown names
+//! are for the layers above, so that they can all be reported at once. Bytes count from the
+//! beginning of the text.
+
+use std::fmt;
+use std::ops::Range;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_saphyr::{DuplicateKeyPolicy, Location, NonFiniteFloatPolicy, Spanned};
+
+/// A value and where it stands.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Value {
+    /// Without the trailing white space of block texts; of lists and mappings, from the first to
+    /// the last thing in them. Empty when nothing is written.
+    pub span: Range<usize>,
+    pub content: Content,
+}
+
+/// What a value is.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Content {
+    /// Nothing, `~` or `null`.
+    Null,
+    /// A text, number or bool. Which of them is for the reader to say: `1` can be an expression.
+    Scalar(String),
+    /// A text with an environment reference that has been reported.
+    Broken,
+    /// `[a, b]`
+    List(Vec<Value>),
+    /// `{ a: b }`
+    Map(Vec<Entry>),
+}
+
+/// A key and its value. A key may occur more than once.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Entry {
+    pub key: String,
+    pub key_span: Range<usize>,
+    pub value: Value,
+}
+
+/// The text is not YAML.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub(crate) struct SyntaxError {
+    pub message: String,
+    pub span: Range<usize>,
+}
+
+impl SyntaxError {
+    /// What to do about it, where a slip is recognised.
+    pub fn help(&self, text: &str) -> Option<String> {
+        let line_start = text[..self.span.start].rfind('\n').map_or(0, |at| at + 1);
+        let before = &text[line_start..self.span.start];
+        if before.ends_with('$')
+            || before
+                .rfind("${")
+                .is_some_and(|at| !before[at..].contains('"'))
+        {
+            return Some(
+                "between `{` and `}`, references to the environment stand in quotes".into(),
+            );
+        }
+        if self.message.contains("mapping values are not allowed") {
+            return Some("a text with `: ` in it stands in quotes".into());
+        }
+        None
+    }
+}
+
+impl Value {
+    /// Reads a text.
+    ///
+    /// # Errors
+    /// When it is not YAML, or goes beyond what a topology can need (depth, aliases).
+    pub fn parse(text: &str) -> Result<Value, SyntaxError> {
+        let options = serde_saphyr::options! {
+            duplicate_keys: DuplicateKeyPolicy::PassThrough,
+            strict_booleans: true,
+            non_finite_float_policy: NonFiniteFloatPolicy::PassThrough,
+            reject_unsupported_tags: true,
+        };
+        let tree: Spanned<Tree> = serde_saphyr::from_str_with_options(text, options)
+            .map_err(|error| syntax_error(text, &error))?;
+        Lifter { text }.value(tree)
+    }
+
+    /// What it is, for messages: `a list`.
+    pub fn kind(&self) -> &'static str {
+        match &self.content {
+            Content::Null => "nothing",
+            Content::Scalar(_) | Content::Broken => "a text",
+            Content::List(_) => "a list",
+            Content::Map(_) => "a mapping",
+        }
+    }
+}
+
+/// The tree as the YAML library gives it.
+enum Tree {
+    Null,
+    Text(String),
+    /// A number or bool: its spelling is in the source.
+    Other,
+    List(Vec<Spanned<Tree>>),
+    Map(Vec<(Spanned<Tree>, Spanned<Tree>)>),
+}
+
+impl<'de> Deserialize<'de> for Tree {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Tree, D::Error> {
+        deserializer.deserialize_any(TreeVisitor)
+    }
+}
+
+struct TreeVisitor;
+
+impl<'de> Visitor<'de> for TreeVisitor {
+    type Value = Tree;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any YAML value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Tree, E> {
+        Ok(Tree::Null)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Tree, E> {
+        Ok(Tree::Other)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Tree, E> {
+        Ok(Tree::Other)
+    }
+
+    fn visit_i128<E>(self, _: i128) -> Result<Tree, E> {
+        Ok(Tree::Other)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Tree, E> {
+        Ok(Tree::Other)
+    }
+
+    fn visit_u128<E>(self, _: u128) -> Result<Tree, E> {
+        Ok(Tree::Other)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Tree, E> {
+        Ok(Tree::Other)
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Tree, E> {
+        Ok(Tree::Text(text.to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Tree, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = access.next_element()? {
+            items.push(item);
+        }
+        Ok(Tree::List(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Tree, A::Error> {
+        let mut entries = Vec::new();
+        while let Some(entry) = access.next_entry()? {
+            entries.push(entry);
+        }
+        Ok(Tree::Map(entries))
+    }
+}
+
+/// Turns locations into spans, and keys into texts.
+struct Lifter<'t> {
+    text: &'t str,
+}
+
+impl Lifter<'_> {
+    fn value(&self, tree: Spanned<Tree>) -> Result<Value, SyntaxError> {
+        let span = span_of(self.text, tree.defined);
+        let (span, content) = match tree.value {
+            Tree::Null => (span, Content::Null),
+            Tree::Text(text) => (span, Content::Scalar(text)),
+            Tree::Other => (span.clone(), Content::Scalar(self.text[span].to_owned())),
+            Tree::List(items) => {
+                let items = items.into_iter().map(|item| self.value(item));
+                let items: Vec<Value> = items.collect::<Result<_, _>>()?;
+                let end = items.last().map_or(span.end, |item| item.span.end);
+                (self.around(span, end), Content::List(items))
+            }
+            Tree::Map(entries) => {
+                let entries = entries
+                    .into_iter()
+                    .map(|(key, value)| self.entry(key, value));
+                let entries: Vec<Entry> = entries.collect::<Result<_, _>>()?;
+                let end = entries.last().map_or(span.end, Entry::end);
+                (self.around(span, end), Content::Map(entries))
+            }
+        };
+        Ok(Value { span, content })
+    }
+
+    fn entry(&self, key: Spanned<Tree>, value: Spanned<Tree>) -> Result<Entry, SyntaxError> {
+        let key_span = span_of(self.text, key.defined);
+        let key = match key.value {
+            Tree::Text(text) => text,
+            Tree::Null | Tree::Other => self.text[key_span.clone()].to_owned(),
+            Tree::List(_) | Tree::Map(_) => {
+                let message = "a key must be a text".to_owned();
+                return Err(SyntaxError {
+                    message,
+                    span: key_span,
+                });
+            }
+        };
+        Ok(Entry {
+            key,
+            key_span,
+            value: self.value(value)?,
+        })
+    }
+
+    /// From the opening bracket, if there is one, to the closing one.
+    fn around(&self, start: Range<usize>, last: usize) -> Range<usize> {
+        let end = last.max(start.end);
+        if !self.text[start.clone()].starts_with(['[', '{']) {
+            return start.start..end;
+        }
+        let is_between = |c: char| c.is_whitespace() || c == ',';
+        let rest = self.text[end..].trim_start_matches(is_between);
+        match rest.starts_with([']', '}']) {
+            true => start.start..self.text.len() - rest.len() + 1,
+            false => start.start..end,
+        }
+    }
+}
+
+impl Entry {
+    /// The value, or the key when no value is written.
+    pub fn span(&self) -> Range<usize> {
+        let written = !self.value.span.is_empty();
+        if written {
+            self.value.span.clone()
+        } else {
+            self.key_span.clone()
+        }
+    }
+
+    fn end(&self) -> usize {
+        self.value.span.end.max(self.key_span.end)
+    }
+}
+
+/// The bytes of a location, without trailing white space.
+fn span_of(text: &str, location: Location) -> Range<usize> {
+    let span = location.span();
+    let bytes = span.byte_offset().zip(span.byte_len());
+    let (start, end) = match bytes {
+        Some((start, length)) => (as_usize(start), as_usize(start + length)),
+        None => {
+            let start = byte_of_char(text, as_usize(span.offset()));
+            (
+                start,
+                byte_of_char(text, as_usize(span.offset() + span.len())),
+            )
+        }
+    };
+    let trimmed = text.get(start..end).map_or(0, |part| part.trim_end().len());
+    start.min(text.len())..start.min(text.len()) + trimmed
+}
+
+fn as_usize(number: u64) -> usize {
+    usize::try_from(number).expect("a position in a text in memory fits into usize")
+}
+
+fn byte_of_char(text: &str, index: usize) -> usize {
+    text.char_indices()
+        .nth(index)
+        .map_or(text.len(), |(byte, _)| byte)
+}
+
+fn syntax_error(text: &str, error: &serde_saphyr::Error) -> SyntaxError {
+    let error = error.without_snippet();
+    let span = error
+        .location()
+        .map_or(0..0, |location| span_of(text, location));
+    let message = error.to_string();
+    // The library appends the place, which is shown in another way here.
+    if message.starts_with("multiple YAML documents") {
+        let message = "a second YAML document begins here, a topology file has one".to_owned();
+        return SyntaxError { message, span };
+    }
+    let message = message
+        .rsplit_once(" at line ")
+        .map_or(message.as_str(), |(text, _)| text);
+    SyntaxError {
+        message: message.to_owned(),
+        span,
+    }
+}

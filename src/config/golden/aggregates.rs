@@ -1,0 +1,289 @@
+//! Mistakes in aggregates.
+
+use expect_test::{Expect, expect};
+
+use super::shows;
+
+/// An aggregate with these settings, between a source and a table.
+#[track_caller]
+fn aggregate(settings: &str, expected: Expect) {
+    let yaml = format!(
+        "app: a\nnodes:\n  s: {{ source: {{ topic: t, fields: {{ bot: bool, delta: int, user: string, tags: list }} }} }}\n  \
+         a: {{ aggregate: {{ from: s, {settings} }} }}\n  t: {{ sql: {{ from: a, table: t }} }}\n"
+    );
+    shows(&yaml, expected);
+}
+
+#[test]
+fn t040_no_key() {
+    aggregate(
+        "window: { tumbling: 1m }, set: { n: count() }",
+        expect![[r#"
+        error[T040]: `a` does not say by which fields it folds
+         --> t.yaml:4:8
+          |
+        4 |   a: { aggregate: { from: s, window: { tumbling: 1m }, set: { n: count() } } }
+          |        ^^^^^^^^^
+          |
+          = help: add `by: [field, …]`; to fold everything into one row, set a constant field in a map before and fold by it"#]],
+    );
+    aggregate(
+        "by: [], window: { tumbling: 1m }, set: { n: count() }",
+        expect![[r#"
+            error[T040]: `a` does not say by which fields it folds
+             --> t.yaml:4:34
+              |
+            4 |   a: { aggregate: { from: s, by: [], window: { tumbling: 1m }, set: { n: count() } } }
+              |                                  ^^
+              |
+              = help: add `by: [field, …]`; to fold everything into one row, set a constant field in a map before and fold by it"#]],
+    );
+}
+
+#[test]
+fn t041_no_results() {
+    aggregate(
+        "by: wiki, window: { tumbling: 1m }",
+        expect![[r#"
+        error[T041]: `a` computes nothing
+         --> t.yaml:4:8
+          |
+        4 |   a: { aggregate: { from: s, by: wiki, window: { tumbling: 1m } } }
+          |        ^^^^^^^^^
+          |
+          = help: add `set: { events: count() }`"#]],
+    );
+    aggregate(
+        "by: wiki, window: { tumbling: 1m }, set: {}",
+        expect![[r#"
+        error[T041]: `a` computes nothing
+         --> t.yaml:4:71
+          |
+        4 |   a: { aggregate: { from: s, by: wiki, window: { tumbling: 1m }, set: {} } }
+          |                                                                       ^^
+          |
+          = help: add `set: { events: count() }`"#]],
+    );
+}
+
+#[test]
+fn t042_no_window() {
+    aggregate(
+        "by: wiki, set: { n: count() }",
+        expect![[r#"
+        error[T042]: `a` does not say how time is cut into windows
+         --> t.yaml:4:8
+          |
+        4 |   a: { aggregate: { from: s, by: wiki, set: { n: count() } } }
+          |        ^^^^^^^^^
+          |
+          = help: add `window: { tumbling: 1m }`"#]],
+    );
+    aggregate(
+        "by: wiki, set: { n: count() }, window: { grace: 5s }",
+        expect![[r#"
+            error[T042]: `a` does not say how time is cut into windows
+             --> t.yaml:4:61
+              |
+            4 |   a: { aggregate: { from: s, by: wiki, set: { n: count() }, window: { grace: 5s } } }
+              |                                                             ^^^^^^
+              |
+              = help: add `window: { tumbling: 1m }`"#]],
+    );
+}
+
+#[test]
+fn t043_a_window_without_length() {
+    aggregate(
+        "by: wiki, set: { n: count() }, window: { tumbling: 0s }",
+        expect![[r#"
+            error[T043]: a window must be longer than nothing, found 0s
+             --> t.yaml:4:81
+              |
+            4 |   a: { aggregate: { from: s, by: wiki, set: { n: count() }, window: { tumbling: 0s } } }
+              |                                                                                 ^^"#]],
+    );
+}
+
+#[test]
+fn t044_a_negative_grace() {
+    aggregate(
+        "by: wiki, set: { n: count() }, window: { tumbling: 1m, grace: -30s }",
+        expect![[r#"
+            error[T044]: a grace cannot be negative, found -30s
+             --> t.yaml:4:92
+              |
+            4 |   a: { aggregate: { from: s, by: wiki, set: { n: count() }, window: { tumbling: 1m, grace: -30s } } }
+              |                                                                                            ^^^^
+              |
+              = help: `0s` takes no record after the end of its window"#]],
+    );
+}
+
+#[test]
+fn t045_a_retention_that_is_too_short() {
+    aggregate(
+        "by: wiki, set: { n: count() }, window: { tumbling: 1h, grace: 90s, retention: 1h }",
+        expect![[r#"
+            error[T045]: a window of 1h with a grace of 1m30s must be kept for 1h1m30s at least, found 1h
+             --> t.yaml:4:108
+              |
+            4 |   a: { aggregate: { from: s, by: wiki, set: { n: count() }, window: { tumbling: 1h, grace: 90s, retention: 1h } } }
+              |                                                                                                            ^^"#]],
+    );
+    aggregate(
+        "by: wiki, set: { n: count() }, window: { tumbling: 1h, grace: 90s, retention: 1h1m30s }",
+        expect![[""]],
+    );
+}
+
+#[test]
+fn t046_a_silence_without_length() {
+    aggregate(
+        "by: wiki, set: { n: count() }, window: { tumbling: 1m, idle_close: 0ms }",
+        expect![[r#"
+            error[T046]: a silence must be longer than nothing, found 0s
+             --> t.yaml:4:97
+              |
+            4 |   a: { aggregate: { from: s, by: wiki, set: { n: count() }, window: { tumbling: 1m, idle_close: 0ms } } }
+              |                                                                                                 ^^^
+              |
+              = help: leave `idle_close` out to close windows by the records' time alone"#]],
+    );
+}
+
+#[test]
+fn t047_a_function_that_does_not_exist() {
+    aggregate(
+        "by: wiki, window: { tumbling: 1m }, set: { a: cuont(), b: median(delta) }",
+        expect![[r#"
+            error[T047]: there is no aggregate function `cuont`
+             --> t.yaml:4:76
+              |
+            4 |   a: { aggregate: { from: s, by: wiki, window: { tumbling: 1m }, set: { a: cuont(), b: median(delta) } } }
+              |                                                                            ^^^^^
+              |
+              = help: did you mean `count`?
+
+            error[T047]: there is no aggregate function `median`
+             --> t.yaml:4:88
+              |
+            4 |   a: { aggregate: { from: s, by: wiki, window: { tumbling: 1m }, set: { a: cuont(), b: median(delta) } } }
+              |                                                                                        ^^^^^^
+              |
+              = help: the aggregate functions: count, count_if, sum, min, max, avg, first, last, distinct"#]],
+    );
+}
+
+#[test]
+fn t048_a_wrong_number_of_arguments() {
+    aggregate(
+        "by: wiki, window: { tumbling: 1m }, set: { a: count(user), b: sum(), c: distinct(), d: 'last(user, delta)' }",
+        expect![[r#"
+            error[T048]: `count` takes no argument, found 1
+             --> t.yaml:4:76
+              |
+            4 |   a: { aggregate: { from: s, by: wiki, window: { tumbling: 1m }, set: { a: count(user), b: sum(), c: distinct(), d: 'last(user, delta...
+              |                                                                            ^^^^^^^^^^^
+              |
+              = help: it is called as `count()`
+
+            error[T048]: `sum` takes 1 argument, found 0
+             --> t.yaml:4:92
+              |
+            4 |   a: { aggregate: { from: s, by: wiki, window: { tumbling: 1m }, set: { a: count(user), b: sum(), c: distinct(), d: 'last(user, delta...
+              |                                                                                            ^^^^^
+              |
+              = help: it is called as `sum(x)`
+
+            error[T048]: `distinct` takes at least 1 argument, found 0
+             --> t.yaml:4:102
+              |
+            4 |   a: { aggregate: { from: s, by: wiki, window: { tumbling: 1m }, set: { a: count(user), b: sum(), c: distinct(), d: 'last(user, delta...
+              |                                                                                                      ^^^^^^^^^^
+              |
+              = help: it is called as `distinct(x, …)`
+
+            error[T048]: `last` takes 1 argument, found 2
+             --> t.yaml:4:117
+              |
+            4 | ... }, set: { a: count(user), b: sum(), c: distinct(), d: 'last(user, delta)' } } }
+              |                                                           ^^^^^^^^^^^^^^^^^^^
+              |
+              = help: it is called as `last(x)`"#]],
+    );
+}
+
+#[test]
+fn t049_arguments_of_a_wrong_type() {
+    aggregate(
+        "by: wiki, window: { tumbling: 1m }, set: { a: 'sum( user )', b: count_if(delta), c: max(tags), d: avg(bot) }",
+        expect![[r#"
+            error[T049]: `sum(x)` takes a number (int or double), `user` is of type string
+             --> t.yaml:4:82
+              |
+            4 |   a: { aggregate: { from: s, by: wiki, window: { tumbling: 1m }, set: { a: 'sum( user )', b: count_if(delta), c: max(tags), d: avg(bo...
+              |                                                                                  ^^^^
+
+            error[T049]: `count_if(condition)` takes a bool, `delta` is of type int
+             --> t.yaml:4:103
+              |
+            4 |   a: { aggregate: { from: s, by: wiki, window: { tumbling: 1m }, set: { a: 'sum( user )', b: count_if(delta), c: max(tags), d: avg(bo...
+              |                                                                                                       ^^^^^
+
+            error[T049]: `max(x)` takes a single value, no list or map, `tags` is of type list
+             --> t.yaml:4:118
+              |
+            4 |   a: { aggregate: { from: s, by: wiki, window: { tumbling: 1m }, set: { a: 'sum( user )', b: count_if(delta), c: max(tags), d: avg(bo...
+              |                                                                                                                      ^^^^
+
+            error[T049]: `avg(x)` takes a number (int or double), `bot` is of type bool
+             --> t.yaml:4:132
+              |
+            4 | ...: { a: 'sum( user )', b: count_if(delta), c: max(tags), d: avg(bot) } } }
+              |                                                                   ^^^"#]],
+    );
+}
+
+#[test]
+fn t050_results_that_are_called_like_something_else() {
+    aggregate(
+        "by: [wiki, window_end, meta.id, meta_id], window: { tumbling: 1m }, set: { window_start: count(), wiki: count(), meta_id: count() }",
+        expect![[r#"
+            error[T050]: the key field `window_end` has the name of a field of the window
+             --> t.yaml:4:41
+              |
+            4 |   a: { aggregate: { from: s, by: [wiki, window_end, meta.id, meta_id], window: { tumbling: 1m }, set: { window_start: count(), wiki: ...
+              |                                         ^^^^^^^^^^
+              |
+              = help: rename it in a map before
+
+            error[T050]: `meta.id` and `meta_id` are both called `meta_id` in the result
+             --> t.yaml:4:62
+              |
+            4 |   a: { aggregate: { from: s, by: [wiki, window_end, meta.id, meta_id], window: { tumbling: 1m }, set: { window_start: count(), wiki: ...
+              |                                                     -------  ^^^^^^^
+              |                                                     |
+              |                                                     the first one is here
+              |
+              = help: rename one of them in a map before
+
+            error[T050]: `window_start` is the name of a field of the window
+             --> t.yaml:4:105
+              |
+            4 |   a: { aggregate: { from: s, by: [wiki, window_end, meta.id, meta_id], window: { tumbling: 1m }, set: { window_start: count(), wiki: ...
+              |                                                                                                         ^^^^^^^^^^^^
+
+            error[T050]: `wiki` is the name of a key field
+             --> t.yaml:4:128
+              |
+            4 | ...{ from: s, by: [wiki, window_end, meta.id, meta_id], window: { tumbling: 1m }, set: { window_start: count(), wiki: count(), meta_i...
+              |                    ---- the key field is here                                                                   ^^^^
+
+            error[T050]: `meta_id` is the name of a key field
+             --> t.yaml:4:143
+              |
+            4 | ...ki, window_end, meta.id, meta_id], window: { tumbling: 1m }, set: { window_start: count(), wiki: count(), meta_id: count() } } }
+              |                    ------- the key field is here                                                             ^^^^^^^"#]],
+    );
+}

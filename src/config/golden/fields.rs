@@ -1,0 +1,323 @@
+//! Mistakes in the names and types of fields.
+
+use expect_test::expect;
+
+use super::shows;
+
+#[test]
+fn t020_a_path_that_is_none() {
+    shows(
+        "
+app: a
+nodes:
+  s: { source: { topic: t, timestamp: meta..dt, key: '', id: ' id', fields: { .wiki: string } } }
+  a:
+    aggregate: { from: s, by: [meta.], window: { tumbling: 1m }, set: { n: count() } }
+  t: { sql: { from: a, table: t } }
+",
+        expect![[r#"
+            error[T020]: `meta..dt` is not the path of a field: there is nothing on one side of a dot
+             --> t.yaml:4:39
+              |
+            4 |   s: { source: { topic: t, timestamp: meta..dt, key: '', id: ' id', fields: { .wiki: string } } }
+              |                                       ^^^^^^^^
+              |
+              = help: write the names from the outside in, with dots: `meta.dt`
+
+            error[T020]: `` is not the path of a field: it is empty
+             --> t.yaml:4:54
+              |
+            4 |   s: { source: { topic: t, timestamp: meta..dt, key: '', id: ' id', fields: { .wiki: string } } }
+              |                                                      ^^
+              |
+              = help: write the names from the outside in, with dots: `meta.dt`
+
+            error[T020]: ` id` is not the path of a field: it begins or ends with a space
+             --> t.yaml:4:62
+              |
+            4 |   s: { source: { topic: t, timestamp: meta..dt, key: '', id: ' id', fields: { .wiki: string } } }
+              |                                                              ^^^^^
+              |
+              = help: write the names from the outside in, with dots: `meta.dt`
+
+            error[T020]: `.wiki` is not the path of a field: there is nothing on one side of a dot
+             --> t.yaml:4:79
+              |
+            4 |   s: { source: { topic: t, timestamp: meta..dt, key: '', id: ' id', fields: { .wiki: string } } }
+              |                                                                               ^^^^^
+              |
+              = help: write the names from the outside in, with dots: `meta.dt`
+
+            error[T020]: `meta.` is not the path of a field: there is nothing on one side of a dot
+             --> t.yaml:6:32
+              |
+            6 |     aggregate: { from: s, by: [meta.], window: { tumbling: 1m }, set: { n: count() } }
+              |                                ^^^^^
+              |
+              = help: write the names from the outside in, with dots: `meta.dt`"#]],
+    );
+}
+
+#[test]
+fn t021_a_name_that_no_made_field_can_have() {
+    shows(
+        "
+app: a
+nodes:
+  s: { source: { topic: t } }
+  m: { map: { from: s, set: { meta.dt: a, 1st: b, user-name: c } } }
+  k: { kafka: { from: m, topic: u, fields: { '': a } } }
+",
+        expect![[r#"
+            error[T021]: a field cannot be called `meta.dt` here: only whole fields can be set, not fields inside an object
+             --> t.yaml:5:31
+              |
+            5 |   m: { map: { from: s, set: { meta.dt: a, 1st: b, user-name: c } } }
+              |                               ^^^^^^^
+              |
+              = help: call it `meta_dt`
+
+            error[T021]: a field cannot be called `1st` here: it begins with a digit
+             --> t.yaml:5:43
+              |
+            5 |   m: { map: { from: s, set: { meta.dt: a, 1st: b, user-name: c } } }
+              |                                           ^^^
+              |
+              = help: use letters, digits and `_`, not beginning with a digit
+
+            error[T021]: a field cannot be called `user-name` here: it contains '-'
+             --> t.yaml:5:51
+              |
+            5 |   m: { map: { from: s, set: { meta.dt: a, 1st: b, user-name: c } } }
+              |                                                   ^^^^^^^^^
+              |
+              = help: use letters, digits and `_`, not beginning with a digit
+
+            error[T021]: a field cannot be called `` here: the name is empty
+             --> t.yaml:6:46
+              |
+            6 |   k: { kafka: { from: m, topic: u, fields: { '': a } } }
+              |                                              ^^
+              |
+              = help: use letters, digits and `_`, not beginning with a digit"#]],
+    );
+}
+
+#[test]
+fn t022_a_name_that_is_used_twice() {
+    shows(
+        "
+app: a
+nodes:
+  s: { source: { topic: t, fields: { wiki: string, wiki: int } } }
+  m: { map: { from: s, set: { a: b, a: c } } }
+  a:
+    aggregate:
+      from: m
+      by: [wiki, user, wiki]
+      window: { tumbling: 1m }
+      set: { n: count(), n: count_if(bot) }
+  t: { sql: { from: m, table: t, columns: { title: title, Title: title }, key: [title, title] } }
+  k: { kafka: { from: a, topic: u, fields: { wiki: wiki, wiki: user } } }
+",
+        expect![[r#"
+            error[T022]: `wiki` is named twice
+             --> t.yaml:4:52
+              |
+            4 |   s: { source: { topic: t, fields: { wiki: string, wiki: int } } }
+              |                                      ----          ^^^^
+              |                                      |
+              |                                      the first one is here
+
+            error[T022]: `a` is named twice
+             --> t.yaml:5:37
+              |
+            5 |   m: { map: { from: s, set: { a: b, a: c } } }
+              |                               -     ^
+              |                               |
+              |                               the first one is here
+
+            error[T022]: `wiki` is named twice
+             --> t.yaml:9:24
+              |
+            9 |       by: [wiki, user, wiki]
+              |            ----        ^^^^
+              |            |
+              |            the first one is here
+
+            error[T022]: `n` is named twice
+              --> t.yaml:11:26
+               |
+            11 |       set: { n: count(), n: count_if(bot) }
+               |              -           ^
+               |              |
+               |              the first one is here
+
+            error[T022]: `Title` is named twice
+              --> t.yaml:12:59
+               |
+            12 |   t: { sql: { from: m, table: t, columns: { title: title, Title: title }, key: [title, title] } }
+               |                                             -----         ^^^^^
+               |                                             |
+               |                                             the first one is here
+
+            error[T022]: `title` is named twice
+              --> t.yaml:12:88
+               |
+            12 |   t: { sql: { from: m, table: t, columns: { title: title, Title: title }, key: [title, title] } }
+               |                                                                                 -----  ^^^^^
+               |                                                                                 |
+               |                                                                                 the first one is here
+
+            error[T022]: `wiki` is named twice
+              --> t.yaml:13:58
+               |
+            13 |   k: { kafka: { from: a, topic: u, fields: { wiki: wiki, wiki: user } } }
+               |                                              ----        ^^^^
+               |                                              |
+               |                                              the first one is here"#]],
+    );
+}
+
+#[test]
+fn t023_a_field_that_cannot_be_there() {
+    shows(
+        "
+app: a
+nodes:
+  s: { source: { topic: t, fields: { bot: bool } } }
+  a:
+    aggregate: { from: s, by: [meta.domain], window: { tumbling: 1m }, set: { edits: count() } }
+  f: { filter: { from: a, where: 'edit > 5 && title == meta_domain' } }
+  b:
+    aggregate: { from: f, by: [meta.domain, bot], window: { tumbling: 1h }, set: { n: 'sum(bytes)' } }
+  c:
+    aggregate: { from: s, by: [bot.name], window: { tumbling: 1h }, set: { n: count() } }
+  t: { sql: { from: b, table: t } }
+  u: { sql: { from: c, table: u } }
+",
+        expect![[r#"
+            error[T023]: unknown field `edit`
+             --> t.yaml:7:35
+              |
+            7 |   f: { filter: { from: a, where: 'edit > 5 && title == meta_domain' } }
+              |                                   ^^^^
+              |
+              = help: did you mean `edits`?
+
+            error[T023]: unknown field `title`
+             --> t.yaml:7:47
+              |
+            7 |   f: { filter: { from: a, where: 'edit > 5 && title == meta_domain' } }
+              |                                               ^^^^^
+              |
+              = help: known are meta_domain, window_start, window_end, edits
+
+            error[T023]: unknown field `meta.domain`
+             --> t.yaml:9:32
+              |
+            9 |     aggregate: { from: f, by: [meta.domain, bot], window: { tumbling: 1h }, set: { n: 'sum(bytes)' } }
+              |                                ^^^^^^^^^^^
+              |
+              = help: did you mean `meta_domain`?
+
+            error[T023]: unknown field `bot`
+             --> t.yaml:9:45
+              |
+            9 |     aggregate: { from: f, by: [meta.domain, bot], window: { tumbling: 1h }, set: { n: 'sum(bytes)' } }
+              |                                             ^^^
+              |
+              = help: the fields here: meta_domain, window_start, window_end, edits
+
+            error[T023]: unknown field `bytes`
+             --> t.yaml:9:92
+              |
+            9 |     aggregate: { from: f, by: [meta.domain, bot], window: { tumbling: 1h }, set: { n: 'sum(bytes)' } }
+              |                                                                                            ^^^^^
+              |
+              = help: known are meta_domain, window_start, window_end, edits
+
+            error[T023]: `bot` is a bool, it has no fields
+              --> t.yaml:11:32
+               |
+            11 |     aggregate: { from: s, by: [bot.name], window: { tumbling: 1h }, set: { n: count() } }
+               |                                ^^^^^^^^"#]],
+    );
+}
+
+#[test]
+fn t024_a_field_that_is_almost_a_declared_one() {
+    shows(
+        "
+app: a
+nodes:
+  s: { source: { topic: t, fields: { wiki: string, length.new: int, user: string } } }
+  f: { filter: { from: s, where: 'length.nwe > 5 && length.old > 5 && users != title' } }
+  a:
+    aggregate: { from: f, by: [wikis], window: { tumbling: 1m }, set: { n: count() } }
+  t: { sql: { from: a, table: t } }
+",
+        expect![[r#"
+            warning[T024]: the field `length.nwe` is not declared
+             --> t.yaml:5:35
+              |
+            5 |   f: { filter: { from: s, where: 'length.nwe > 5 && length.old > 5 && users != title' } }
+              |                                   ^^^^^^^^^^
+              |
+              = help: did you mean `length.new`? Declare the field if it exists
+
+            warning[T024]: the field `users` is not declared
+             --> t.yaml:5:71
+              |
+            5 |   f: { filter: { from: s, where: 'length.nwe > 5 && length.old > 5 && users != title' } }
+              |                                                                       ^^^^^
+              |
+              = help: did you mean `user`? Declare the field if it exists
+
+            warning[T024]: the field `wikis` is not declared
+             --> t.yaml:7:32
+              |
+            7 |     aggregate: { from: f, by: [wikis], window: { tumbling: 1m }, set: { n: count() } }
+              |                                ^^^^^
+              |
+              = help: did you mean `wiki`? Declare the field if it exists"#]],
+    );
+}
+
+#[test]
+fn t025_declarations_that_contradict_each_other() {
+    shows(
+        "
+app: a
+nodes:
+  s: { source: { topic: t, fields: { length: int, length.new: int, meta: map, meta.dt: string } } }
+  k: { kafka: { from: s, topic: u } }
+",
+        expect![[r#"
+            error[T025]: `length` is declared int, but has the field `length.new` inside it
+             --> t.yaml:4:46
+              |
+            4 |   s: { source: { topic: t, fields: { length: int, length.new: int, meta: map, meta.dt: string } } }
+              |                                              ^^^  ---------- declared here"#]],
+    );
+}
+
+#[test]
+fn t026_an_event_time_of_a_type_that_is_no_time() {
+    shows(
+        "
+app: a
+nodes:
+  s: { source: { topic: t, timestamp: bot, fields: { bot: bool } } }
+  k: { kafka: { from: s, topic: u } }
+",
+        expect![[r#"
+            error[T026]: `bot` is declared bool, which tells no time
+             --> t.yaml:4:39
+              |
+            4 |   s: { source: { topic: t, timestamp: bot, fields: { bot: bool } } }
+              |                                       ^^^
+              |
+              = help: event time is an RFC 3339 text (string or timestamp) or milliseconds (int)"#]],
+    );
+}

@@ -1,0 +1,324 @@
+//! Mistakes in names and edges.
+
+use expect_test::expect;
+
+use super::shows;
+
+#[test]
+fn t001_a_name_that_no_application_can_have() {
+    let rest = "nodes:\n  s: { source: { topic: t } }\n  k: { kafka: { from: s, topic: u } }\n";
+    for (app, expected) in [
+        (
+            "''",
+            expect![[r#"
+            error[T001]: `` cannot be the name of an application: it is empty
+             --> t.yaml:1:6
+              |
+            1 | app: ''
+              |      ^^
+              |
+              = help: use letters, digits, `.`, `_` and `-`; the name prefixes groups and topics"#]],
+        ),
+        (
+            "wiki media",
+            expect![[r#"
+            error[T001]: `wiki media` cannot be the name of an application: it contains ' '
+             --> t.yaml:1:6
+              |
+            1 | app: wiki media
+              |      ^^^^^^^^^^
+              |
+              = help: use letters, digits, `.`, `_` and `-`; the name prefixes groups and topics"#]],
+        ),
+        (
+            "..",
+            expect![[r#"
+            error[T001]: `..` cannot be the name of an application: Kafka does not allow it
+             --> t.yaml:1:6
+              |
+            1 | app: ..
+              |      ^^
+              |
+              = help: use letters, digits, `.`, `_` and `-`; the name prefixes groups and topics"#]],
+        ),
+    ] {
+        shows(&format!("app: {app}\n{rest}"), expected);
+    }
+    shows(
+        &format!("app: {}\n{rest}", "a".repeat(101)),
+        expect![[r#"
+        error[T001]: `aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa` cannot be the name of an application: it has 101 characters, 100 are allowed
+         --> t.yaml:1:6
+          |
+        1 | app: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
+          |      ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+          |
+          = help: use letters, digits, `.`, `_` and `-`; the name prefixes groups and topics"#]],
+    );
+}
+
+#[test]
+fn t002_a_name_that_no_node_can_have() {
+    shows(
+        "
+app: a
+nodes:
+  Changes: { source: { topic: t } }
+  1st: { filter: { from: Changes, where: a } }
+  per-wiki: { kafka: { from: 1st, topic: u } }
+  \"\": { kafka: { from: 1st, topic: v } }
+  a_name_that_is_longer_than_any_name_should_be_because_topics_and_tables_have_limits: { kafka: { from: 1st, topic: w } }
+",
+        expect![[r#"
+            error[T002]: `Changes` cannot be the name of a node: it does not begin with a lower-case letter
+             --> t.yaml:4:3
+              |
+            4 |   Changes: { source: { topic: t } }
+              |   ^^^^^^^
+              |
+              = help: use lower-case letters, digits and `_`, beginning with a letter
+
+            error[T002]: `1st` cannot be the name of a node: it does not begin with a lower-case letter
+             --> t.yaml:5:3
+              |
+            5 |   1st: { filter: { from: Changes, where: a } }
+              |   ^^^
+              |
+              = help: use lower-case letters, digits and `_`, beginning with a letter
+
+            error[T002]: `per-wiki` cannot be the name of a node: it contains '-'
+             --> t.yaml:6:3
+              |
+            6 |   per-wiki: { kafka: { from: 1st, topic: u } }
+              |   ^^^^^^^^
+              |
+              = help: use lower-case letters, digits and `_`, beginning with a letter
+
+            error[T002]: `` cannot be the name of a node: it is empty
+             --> t.yaml:7:3
+              |
+            7 |   "": { kafka: { from: 1st, topic: v } }
+              |   ^^
+              |
+              = help: use lower-case letters, digits and `_`, beginning with a letter
+
+            error[T002]: `a_name_that_is_longer_than_any_name_should_be_because_topics_and_tables_have_limits` cannot be the name of a node: it has 83 characters, 60 are allowed
+             --> t.yaml:8:3
+              |
+            8 |   a_name_that_is_longer_than_any_name_should_be_because_topics_and_tables_have_limits: { kafka: { from: 1st, topic: w } }
+              |   ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+              |
+              = help: use lower-case letters, digits and `_`, beginning with a letter"#]],
+    );
+}
+
+#[test]
+fn t003_two_nodes_of_one_name() {
+    shows(
+        "
+app: a
+nodes:
+  s: { source: { topic: t } }
+  f: { filter: { from: s, where: a } }
+  f: { filter: { from: s, where: b } }
+  k: { kafka: { from: f, topic: u } }
+",
+        expect![[r#"
+            error[T003]: two nodes are called `f`
+             --> t.yaml:6:3
+              |
+            5 |   f: { filter: { from: s, where: a } }
+              |   - the first one is here
+            6 |   f: { filter: { from: s, where: b } }
+              |   ^"#]],
+    );
+}
+
+#[test]
+fn t004_a_from_that_leads_nowhere() {
+    shows(
+        "
+app: a
+nodes:
+  changes: { source: { topic: t } }
+  f: { filter: { from: chnages, where: a } }
+  k: { kafka: { from: elsewhere, topic: u } }
+",
+        expect![[r#"
+            error[T004]: there is no node `chnages`
+             --> t.yaml:5:24
+              |
+            5 |   f: { filter: { from: chnages, where: a } }
+              |                        ^^^^^^^
+              |
+              = help: did you mean `changes`?
+
+            error[T004]: there is no node `elsewhere`
+             --> t.yaml:6:23
+              |
+            6 |   k: { kafka: { from: elsewhere, topic: u } }
+              |                       ^^^^^^^^^
+              |
+              = help: the nodes that can be read from: changes, f"#]],
+    );
+}
+
+#[test]
+fn t004_nothing_is_said_about_what_follows_from_an_unknown_input() {
+    shows(
+        "
+app: a
+nodes:
+  changes: { source: { topic: t } }
+  t: { sql: { from: chnages, table: t } }
+  u: { sql: { from: changes, table: u, columns: { id: id }, key: id } }
+",
+        expect![[r#"
+            error[T004]: there is no node `chnages`
+             --> t.yaml:5:21
+              |
+            5 |   t: { sql: { from: chnages, table: t } }
+              |                     ^^^^^^^
+              |
+              = help: did you mean `changes`?"#]],
+    );
+}
+
+#[test]
+fn t005_a_from_that_names_a_sink() {
+    shows(
+        "
+app: a
+nodes:
+  s: { source: { topic: t } }
+  k: { kafka: { from: s, topic: u } }
+  l: { kafka: { from: k, topic: v } }
+  r: { sql: { from: s, table: raw, columns: { id: id }, key: id } }
+  m: { kafka: { from: r, topic: w } }
+",
+        expect![[r#"
+            error[T005]: `k` is a kafka sink, nothing comes out of it
+             --> t.yaml:6:23
+              |
+            6 |   l: { kafka: { from: k, topic: v } }
+              |                       ^
+              |
+              = help: read from `s`, or from a source of the topic `u`
+
+            error[T005]: `r` is a sql sink, nothing comes out of it
+             --> t.yaml:8:23
+              |
+            8 |   m: { kafka: { from: r, topic: w } }
+              |                       ^
+              |
+              = help: did you mean its input, `s`?"#]],
+    );
+}
+
+#[test]
+fn t006_nodes_that_read_from_each_other() {
+    shows(
+        "
+app: a
+nodes:
+  s: { source: { topic: t } }
+  a: { filter: { from: c, where: x } }
+  b: { filter: { from: a, where: x } }
+  c: { filter: { from: b, where: x } }
+  d: { filter: { from: d, where: x } }
+  k: { kafka: { from: c, topic: u } }
+  l: { kafka: { from: s, topic: v } }
+  m: { kafka: { from: d, topic: w } }
+",
+        expect![[r#"
+            error[T006]: nodes read from each other in a circle: `a` ← `c` ← `b` ← `a`
+             --> t.yaml:5:24
+              |
+            5 |   a: { filter: { from: c, where: x } }
+              |                        ^
+              |
+              = help: records flow one way; a loop needs a topic, written by one node and read by a source
+
+            error[T006]: nodes read from each other in a circle: `d` ← `d`
+             --> t.yaml:8:24
+              |
+            8 |   d: { filter: { from: d, where: x } }
+              |                        ^
+              |
+              = help: records flow one way; a loop needs a topic, written by one node and read by a source"#]],
+    );
+}
+
+#[test]
+fn t007_no_source() {
+    shows(
+        "app: a\nnodes: {}\n",
+        expect![[r#"
+            error[T007]: there is no source, so no records
+             --> t.yaml:2:1
+              |
+            2 | nodes: {}
+              | ^^^^^
+              |
+              = help: add a node such as `changes: { source: { topic: … } }`"#]],
+    );
+    shows(
+        "",
+        expect![[r#"
+        error[T007]: there is no source, so no records
+         --> t.yaml:1:1
+          |
+        1 |
+          | ^
+          |
+          = help: add a node such as `changes: { source: { topic: … } }`
+
+        error[Y006]: the key `app` is missing
+         --> t.yaml:1:1
+          |
+        1 |
+          | ^
+          |
+          = help: add `app: …`"#]],
+    );
+}
+
+#[test]
+fn t008_no_sink() {
+    shows(
+        "
+app: a
+nodes:
+  s: { source: { topic: t } }
+",
+        expect![[r#"
+            warning[T008]: there is no sink, so nothing is written anywhere
+             --> t.yaml:3:1
+              |
+            3 | nodes:
+              | ^^^^^
+              |
+              = help: add a node such as `table: { sql: { from: …, table: … } }`"#]],
+    );
+}
+
+#[test]
+fn t009_a_node_that_nobody_reads_from() {
+    shows(
+        "
+app: a
+nodes:
+  s: { source: { topic: t } }
+  f: { filter: { from: s, where: a } }
+  k: { kafka: { from: s, topic: u } }
+",
+        expect![[r#"
+            warning[T009]: no node reads from `f`
+             --> t.yaml:5:3
+              |
+            5 |   f: { filter: { from: s, where: a } }
+              |   ^
+              |
+              = help: remove it, or name it in the `from` of another node"#]],
+    );
+}

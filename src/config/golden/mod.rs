@@ -1,0 +1,69 @@
+//! For each code a file that breaks its rule, and what is shown to the user.
+
+mod aggregates;
+mod expressions;
+mod fields;
+mod files;
+mod graph;
+mod sinks;
+mod topics;
+
+mod lowering;
+mod mangled;
+mod output;
+mod shipped;
+mod shipped_on_real_events;
+
+use expect_test::Expect;
+
+use super::{check, explanations};
+
+/// Compares the rendered findings of a file with the expected text.
+#[track_caller]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "expect![] is written in place"
+)]
+fn shows(yaml: &str, expected: Expect) {
+    let environment = |name: &str| (name == "TOPIC").then(|| "changes".to_owned());
+    let report = check(yaml, "t.yaml", &environment).report;
+    expected.assert_eq(&report.to_string());
+}
+
+#[test]
+fn every_code_is_shown_by_a_test() {
+    let tests = [
+        include_str!("aggregates.rs"),
+        include_str!("expressions.rs"),
+        include_str!("fields.rs"),
+        include_str!("files.rs"),
+        include_str!("graph.rs"),
+        include_str!("sinks.rs"),
+        include_str!("topics.rs"),
+    ]
+    .concat();
+    let shown = |code: &str| tests.contains(&format!("[{code}]: "));
+    let missing: Vec<_> = explanations()
+        .filter(|rule| !shown(rule.code))
+        .map(|rule| rule.code)
+        .collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[test]
+fn every_code_is_in_the_reference() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/TOPOLOGY.md");
+    let page = std::fs::read_to_string(page).unwrap_or_else(|error| panic!("{page}: {error}"));
+    let rows: Vec<String> = explanations()
+        .map(|rule| {
+            format!(
+                "| {} | {} | {} |",
+                rule.code,
+                rule.severity.word(),
+                rule.title
+            )
+        })
+        .collect();
+    let missing: Vec<_> = rows.iter().filter(|row| !page.contains(*row)).collect();
+    assert!(missing.is_empty(), "docs/TOPOLOGY.md lacks {missing:#?}");
+}

@@ -1,0 +1,167 @@
+//! The kinds of nodes: which keys they have, and how they are built from them.
+//!
+//! To add a kind: a function here and its row in [`KINDS`].
+
+use super::keys::Keys;
+use crate::topology::builder::{Builder, Rollup};
+use crate::topology::graph::{
+    Emit, Filter, Format, KafkaSink, Map, NodeKind, OnError, OnLate, Source, SqlSink,
+};
+use crate::topology::nearest::did_you_mean;
+use crate::value::ValueType;
+
+/// Reads the keys of a node of one kind and adds it to the builder.
+pub(super) type Read = fn(&mut Keys<'_, '_>, &str, Builder) -> Builder;
+
+/// The kinds by the word for them.
+const KINDS: &[(&str, Read)] = &[
+    ("source", source),
+    ("filter", filter),
+    ("map", map),
+    ("aggregate", aggregate),
+    ("sql", sql),
+    ("kafka", kafka),
+];
+
+const ON_ERROR: &[(&str, OnError)] = &[
+    ("dead_letter", OnError::DeadLetter),
+    ("drop", OnError::Drop),
+    ("stop", OnError::Stop),
+];
+const ON_LATE: &[(&str, OnLate)] = &[("drop", OnLate::Drop), ("dead_letter", OnLate::DeadLetter)];
+const EMIT: &[(&str, Emit)] = &[("updates", Emit::Updates), ("close", Emit::Close)];
+const FORMAT: &[(&str, Format)] = &[("json", Format::Json)];
+
+/// The words for the kinds of nodes.
+pub(super) fn words() -> impl Iterator<Item = &'static str> + Clone {
+    KINDS.iter().map(|(word, _)| *word)
+}
+
+/// How the kind of that name is read.
+pub(super) fn reader(word: &str) -> Option<Read> {
+    KINDS
+        .iter()
+        .find(|(known, _)| *known == word)
+        .map(|(_, read)| *read)
+}
+
+fn source(keys: &mut Keys<'_, '_>, name: &str, builder: Builder) -> Builder {
+    keys.exclude("topic", "topics");
+    let mut topics = keys.texts("topic");
+    topics.extend(keys.texts("topics"));
+    let mut source = Source::json_topics(topics);
+    if let Some(format) = keys.choice("format", FORMAT) {
+        source.format = format;
+    }
+    if let Some(path) = keys.text("timestamp") {
+        source = source.timestamp(path);
+    }
+    if let Some(path) = keys.text("key") {
+        source = source.key(path);
+    }
+    if let Some(path) = keys.text("id") {
+        source = source.id(path);
+    }
+    for (path, kind) in keys.pairs("fields") {
+        match ValueType::from_name(kind) {
+            Some(kind) => source = source.field(path, kind),
+            None => unknown_type(keys, path, kind),
+        }
+    }
+    if let Some(reaction) = keys.choice("on_error", ON_ERROR) {
+        source = source.on_error(reaction);
+    }
+    builder.source(name, source)
+}
+
+fn unknown_type(keys: &mut Keys<'_, '_>, path: &str, kind: &str) {
+    use ValueType::{Any, Bool, Bytes, Duration, Float, Int, List, Map, Str, Time};
+    let known = [Bool, Int, Float, Str, Bytes, Time, Duration, List, Map, Any].map(ValueType::name);
+    let help = did_you_mean(kind, "types", known).unwrap_or_default();
+    keys.unknown_choice("fields", path, format!("there is no type `{kind}`"), help);
+}
+
+fn filter(keys: &mut Keys<'_, '_>, name: &str, builder: Builder) -> Builder {
+    let mut filter = Filter::new(keys.required("from"), keys.required("where"));
+    if let Some(reaction) = keys.choice("on_error", ON_ERROR) {
+        filter = filter.on_error(reaction);
+    }
+    builder.node(name, NodeKind::Filter(filter))
+}
+
+fn map(keys: &mut Keys<'_, '_>, name: &str, builder: Builder) -> Builder {
+    let mut map = Map::new(keys.required("from"));
+    for (field, expression) in keys.pairs("set") {
+        map = map.set(field, expression);
+    }
+    if let Some(reaction) = keys.choice("on_error", ON_ERROR) {
+        map = map.on_error(reaction);
+    }
+    builder.node(name, NodeKind::Map(map))
+}
+
+fn aggregate(keys: &mut Keys<'_, '_>, name: &str, builder: Builder) -> Builder {
+    let from = keys.required("from");
+    let mut rollup = Rollup::by(keys.texts("by"));
+    if let Some(mut window) = keys.mapping("window") {
+        rollup = read_window(&mut window, rollup);
+        window.finish();
+    }
+    if let Some(emit) = keys.choice("emit", EMIT) {
+        rollup = rollup.emit(emit);
+    }
+    if let Some(reaction) = keys.choice("on_late", ON_LATE) {
+        rollup = rollup.on_late(reaction);
+    }
+    for (field, call) in keys.pairs("set") {
+        rollup = rollup.set(field, call);
+    }
+    if let Some(reaction) = keys.choice("on_error", ON_ERROR) {
+        rollup = rollup.on_error(reaction);
+    }
+    builder.aggregate(name, from, rollup)
+}
+
+fn read_window(keys: &mut Keys<'_, '_>, mut rollup: Rollup) -> Rollup {
+    if let Some(size) = keys.duration("tumbling") {
+        rollup = rollup.tumbling(size);
+    }
+    if let Some(grace) = keys.duration("grace") {
+        rollup = rollup.grace(grace);
+    }
+    if let Some(silence) = keys.duration("idle_close") {
+        rollup = rollup.idle_close(silence);
+    }
+    if let Some(retention) = keys.duration("retention") {
+        rollup = rollup.retention(retention);
+    }
+    rollup
+}
+
+fn sql(keys: &mut Keys<'_, '_>, name: &str, builder: Builder) -> Builder {
+    let from = keys.required("from");
+    let mut sink = SqlSink::table(keys.required("table"));
+    for (column, expression) in keys.pairs("columns") {
+        sink = sink.column(column, expression);
+    }
+    sink = sink.key(keys.texts("key"));
+    if let Some(reaction) = keys.choice("on_error", ON_ERROR) {
+        sink = sink.on_error(reaction);
+    }
+    builder.sql(name, from, sink)
+}
+
+fn kafka(keys: &mut Keys<'_, '_>, name: &str, builder: Builder) -> Builder {
+    let from = keys.required("from");
+    let mut sink = KafkaSink::topic(keys.required("topic"));
+    if let Some(key) = keys.text("key") {
+        sink = sink.key(key);
+    }
+    for (field, expression) in keys.pairs("fields") {
+        sink = sink.field(field, expression);
+    }
+    if let Some(reaction) = keys.choice("on_error", ON_ERROR) {
+        sink = sink.on_error(reaction);
+    }
+    builder.kafka(name, from, sink)
+}

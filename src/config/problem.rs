@@ -1,0 +1,125 @@
+//! What can be wrong with a file before it is a topology: the codes `Y001` and up.
+
+use std::ops::Range;
+
+use super::report::Diagnostic;
+use crate::topology::Explanation;
+use crate::topology::finding::Severity;
+
+/// A kind of mistake in a file.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kind {
+    pub code: &'static str,
+    pub title: &'static str,
+}
+
+pub(super) const UNREADABLE: Kind = Kind {
+    code: "Y001",
+    title: "the file cannot be read",
+};
+pub(super) const SYNTAX: Kind = Kind {
+    code: "Y002",
+    title: "the file is not YAML",
+};
+pub(super) const WRONG_TYPE: Kind = Kind {
+    code: "Y003",
+    title: "a text, list or mapping is expected, something else is there",
+};
+pub(super) const UNKNOWN_KEY: Kind = Kind {
+    code: "Y004",
+    title: "there is no such key",
+};
+pub(super) const DUPLICATE_KEY: Kind = Kind {
+    code: "Y005",
+    title: "a key is given twice",
+};
+pub(super) const MISSING_KEY: Kind = Kind {
+    code: "Y006",
+    title: "a key is missing",
+};
+pub(super) const UNKNOWN_KIND: Kind = Kind {
+    code: "Y007",
+    title: "there is no such kind of node",
+};
+pub(super) const NOT_ONE_KIND: Kind = Kind {
+    code: "Y008",
+    title: "a node has no kind, or more than one",
+};
+pub(super) const UNKNOWN_CHOICE: Kind = Kind {
+    code: "Y009",
+    title: "a setting is none of the possible ones",
+};
+pub(super) const BAD_DURATION: Kind = Kind {
+    code: "Y010",
+    title: "this is not a length of time",
+};
+pub(super) const UNDEFINED_VARIABLE: Kind = Kind {
+    code: "Y011",
+    title: "an environment variable is not set",
+};
+pub(super) const BAD_REFERENCE: Kind = Kind {
+    code: "Y012",
+    title: "this is not a reference to the environment",
+};
+pub(super) const CONTRADICTION: Kind = Kind {
+    code: "Y013",
+    title: "two keys say the same thing in different ways",
+};
+
+/// All of them, by code.
+const ALL: [Kind; 13] = [
+    UNREADABLE,
+    SYNTAX,
+    WRONG_TYPE,
+    UNKNOWN_KEY,
+    DUPLICATE_KEY,
+    MISSING_KEY,
+    UNKNOWN_KIND,
+    NOT_ONE_KIND,
+    UNKNOWN_CHOICE,
+    BAD_DURATION,
+    UNDEFINED_VARIABLE,
+    BAD_REFERENCE,
+    CONTRADICTION,
+];
+
+/// The codes of mistakes in files, in order. All are errors.
+pub(super) fn explanations() -> impl Iterator<Item = Explanation> {
+    ALL.into_iter().map(|Kind { code, title }| Explanation {
+        code,
+        title,
+        severity: Severity::Error,
+    })
+}
+
+impl Kind {
+    pub fn at(self, span: Option<Range<usize>>, message: impl Into<String>) -> Diagnostic {
+        Diagnostic {
+            code: self.code,
+            severity: Severity::Error,
+            message: message.into(),
+            help: None,
+            node: None,
+            key: None,
+            span,
+            related: Vec::new(),
+        }
+    }
+}
+
+impl Diagnostic {
+    pub(super) fn help(mut self, help: impl Into<String>) -> Diagnostic {
+        self.help = Some(help.into());
+        self
+    }
+
+    pub(super) fn maybe_help(mut self, help: Option<String>) -> Diagnostic {
+        self.help = help;
+        self
+    }
+
+    pub(super) fn related(mut self, span: Range<usize>, what: &str) -> Diagnostic {
+        self.related.push((span, what.to_owned()));
+        self
+    }
+}
