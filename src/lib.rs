@@ -20,3 +20,4 @@ pub mod window;
 pub mod topology;
 pub mod config;
 pub mod aggregate;
+pub mod broker;
