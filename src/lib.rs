@@ -21,3 +21,5 @@ pub mod topology;
 pub mod config;
 pub mod aggregate;
 pub mod broker;
+pub mod state;
+pub mod processor;

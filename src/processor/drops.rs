@@ -1,0 +1,111 @@
+//! Why a record did not come through, and how often.
+
+use std::fmt;
+
+/// Why a record was dropped. Every drop is counted under one of these, by node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DropReason {
+    /// The value is not what the source's format says.
+    Unreadable,
+    /// The value is empty or a tombstone, where an event is expected.
+    NoValue,
+    /// The event time is missing or not a time.
+    NoTimestamp,
+    /// An expression failed.
+    Expression,
+    /// A field of an aggregate's key is missing.
+    NullKey,
+    /// The record's key is not the field by which its topic is said to be keyed.
+    KeyMismatch,
+    /// The window is closed.
+    Late,
+    /// What was to be written is larger than the topic takes.
+    TooLarge,
+    /// The database refused the row.
+    Refused,
+}
+
+impl DropReason {
+    /// All of them.
+    pub const ALL: [DropReason; 9] = [
+        DropReason::Unreadable,
+        DropReason::NoValue,
+        DropReason::NoTimestamp,
+        DropReason::Expression,
+        DropReason::NullKey,
+        DropReason::KeyMismatch,
+        DropReason::Late,
+        DropReason::TooLarge,
+        DropReason::Refused,
+    ];
+
+    /// The name in metrics, logs and dead letters.
+    pub const fn name(self) -> &'static str {
+        match self {
+            DropReason::Unreadable => "unreadable",
+            DropReason::NoValue => "no_value",
+            DropReason::NoTimestamp => "no_timestamp",
+            DropReason::Expression => "expression",
+            DropReason::NullKey => "null_key",
+            DropReason::KeyMismatch => "key_mismatch",
+            DropReason::Late => "late",
+            DropReason::TooLarge => "too_large",
+            DropReason::Refused => "refused",
+        }
+    }
+}
+
+impl fmt::Display for DropReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What a node has seen. Plain numbers: a task belongs to one thread, which publishes them with
+/// each commit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NodeCounts {
+    /// Rows that reached the node.
+    pub input: u64,
+    /// Rows that left it.
+    pub output: u64,
+    /// Rows that a filter held back, which is no drop.
+    pub filtered: u64,
+    /// Drops, by [`DropReason::ALL`].
+    pub drops: [u64; DropReason::ALL.len()],
+}
+
+impl NodeCounts {
+    /// Counts a drop.
+    pub fn dropped(&mut self, reason: DropReason) {
+        self.drops[reason as usize] += 1;
+    }
+
+    /// How many were dropped for this reason.
+    pub fn drops_of(&self, reason: DropReason) -> u64 {
+        self.drops[reason as usize]
+    }
+
+    /// Adds up.
+    pub fn add(&mut self, more: &NodeCounts) {
+        self.input += more.input;
+        self.output += more.output;
+        self.filtered += more.filtered;
+        self.drops
+            .iter_mut()
+            .zip(more.drops)
+            .for_each(|(mine, more)| *mine += more);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_are_numbered_as_they_are_listed() {
+        for (at, reason) in DropReason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, at, "{reason}");
+        }
+    }
+}

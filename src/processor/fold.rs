@@ -1,0 +1,132 @@
+//! The near side of a repartition: folds rows for one commit interval and sends the partial results
+//! to the partition of their new key.
+//!
+//! Because accumulators merge, a hot key costs one record per interval and partition, however many
+//! rows it has. Lateness is judged here, by the stream time of the partition that a row came from,
+//! so the order in which the far side reads its upstreams decides nothing.
+
+use super::aggregate::{NodeProgress, UpstreamTime};
+use super::table::{Folded, Lookup, Table};
+use super::{Context, OperatorState, Outputs, ProcessError, Produced};
+use crate::codec::{self, Decode, Encode};
+use crate::state::keys;
+use crate::time::Timestamp;
+use crate::topology::graph::Function;
+use crate::topology::plan::{FoldShape, OperatorId, Work};
+
+/// A partial result on its way through a repartition topic; the record's key is the group's.
+#[derive(Debug, Encode, Decode)]
+pub(super) struct Partial {
+    pub(super) window_start_ms: i64,
+    pub(super) folded: Folded,
+}
+
+pub(super) struct Fold {
+    pub(super) table: Table,
+    pub(super) functions: Vec<Function>,
+    pub(super) stream_time: Timestamp,
+    /// The stream time that was last sent along.
+    sent: Timestamp,
+    buffer: Vec<u8>,
+}
+
+impl Fold {
+    pub(super) fn new(shape: &FoldShape, budget_bytes: usize, progress: &NodeProgress) -> Fold {
+        Fold {
+            table: Table::new(budget_bytes),
+            functions: shape.calls.iter().map(|(function, _)| *function).collect(),
+            stream_time: Timestamp(progress.stream_time_ms),
+            sent: Timestamp(progress.stream_time_ms),
+            buffer: Vec::new(),
+        }
+    }
+
+    pub(super) fn entry(&mut self, key: &[u8]) -> &mut Folded {
+        let id = match self.table.find(key) {
+            Lookup::Found(id) => id,
+            Lookup::Absent(hash) => self.table.insert(hash, key, Folded::new(&self.functions)),
+        };
+        self.table.change(id)
+    }
+
+    pub(super) fn flush(
+        &mut self,
+        context: &mut Context<'_>,
+        operators: &mut [OperatorState],
+        id: OperatorId,
+    ) -> Result<(), ProcessError> {
+        let operator = &context.plan.operators[id];
+        let Work::Fold(plan) = &operator.work else {
+            unreachable!("a fold is at work here");
+        };
+        let Fold { table, buffer, .. } = self;
+        let mut sent = 0;
+        table.drain_dirty(|key, folded| -> Result<(), ProcessError> {
+            let (start, group) = keys::split_window(key).expect("made by fold_row");
+            let partial = Partial {
+                window_start_ms: start.0,
+                folded: folded.clone(),
+            };
+            buffer.clear();
+            codec::encode_into(&partial, buffer);
+            sent += 1;
+            Ok(context.outputs.produce(Produced {
+                topic: &plan.topic,
+                partition: None,
+                key: Some(group),
+                value: Some(buffer),
+                timestamp: Timestamp(folded.max_time_ms),
+            })?)
+        })?;
+        // A partial result is added on the far side: it must not be sent a second time.
+        table.clear();
+        operators[id].counts.output += sent;
+        if self.stream_time > self.sent {
+            self.send_stream_time(&plan.topic, context.partition(), context.outputs)?;
+        }
+        Ok(())
+    }
+
+    fn send_stream_time(
+        &mut self,
+        topic: &str,
+        (partition, partitions): (i32, u32),
+        outputs: &mut dyn Outputs,
+    ) -> Result<(), ProcessError> {
+        let time = UpstreamTime {
+            partition,
+            partitions,
+            stream_time_ms: self.stream_time.0,
+        };
+        self.buffer.clear();
+        codec::encode_into(&time, &mut self.buffer);
+        for to in 0..outputs.partitions(topic) {
+            outputs.produce(Produced {
+                topic,
+                partition: Some(to as i32),
+                key: None,
+                value: Some(&self.buffer),
+                timestamp: self.stream_time,
+            })?;
+        }
+        self.sent = self.stream_time;
+        Ok(())
+    }
+
+    pub(super) fn committed(&mut self) {}
+
+    pub(super) fn progress(&self) -> NodeProgress {
+        NodeProgress {
+            stream_time_ms: self.stream_time.0,
+            ..NodeProgress::default()
+        }
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.table.is_full()
+    }
+
+    pub(super) fn stream_time(&self) -> Timestamp {
+        self.stream_time
+    }
+}

@@ -1,0 +1,192 @@
+//! From a record of an input to a row, and on to the first operators.
+
+use super::aggregate::{self, UpstreamTime};
+use super::fold::Partial;
+use super::table::Folded;
+use super::{
+    Context, DropReason, Kind, NodeCounts, OperatorState, ProcessError, Row, drop_row, run_all,
+};
+use crate::aggregate::Accumulator;
+use crate::codec;
+use crate::record::decode_json;
+use crate::state::keys;
+use crate::time::Timestamp;
+use crate::topology::plan::{Input, Reader, ResultReader, SourceReader};
+use crate::value::Value;
+
+/// The key of the commit marker in a changelog; no store key is this short.
+pub(crate) const MARKER_KEY: &[u8] = &[0];
+
+pub(super) fn read(
+    context: &mut Context<'_>,
+    operators: &mut [OperatorState],
+    counts: &mut NodeCounts,
+    input: &Input,
+    row: &mut Row<'_, '_>,
+) -> Result<(), ProcessError> {
+    counts.input += 1;
+    match &input.reader {
+        Reader::Source(source) => read_event(context, operators, counts, source, input, row),
+        Reader::Results(results) => read_result(context, operators, counts, results, input, row),
+        Reader::Partials => read_partial(context, operators, counts, input, row),
+    }
+}
+
+fn read_event(
+    context: &mut Context<'_>,
+    operators: &mut [OperatorState],
+    counts: &mut NodeCounts,
+    source: &SourceReader,
+    input: &Input,
+    row: &mut Row<'_, '_>,
+) -> Result<(), ProcessError> {
+    if let Err((reason, message)) = decode_event(source, row) {
+        return drop_row(
+            context,
+            counts,
+            &source.node,
+            source.on_error,
+            reason,
+            &message,
+            row,
+        );
+    }
+    counts.output += 1;
+    run_all(context, operators, &input.next, row)
+}
+
+/// Fills the row from the record's value and finds its event time.
+fn decode_event(source: &SourceReader, row: &mut Row<'_, '_>) -> Result<(), (DropReason, String)> {
+    let value = match row.record.value {
+        None => {
+            return Err((
+                DropReason::NoValue,
+                "expected an event, found a tombstone".to_owned(),
+            ));
+        }
+        Some([]) => {
+            return Err((
+                DropReason::NoValue,
+                "expected an event, found no bytes".to_owned(),
+            ));
+        }
+        Some(value) => value,
+    };
+    decode_json(value, &source.projection, row.arena, row.fields)
+        .map_err(|error| (DropReason::Unreadable, error.to_string()))?;
+    if let Some(slot) = source.timestamp {
+        row.time = event_time(row.fields[slot.index()])
+            .map_err(|message| (DropReason::NoTimestamp, message))?;
+    }
+    Ok(())
+}
+
+fn event_time(value: Value<'_>) -> Result<Timestamp, String> {
+    match value {
+        Value::Str(text) => Timestamp::parse_rfc3339(text).map_err(|error| error.to_string()),
+        Value::Int(ms) => Ok(Timestamp(ms)),
+        Value::Time(time) => Ok(time),
+        other => Err(format!(
+            "expected the event time as RFC 3339 text or milliseconds, found {}",
+            other.type_name()
+        )),
+    }
+}
+
+/// A result from a changelog or results topic.
+fn read_result(
+    context: &mut Context<'_>,
+    operators: &mut [OperatorState],
+    counts: &mut NodeCounts,
+    results: &ResultReader,
+    input: &Input,
+    row: &mut Row<'_, '_>,
+) -> Result<(), ProcessError> {
+    let damaged = || ProcessError::Damaged {
+        node: results.node.to_string(),
+        what: "a result's key",
+    };
+    let (Some(key), Some(value)) = (row.record.key, row.record.value) else {
+        // Tombstones come with sessions; windows of fixed size are never taken back.
+        return Ok(());
+    };
+    if key == MARKER_KEY {
+        return Ok(());
+    }
+    let (start, group) = keys::split_window(key).map_err(|_| damaged())?;
+    let by = keys::read_fields(group, row.arena).map_err(|_| damaged())?;
+    if by.len() != results.slots.by.len() {
+        return Err(damaged());
+    }
+    let folded =
+        Folded::decode(value, &results.functions).map_err(|source| ProcessError::Foreign {
+            node: results.node.to_string(),
+            source,
+        })?;
+    row.time = Timestamp(folded.max_time_ms);
+    fill_result(
+        row,
+        &results.slots,
+        by,
+        start,
+        results.window.end_of(start),
+        &folded.accumulators,
+    );
+    counts.output += 1;
+    run_all(context, operators, &input.next, row)
+}
+
+/// Puts the parts of a result into their slots.
+pub(super) fn fill_result<'a>(
+    row: &mut Row<'_, 'a>,
+    slots: &crate::topology::plan::ResultSlots,
+    by: &[Value<'a>],
+    start: Timestamp,
+    end: Timestamp,
+    accumulators: &[Accumulator],
+) {
+    for (slot, value) in slots.by.iter().zip(by) {
+        row.set(*slot, *value);
+    }
+    row.set(slots.window_start, Value::Time(start));
+    row.set(slots.window_end, Value::Time(end));
+    for (slot, accumulator) in slots.results.iter().zip(accumulators) {
+        let value = accumulator.read(row.arena);
+        row.set(*slot, value);
+    }
+}
+
+/// A partial result of a repartition topic, or the stream time of one of its writers.
+fn read_partial(
+    context: &mut Context<'_>,
+    operators: &mut [OperatorState],
+    counts: &mut NodeCounts,
+    input: &Input,
+    row: &Row<'_, '_>,
+) -> Result<(), ProcessError> {
+    let id = input.next[0];
+    let operator = &context.plan.operators[id];
+    let damaged = |what| {
+        move |_| ProcessError::Damaged {
+            node: operator.node.to_string(),
+            what,
+        }
+    };
+    let Kind::Aggregate(aggregate) = &mut operators[id].kind else {
+        unreachable!("the planner puts an aggregate behind a repartition");
+    };
+    let value = row.record.value.unwrap_or_default();
+    match row.record.key {
+        None => {
+            let time: UpstreamTime =
+                codec::decode(value).map_err(damaged("an upstream's stream time"))?;
+            aggregate.upstream(&time);
+            Ok(())
+        }
+        Some(group) => {
+            let partial: Partial = codec::decode(value).map_err(damaged("a partial result"))?;
+            counts.output += 1;
+            aggregate::fold_partial(context, operators, id, group, partial, row)
+        }
+    }
+}

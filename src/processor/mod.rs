@@ -1,0 +1,507 @@
+//! What runs per record: the operators of one task, synchronous, without clocks or I/O of its own.
+//!
+//! A [`Processor`] belongs to one task. Records go in one by one ([`Processor::process`]); rows pass
+//! from operator to operator by plain calls; results leave through [`Outputs`]. Folds keep their
+//! changes in memory until [`Processor::flush`], which the task calls once per commit: it encodes
+//! what changed, hands it to the outputs, and collects the same changes in a [`StateBatch`] that is
+//! written to the store after the log has committed.
+//!
+//! The invariant: nothing of an interval reaches the store before [`Processor::flush`], and after a
+//! failed commit the processor is thrown away with everything it holds.
+
+mod aggregate;
+mod drops;
+mod fold;
+mod input;
+mod outputs;
+mod table;
+
+use std::sync::Arc;
+
+use bumpalo::Bump;
+
+pub use aggregate::{NodeProgress, Progress};
+pub use drops::{DropReason, NodeCounts};
+pub(crate) use input::MARKER_KEY;
+pub use outputs::{DeadLetter, OutputError, Outputs, Produced, TableRow};
+pub use table::{Folded, FoldedError};
+
+use aggregate::WindowedAggregate;
+use fold::Fold;
+
+use crate::expr::{self, EvalError};
+use crate::state::{StateBatch, StateError, TaskState};
+use crate::time::Timestamp;
+use crate::topology::graph::OnError;
+use crate::topology::plan::{OperatorId, SubTopology, Work};
+use crate::value::{Slot, Value};
+
+/// A record as a task reads it.
+#[derive(Clone, Copy, Debug)]
+pub struct InRecord<'a> {
+    /// The topic's name.
+    pub topic: &'a str,
+    /// The partition.
+    pub partition: i32,
+    /// The record's number.
+    pub offset: i64,
+    /// The time that the log has for it.
+    pub timestamp: Timestamp,
+    /// The key.
+    pub key: Option<&'a [u8]>,
+    /// The value.
+    pub value: Option<&'a [u8]>,
+}
+
+/// The task cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ProcessError {
+    /// The node is told to stop on such a record.
+    #[error("node {node} stops at {topic}-{partition} offset {offset}: {reason}: {message}")]
+    Stop {
+        /// The node.
+        node: String,
+        /// The record's topic.
+        topic: String,
+        /// Its partition.
+        partition: i32,
+        /// Its offset.
+        offset: i64,
+        /// What kind of trouble.
+        reason: DropReason,
+        /// What exactly.
+        message: String,
+    },
+    /// The store.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The way out.
+    #[error(transparent)]
+    Output(#[from] OutputError),
+    /// A store or a repartition topic holds what this topology did not write.
+    #[error("node {node}: {source}")]
+    Foreign {
+        /// The node.
+        node: String,
+        /// What is wrong.
+        source: FoldedError,
+    },
+    /// A store or a repartition topic holds a damaged key or marker.
+    #[error("node {node}: {what} is damaged")]
+    Damaged {
+        /// The node.
+        node: String,
+        /// What.
+        what: &'static str,
+    },
+}
+
+/// The operators of one task.
+pub struct Processor {
+    plan: Arc<SubTopology>,
+    share: Share,
+    operators: Vec<OperatorState>,
+    reader_counts: NodeCounts,
+    arena: Bump,
+}
+
+/// What an operator remembers.
+struct OperatorState {
+    kind: Kind,
+    counts: NodeCounts,
+}
+
+enum Kind {
+    Stateless,
+    Aggregate(Box<WindowedAggregate>),
+    Fold(Box<Fold>),
+}
+
+/// Everything that operators need to run, apart from what they remember.
+pub(crate) struct Context<'c> {
+    plan: &'c SubTopology,
+    share: Share,
+    state: &'c dyn TaskState,
+    outputs: &'c mut dyn Outputs,
+}
+
+/// Which of how many partitions a task has.
+#[derive(Clone, Copy, Debug)]
+pub struct Share {
+    /// The partition of the task's inputs.
+    pub partition: i32,
+    /// How many partitions the inputs have.
+    pub partitions: u32,
+}
+
+impl Context<'_> {
+    fn partition(&self) -> (i32, u32) {
+        (self.share.partition, self.share.partitions)
+    }
+}
+
+/// A row on its way: the record it came from and its fields.
+pub(crate) struct Row<'f, 'a> {
+    record: InRecord<'a>,
+    /// The event time.
+    time: Timestamp,
+    fields: &'f mut [Value<'a>],
+    arena: &'a Bump,
+}
+
+impl<'a> Row<'_, 'a> {
+    fn view(&self) -> expr::Row<'_, 'a> {
+        expr::Row {
+            fields: self.fields,
+            arena: self.arena,
+            key: self.record.key,
+            timestamp: self.time,
+            partition: self.record.partition,
+            offset: self.record.offset,
+            topic: self.record.topic,
+            raw: self.record.value,
+        }
+    }
+
+    fn set(&mut self, slot: Slot, value: Value<'a>) {
+        self.fields[slot.index()] = value;
+    }
+}
+
+impl Processor {
+    /// The operators of a task, with tables of about `cache_bytes` together, going on from
+    /// `progress`.
+    pub fn new(
+        plan: Arc<SubTopology>,
+        share: Share,
+        cache_bytes: usize,
+        progress: &Progress,
+    ) -> Processor {
+        let folds = plan
+            .operators
+            .iter()
+            .filter(|operator| operator.work.is_fold())
+            .count();
+        let budget = cache_bytes / folds.max(1);
+        let operators = plan
+            .operators
+            .iter()
+            .map(|operator| {
+                let node = operator.node.as_str();
+                let kind = match &operator.work {
+                    Work::Aggregate(aggregate) => Kind::Aggregate(Box::new(
+                        WindowedAggregate::new(aggregate, budget, progress.of(node)),
+                    )),
+                    Work::Fold(fold) => {
+                        Kind::Fold(Box::new(Fold::new(&fold.shape, budget, &progress.of(node))))
+                    }
+                    _ => Kind::Stateless,
+                };
+                OperatorState {
+                    kind,
+                    counts: NodeCounts::default(),
+                }
+            })
+            .collect();
+        Processor {
+            plan,
+            share,
+            operators,
+            reader_counts: NodeCounts::default(),
+            arena: Bump::new(),
+        }
+    }
+
+    /// Processes a batch of records of the input with that index.
+    ///
+    /// # Errors
+    /// When the task cannot go on. What the batch has done so far must not be committed.
+    pub fn process<'r>(
+        &mut self,
+        input: usize,
+        records: impl Iterator<Item = InRecord<'r>>,
+        state: &dyn TaskState,
+        outputs: &mut dyn Outputs,
+    ) -> Result<(), ProcessError> {
+        self.arena.reset();
+        let Processor {
+            plan,
+            share,
+            operators,
+            reader_counts,
+            arena,
+        } = self;
+        let plan: &SubTopology = plan;
+        let arena: &Bump = arena;
+        let mut context = Context {
+            plan,
+            share: *share,
+            state,
+            outputs,
+        };
+        let fields = arena.alloc_slice_fill_copy(plan.slots, Value::Missing);
+        for record in records {
+            // Records outlive the batch; their fields borrow from them and from the arena.
+            let mut row = Row {
+                record,
+                time: record.timestamp,
+                fields: &mut *fields,
+                arena,
+            };
+            input::read(
+                &mut context,
+                operators,
+                reader_counts,
+                &plan.inputs[input],
+                &mut row,
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Hands everything that changed to the outputs and collects it in `batch`, to be written to
+    /// the store after the log has committed. `idle_ms` says for how long the task has been caught
+    /// up with all its inputs and silent.
+    ///
+    /// # Errors
+    /// When the task cannot go on.
+    pub fn flush(
+        &mut self,
+        state: &dyn TaskState,
+        outputs: &mut dyn Outputs,
+        batch: &mut StateBatch,
+        idle_ms: i64,
+    ) -> Result<(), ProcessError> {
+        self.arena.reset();
+        let Processor {
+            plan,
+            share,
+            operators,
+            arena,
+            ..
+        } = self;
+        let plan: &SubTopology = plan;
+        let mut context = Context {
+            plan,
+            share: *share,
+            state,
+            outputs,
+        };
+        for id in 0..operators.len() {
+            // Whatever a flush sends on goes to later operators only, so the one at work can be
+            // taken out for as long.
+            let kind = std::mem::replace(&mut operators[id].kind, Kind::Stateless);
+            let kind = match kind {
+                Kind::Stateless => Kind::Stateless,
+                Kind::Aggregate(mut aggregate) => {
+                    aggregate.flush(&mut context, operators, id, batch, idle_ms, arena)?;
+                    Kind::Aggregate(aggregate)
+                }
+                Kind::Fold(mut fold) => {
+                    fold.flush(&mut context, operators, id)?;
+                    Kind::Fold(fold)
+                }
+            };
+            operators[id].kind = kind;
+        }
+        Ok(())
+    }
+
+    /// Lets go of memory after a commit.
+    pub fn committed(&mut self) {
+        for operator in &mut self.operators {
+            match &mut operator.kind {
+                Kind::Aggregate(aggregate) => aggregate.committed(),
+                Kind::Fold(fold) => fold.committed(),
+                Kind::Stateless => {}
+            }
+        }
+    }
+
+    /// How far the folds have come, to be stored with the commit.
+    pub fn progress(&self) -> Progress {
+        let mut progress = Progress::default();
+        for (operator, state) in self.plan.operators.iter().zip(&self.operators) {
+            match &state.kind {
+                Kind::Aggregate(aggregate) => {
+                    progress.set(operator.node.as_str(), aggregate.progress())
+                }
+                Kind::Fold(fold) => progress.set(operator.node.as_str(), fold.progress()),
+                Kind::Stateless => {}
+            }
+        }
+        progress
+    }
+
+    /// Whether a table has outgrown its budget, so that a commit is due.
+    pub fn wants_commit(&self) -> bool {
+        self.operators.iter().any(|operator| match &operator.kind {
+            Kind::Aggregate(aggregate) => aggregate.is_full(),
+            Kind::Fold(fold) => fold.is_full(),
+            Kind::Stateless => false,
+        })
+    }
+
+    /// Whether time alone can still close a window: some aggregate has an `idle_close` and open
+    /// windows.
+    pub fn waits_for_idle_close(&self) -> bool {
+        self.operators.iter().any(|operator| match &operator.kind {
+            Kind::Aggregate(aggregate) => aggregate.waits_for_idle_close(),
+            _ => false,
+        })
+    }
+
+    /// The highest event time that any fold has seen.
+    pub fn stream_time(&self) -> Timestamp {
+        let times = self.operators.iter().map(|operator| match &operator.kind {
+            Kind::Aggregate(aggregate) => aggregate.stream_time(),
+            Kind::Fold(fold) => fold.stream_time(),
+            Kind::Stateless => Timestamp::MIN,
+        });
+        times.max().unwrap_or(Timestamp::MIN)
+    }
+
+    /// What each node has seen since the last call.
+    pub fn take_counts(&mut self) -> Vec<(String, NodeCounts)> {
+        let plan = &self.plan;
+        let readers = plan
+            .inputs
+            .iter()
+            .filter_map(|input| input.reader.node())
+            .take(1);
+        let mut counts: Vec<_> = readers
+            .map(|node| (node.to_string(), std::mem::take(&mut self.reader_counts)))
+            .collect();
+        for (operator, state) in plan.operators.iter().zip(&mut self.operators) {
+            counts.push((operator.node.to_string(), std::mem::take(&mut state.counts)));
+        }
+        counts
+    }
+}
+
+/// Runs a row through these operators and everything behind them.
+fn run_all(
+    context: &mut Context<'_>,
+    operators: &mut [OperatorState],
+    ids: &[OperatorId],
+    row: &mut Row<'_, '_>,
+) -> Result<(), ProcessError> {
+    ids.iter()
+        .try_for_each(|id| run(context, operators, *id, row))
+}
+
+fn run(
+    context: &mut Context<'_>,
+    operators: &mut [OperatorState],
+    id: OperatorId,
+    row: &mut Row<'_, '_>,
+) -> Result<(), ProcessError> {
+    let plan = context.plan;
+    let operator = &plan.operators[id];
+    operators[id].counts.input += 1;
+    let passed = match &operator.work {
+        Work::Filter {
+            condition,
+            on_error,
+        } => match condition.test(&row.view()) {
+            Ok(passes) => {
+                operators[id].counts.filtered += u64::from(!passes);
+                Ok(passes)
+            }
+            Err(error) => Err((*on_error, RowFault::expression(&error))),
+        },
+        Work::Map { set, on_error } => {
+            map(set, row).map_err(|error| (*on_error, RowFault::expression(&error)))
+        }
+        Work::Kafka(kafka) => match outputs::write_record(context, kafka, row) {
+            Ok(()) => Ok(true),
+            Err(failure) => Err((kafka.on_error, failure.row_fault()?)),
+        },
+        Work::Sql(sql) => match outputs::write_row(context, sql, row) {
+            Ok(()) => Ok(true),
+            Err(failure) => Err((sql.on_error, failure.row_fault()?)),
+        },
+        Work::Aggregate(_) | Work::Fold(_) => {
+            return aggregate::fold_row(context, operators, id, row);
+        }
+    };
+    match passed {
+        Ok(true) => {
+            operators[id].counts.output += 1;
+            run_all(context, operators, &operator.next, row)
+        }
+        Ok(false) => Ok(()),
+        Err((on_error, RowFault { reason, message })) => {
+            let counts = &mut operators[id].counts;
+            drop_row(
+                context,
+                counts,
+                &operator.node,
+                on_error,
+                reason,
+                &message,
+                row,
+            )
+        }
+    }
+}
+
+/// Why a single row cannot go on.
+struct RowFault {
+    reason: DropReason,
+    message: String,
+}
+
+impl RowFault {
+    fn of(reason: DropReason, error: &dyn std::fmt::Display) -> RowFault {
+        RowFault {
+            reason,
+            message: error.to_string(),
+        }
+    }
+
+    fn expression(error: &dyn std::fmt::Display) -> RowFault {
+        RowFault::of(DropReason::Expression, error)
+    }
+}
+
+fn map(set: &[(Slot, expr::Evaluator)], row: &mut Row<'_, '_>) -> Result<bool, EvalError> {
+    for (slot, evaluator) in set {
+        let value = evaluator.eval(&row.view())?;
+        row.set(*slot, value);
+    }
+    Ok(true)
+}
+
+/// Counts a row that does not come through, and does with it what the node says.
+fn drop_row(
+    context: &mut Context<'_>,
+    counts: &mut NodeCounts,
+    node: &crate::topology::graph::NodeName,
+    on_error: OnError,
+    reason: DropReason,
+    message: &str,
+    row: &Row<'_, '_>,
+) -> Result<(), ProcessError> {
+    counts.dropped(reason);
+    match on_error {
+        OnError::Drop => Ok(()),
+        OnError::DeadLetter => {
+            let letter = DeadLetter {
+                node: node.as_str(),
+                reason,
+                message,
+                record: row.record,
+            };
+            Ok(context.outputs.dead_letter(&letter)?)
+        }
+        OnError::Stop => Err(ProcessError::Stop {
+            node: node.to_string(),
+            topic: row.record.topic.to_owned(),
+            partition: row.record.partition,
+            offset: row.record.offset,
+            reason,
+            message: message.to_owned(),
+        }),
+    }
+}

@@ -1,0 +1,278 @@
+//! What leaves a task, and how rows become records and cells.
+
+use bumpalo::Bump;
+use bumpalo::collections::Vec as ArenaVec;
+
+use super::{Context, DropReason, InRecord, ProcessError, Row, RowFault};
+use crate::broker::BrokerError;
+use crate::expr::EvalError;
+use crate::time::Timestamp;
+use crate::topology::plan::{KafkaPlan, SqlPlan};
+use crate::value::Value;
+
+/// Takes what a task gives: to the log, to a table, or into a test.
+pub trait Outputs {
+    /// Writes a record.
+    ///
+    /// # Errors
+    /// When the log does not take it.
+    fn produce(&mut self, record: Produced<'_>) -> Result<(), OutputError>;
+
+    /// Writes a change of a store to its changelog, in the task's own partition.
+    ///
+    /// # Errors
+    /// When the log does not take it.
+    fn changelog(
+        &mut self,
+        store: usize,
+        key: &[u8],
+        value: Option<&[u8]>,
+    ) -> Result<(), OutputError>;
+
+    /// Takes a row of the table of a SQL sink.
+    ///
+    /// # Errors
+    /// When the row cannot be kept.
+    fn row(&mut self, row: TableRow<'_, '_>) -> Result<(), OutputError>;
+
+    /// Writes a record that could not be handled to the dead-letter topic.
+    ///
+    /// # Errors
+    /// When the log does not take it.
+    fn dead_letter(&mut self, letter: &DeadLetter<'_>) -> Result<(), OutputError>;
+
+    /// How many partitions a repartition topic has.
+    fn partitions(&self, topic: &str) -> u32;
+}
+
+/// A record to be written.
+#[derive(Clone, Copy, Debug)]
+pub struct Produced<'a> {
+    /// The topic.
+    pub topic: &'a str,
+    /// Where to; none: by the hash of the key.
+    pub partition: Option<i32>,
+    /// The key.
+    pub key: Option<&'a [u8]>,
+    /// The value; none is a tombstone.
+    pub value: Option<&'a [u8]>,
+    /// The event time.
+    pub timestamp: Timestamp,
+}
+
+/// A row for a table.
+#[derive(Clone, Copy, Debug)]
+pub struct TableRow<'r, 'a> {
+    /// One per column of the sink; empty for a deletion.
+    pub cells: &'r [Value<'a>],
+    /// Where it came from.
+    pub record: InRecord<'a>,
+}
+
+/// A record that could not be handled.
+#[derive(Clone, Copy, Debug)]
+pub struct DeadLetter<'a> {
+    /// The node that could not.
+    pub node: &'a str,
+    /// What kind of trouble.
+    pub reason: DropReason,
+    /// What exactly.
+    pub message: &'a str,
+    /// The record as it came.
+    pub record: InRecord<'a>,
+}
+
+/// An output was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum OutputError {
+    /// The log's reasons.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    /// No column can hold such a value.
+    #[error("a column cannot hold a {found}; json(…) makes a text of it")]
+    Cell {
+        /// The value's type.
+        found: &'static str,
+    },
+}
+
+/// A sink could not write a row.
+pub(super) enum SinkFailure {
+    Expression(EvalError),
+    Output(OutputError),
+}
+
+impl SinkFailure {
+    /// What is wrong with the row, if it alone is at fault; anything else ends the task's work.
+    pub(super) fn row_fault(self) -> Result<RowFault, ProcessError> {
+        match self {
+            SinkFailure::Expression(error) => Ok(RowFault::expression(&error)),
+            SinkFailure::Output(error @ OutputError::Cell { .. }) => {
+                Ok(RowFault::expression(&error))
+            }
+            SinkFailure::Output(error @ OutputError::Broker(BrokerError::TooLarge { .. })) => {
+                Ok(RowFault {
+                    reason: DropReason::TooLarge,
+                    message: error.to_string(),
+                })
+            }
+            SinkFailure::Output(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Writes a row to the topic of a Kafka sink.
+pub(super) fn write_record(
+    context: &mut Context<'_>,
+    plan: &KafkaPlan,
+    row: &Row<'_, '_>,
+) -> Result<(), SinkFailure> {
+    let view = row.view();
+    let mut json = ArenaVec::new_in(row.arena);
+    let value = match plan.fields.is_empty() {
+        true => row.record.value,
+        false => {
+            json.push(b'{');
+            for (at, (name, evaluator)) in plan.fields.iter().enumerate() {
+                if at > 0 {
+                    json.push(b',');
+                }
+                push_text(name, &mut json);
+                json.push(b':');
+                push_json(
+                    &evaluator.eval(&view).map_err(SinkFailure::Expression)?,
+                    &mut json,
+                );
+            }
+            json.push(b'}');
+            Some(json.as_slice())
+        }
+    };
+    let key = match &plan.key {
+        None => row.record.key,
+        Some(evaluator) => {
+            let key = evaluator.eval(&view).map_err(SinkFailure::Expression)?;
+            key_bytes(&key, row.arena)
+        }
+    };
+    let record = Produced {
+        topic: &plan.topic,
+        partition: None,
+        key,
+        value,
+        timestamp: row.time,
+    };
+    context.outputs.produce(record).map_err(SinkFailure::Output)
+}
+
+/// Gives a row to the table of a SQL sink.
+pub(super) fn write_row(
+    context: &mut Context<'_>,
+    plan: &SqlPlan,
+    row: &Row<'_, '_>,
+) -> Result<(), SinkFailure> {
+    let view = row.view();
+    let mut cells = ArenaVec::with_capacity_in(plan.columns.len(), row.arena);
+    for column in &plan.columns {
+        cells.push(column.value.eval(&view).map_err(SinkFailure::Expression)?);
+    }
+    context
+        .outputs
+        .row(TableRow {
+            cells: &cells,
+            record: row.record,
+        })
+        .map_err(SinkFailure::Output)
+}
+
+/// The key of a record: a text as it is, anything else as JSON; none for absent values.
+fn key_bytes<'a>(value: &Value<'a>, arena: &'a Bump) -> Option<&'a [u8]> {
+    match value {
+        Value::Missing | Value::Null => None,
+        Value::Str(text) => Some(text.as_bytes()),
+        Value::Bytes(bytes) => Some(bytes),
+        other => {
+            let mut json = ArenaVec::new_in(arena);
+            push_json(other, &mut json);
+            Some(json.into_bump_slice())
+        }
+    }
+}
+
+/// Appends a value as JSON: absent values as null, times as RFC 3339, lengths of time in
+/// milliseconds, bytes as text where they are UTF-8.
+fn push_json(value: &Value<'_>, out: &mut ArenaVec<'_, u8>) {
+    match value {
+        Value::Missing | Value::Null => out.extend_from_slice_copy(b"null"),
+        Value::Bool(value) => out.extend_from_slice_copy(if *value { b"true" } else { b"false" }),
+        Value::Int(value) => push_display(value, out),
+        Value::Float(value) if value.is_finite() => push_display(value, out),
+        Value::Float(_) => out.extend_from_slice_copy(b"null"),
+        Value::Duration(ms) => push_display(ms, out),
+        Value::Str(text) => push_text(text, out),
+        Value::Bytes(bytes) => push_text(&String::from_utf8_lossy(bytes), out),
+        Value::Time(time) => {
+            out.push(b'"');
+            push_display(time, out);
+            out.push(b'"');
+        }
+        Value::List(list) => {
+            out.push(b'[');
+            for (at, value) in list.iter().enumerate() {
+                if at > 0 {
+                    out.push(b',');
+                }
+                push_json(value, out);
+            }
+            out.push(b']');
+        }
+        Value::Map(entries) => {
+            out.push(b'{');
+            for (at, (name, value)) in entries.iter().enumerate() {
+                if at > 0 {
+                    out.push(b',');
+                }
+                push_text(name, out);
+                out.push(b':');
+                push_json(value, out);
+            }
+            out.push(b'}');
+        }
+    }
+}
+
+fn push_display(value: &impl std::fmt::Display, out: &mut ArenaVec<'_, u8>) {
+    use std::io::Write;
+    write!(out, "{value}").expect("writing into memory does not fail");
+}
+
+fn push_text(text: &str, out: &mut ArenaVec<'_, u8>) {
+    serde_json::to_writer(&mut *out, text).expect("a text is JSON, and memory does not fail");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(value: &Value<'_>, expected: &str) {
+        let arena = Bump::new();
+        let mut json = ArenaVec::new_in(&arena);
+        push_json(value, &mut json);
+        assert_eq!(std::str::from_utf8(&json), Ok(expected));
+    }
+
+    #[test]
+    fn values_become_json() {
+        check(&Value::Missing, "null");
+        check(&Value::Float(f64::NAN), "null");
+        check(&Value::Float(1.5), "1.5");
+        check(&Value::Str("a\"\n😀"), "\"a\\\"\\n😀\"");
+        check(&Value::Time(Timestamp(0)), "\"1970-01-01T00:00:00.000Z\"");
+        check(&Value::List(&[Value::Int(1), Value::Null]), "[1,null]");
+        check(
+            &Value::Map(&[("a", Value::Bool(true)), ("b", Value::List(&[]))]),
+            "{\"a\":true,\"b\":[]}",
+        );
+    }
+}
