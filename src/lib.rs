@@ -23,3 +23,4 @@ pub mod aggregate;
 pub mod broker;
 pub mod state;
 pub mod processor;
+pub mod sql;
