@@ -24,3 +24,4 @@ pub mod broker;
 pub mod state;
 pub mod processor;
 pub mod sql;
+pub mod ingest;

@@ -1,0 +1,232 @@
+//! Puts recorded events into the log: NDJSON, plain or compressed, at any pace.
+//!
+//! The producer is not transactional. A replay has no stored position, so a transaction could not
+//! keep a second run from writing the events again; and without one, the events can be read at
+//! once, in whatever isolation, which is what a replay at true pace is for. The client library
+//! still writes each event once and in order.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::broker::{Broker, BrokerError, ProducerOptions};
+use crate::ingest::delivery::{DeadLetter, Delivery, Event};
+use crate::ingest::fields::Unreadable;
+use crate::ingest::lines::{Lines, ReadError, Recorded};
+use crate::ingest::metrics::{DeadReason, IngestMetrics};
+use crate::ingest::pace::{Pace, Pacer, nap};
+use crate::ingest::recent::RecentIds;
+use crate::ingest::summary::{Start, Summary};
+use crate::ingest::target::{LineReader, Target};
+use crate::time::Clock;
+
+/// How many identities are remembered to recognise repeats.
+pub const REMEMBERED: usize = 1_000_000;
+
+/// So often it is made sure that events are in the log, and they are counted.
+const FLUSH_EVERY_MS: i64 = 1000;
+/// So many lines are read between two looks at the clock when there is no pace to keep.
+const LOOK_EVERY: u64 = 256;
+
+/// What to replay, how fast and where to.
+#[derive(Clone, Debug)]
+pub struct ReplayOptions {
+    /// The file; `-` is the standard input.
+    pub file: PathBuf,
+    /// How fast: by the times at which the events were received, or else by their time field.
+    pub pace: Pace,
+    /// Drops events whose id has come before.
+    pub drop_repeats: bool,
+    /// Where to, and by which fields.
+    pub target: Target,
+}
+
+/// A replay has not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    /// The file could not be read to its end.
+    #[error("{error} ({done} got through)", done = events_text(*.events))]
+    Read {
+        /// Which file and why.
+        #[source]
+        error: ReadError,
+        /// How many events are in the topic.
+        events: u64,
+    },
+    /// The log has refused.
+    #[error("{error} ({done} of {} got through)", .file.display(), done = events_text(*.events))]
+    Log {
+        /// What it said.
+        #[source]
+        error: BrokerError,
+        /// The file.
+        file: PathBuf,
+        /// How many events are certainly in the topic.
+        events: u64,
+    },
+}
+
+fn events_text(events: u64) -> String {
+    if events == 1 {
+        "1 event".to_owned()
+    } else {
+        format!("{events} events")
+    }
+}
+
+impl ReplayOptions {
+    /// The file into the topic, as fast as possible, without repeats.
+    pub fn new(file: &Path, topic: &str) -> ReplayOptions {
+        ReplayOptions {
+            file: file.to_owned(),
+            pace: Pace::Fastest,
+            drop_repeats: true,
+            target: Target::new(topic),
+        }
+    }
+}
+
+/// Replays the file to its end, or until the shutdown. Blocks.
+///
+/// # Errors
+/// When the file cannot be read to its end, or the log refuses; both say how many events got
+/// through.
+pub fn run(
+    options: &ReplayOptions,
+    broker: &dyn Broker,
+    clock: &dyn Clock,
+    metrics: &IngestMetrics,
+    shutdown: &CancellationToken,
+) -> Result<Summary, ReplayError> {
+    let start = Start::now(clock, metrics);
+    let events = || start.summary(clock, metrics).events;
+    let refused = |error| {
+        let file = options.file.clone();
+        ReplayError::Log {
+            error,
+            file,
+            events: events(),
+        }
+    };
+    let lines =
+        Lines::open(&options.file).map_err(|error| ReplayError::Read { error, events: 0 })?;
+    options.target.create_topics(broker).map_err(refused)?;
+    let producer = broker
+        .producer(&ProducerOptions::default())
+        .map_err(refused)?;
+    let mut replay = Replay {
+        reader: options.target.line_reader(),
+        recent: RecentIds::new(REMEMBERED),
+        pacer: Pacer::new(options.pace),
+        delivery: Delivery::new(producer, metrics),
+        origin: String::new(),
+        options,
+        clock,
+        metrics,
+        shutdown,
+    };
+    let read = replay.all(lines);
+    // Also after a damaged line: what got through is to be certain.
+    replay.delivery.flush().map_err(refused)?;
+    match read {
+        Ok(()) => Ok(start.summary(clock, metrics)),
+        Err(Stopped::Read(error)) => Err(ReplayError::Read {
+            error,
+            events: events(),
+        }),
+        Err(Stopped::Log(error)) => Err(refused(error)),
+    }
+}
+
+struct Replay<'a> {
+    options: &'a ReplayOptions,
+    reader: LineReader,
+    recent: RecentIds,
+    pacer: Pacer,
+    delivery: Delivery<'a>,
+    clock: &'a dyn Clock,
+    metrics: &'a IngestMetrics,
+    shutdown: &'a CancellationToken,
+    /// Text for dead letters: file and line.
+    origin: String,
+}
+
+enum Stopped {
+    Read(ReadError),
+    Log(BrokerError),
+}
+
+impl Replay<'_> {
+    fn all(&mut self, mut lines: Lines) -> Result<(), Stopped> {
+        let mut flushed = self.clock.now();
+        while let Some((number, line)) = lines.next_line().map_err(Stopped::Read)? {
+            if !self.line(line, number).map_err(Stopped::Log)? {
+                return Ok(());
+            }
+            if number % LOOK_EVERY != 0 && self.options.pace == Pace::Fastest {
+                continue;
+            }
+            let now = self.clock.now();
+            if now >= flushed.plus_millis(FLUSH_EVERY_MS) {
+                self.delivery.flush().map_err(Stopped::Log)?;
+                flushed = now;
+            }
+            if self.shutdown.is_cancelled() {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Handles a line; false at the shutdown.
+    fn line(&mut self, line: &[u8], number: u64) -> Result<bool, BrokerError> {
+        let recorded = Recorded::from_line(line);
+        self.origin.clear();
+        write!(self.origin, "{} line {number}", self.options.file.display())
+            .expect("a text takes everything");
+        let facts = match self.reader.read(&recorded.event) {
+            Ok(facts) => facts,
+            Err(error) => return self.unreadable(&recorded.event, &error).map(|()| true),
+        };
+        if self.options.drop_repeats && facts.id.is_some_and(|id| !self.recent.insert(id, None)) {
+            self.metrics.repeats.fetch_add(1, Ordering::Relaxed);
+            return Ok(true);
+        }
+        let event_ns = facts
+            .time
+            .map(|time| time.millis().saturating_mul(1_000_000));
+        if let Some(ns) = recorded.received_ns.or(event_ns)
+            && self.options.pace != Pace::Fastest
+            && !nap(self.pacer.wait(self.clock.now(), ns), self.shutdown)
+        {
+            return Ok(false);
+        }
+        let event = Event {
+            key: facts.key.as_ref().map(|key| key.as_bytes()),
+            time: facts.time.unwrap_or_else(|| self.clock.now()),
+            value: &recorded.event,
+        };
+        let (target, origin) = (&self.options.target, &self.origin);
+        self.delivery.patiently(self.shutdown, |delivery| {
+            delivery.event(target, event, origin)
+        })?;
+        Ok(true)
+    }
+
+    fn unreadable(&mut self, line: &[u8], error: &Unreadable) -> Result<(), BrokerError> {
+        let letter = DeadLetter {
+            reason: DeadReason::from(error),
+            error: &error.to_string(),
+            origin: &self.origin,
+            time: self.clock.now(),
+            value: line,
+            length: line.len(),
+        };
+        let target = &self.options.target;
+        self.delivery.patiently(self.shutdown, |delivery| {
+            delivery.dead_letter(target, letter)
+        })
+    }
+}

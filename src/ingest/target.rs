@@ -1,0 +1,285 @@
+//! Where events go, and what of an event the log needs to know: its key, its time, its id.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use crate::broker::{Broker, BrokerError, TopicSpec};
+use crate::ingest::fields::{FieldTree, Found, Scalar, Unreadable};
+use crate::ingest::metrics::DeadReason;
+use crate::ingest::recent::EventId;
+use crate::time::Timestamp;
+use crate::topology::graph::{OnError, Source};
+use crate::value::FieldPath;
+
+/// A topic that events are written to.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The topic's name.
+    pub topic: String,
+    /// The field whose text becomes the record's key; an event without it gets no key.
+    pub key: Option<FieldPath>,
+    /// The field by which repeats are recognised.
+    pub id: Option<FieldPath>,
+    /// The field that holds the event time, RFC 3339 or milliseconds; an event without it gets
+    /// the time of its arrival.
+    pub time: Option<FieldPath>,
+    /// How many partitions the topic is created with when it does not exist.
+    pub partitions: u32,
+    /// How many copies; −1 is the broker's default.
+    pub replication: i32,
+    /// Where unreadable events go; none: they are only counted.
+    pub dead_letters: Option<String>,
+    /// Records above this size (key and value) are dead letters without being tried.
+    pub max_record_bytes: usize,
+}
+
+/// What the log needs to know of an event.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Facts<'a> {
+    /// The text of the key field.
+    pub key: Option<Cow<'a, str>>,
+    /// The event time; none when the field is absent or unreadable.
+    pub time: Option<Timestamp>,
+    /// What it is recognised by; none when the field is absent.
+    pub id: Option<EventId>,
+    /// The additional fields that the reader was made with, in their order.
+    pub extra: Found<'a>,
+}
+
+/// Reads [`Facts`] out of JSON lines.
+#[derive(Clone, Debug)]
+pub struct LineReader {
+    tree: FieldTree,
+    key: Option<usize>,
+    id: Option<usize>,
+    time: Option<usize>,
+    extra: usize,
+}
+
+impl Target {
+    /// A topic with the fields of Wikimedia's events: key `wiki`, id `meta.id`, time `meta.dt`;
+    /// dead letters go to `<topic>-dead-letters`.
+    pub fn new(topic: &str) -> Target {
+        Target {
+            topic: topic.to_owned(),
+            key: Some(FieldPath::new("wiki")),
+            id: Some(FieldPath::new("meta.id")),
+            time: Some(FieldPath::new("meta.dt")),
+            partitions: 4,
+            replication: -1,
+            dead_letters: Some(format!("{topic}-dead-letters")),
+            max_record_bytes: 1_000_000,
+        }
+    }
+
+    /// The topic (the first one) that a topology's source reads, with the fields that it declares.
+    pub fn for_source(source: &Source) -> Target {
+        let topic = source.topics.first().map_or("", String::as_str);
+        let dead_letters = match source.on_error {
+            OnError::Drop => None,
+            OnError::DeadLetter | OnError::Stop => Some(format!("{topic}-dead-letters")),
+        };
+        Target {
+            key: source.key.clone(),
+            id: source.id.clone(),
+            time: source.timestamp.clone(),
+            dead_letters,
+            ..Target::new(topic)
+        }
+    }
+
+    /// Creates the topics that do not exist yet.
+    ///
+    /// # Errors
+    /// When the log refuses.
+    pub fn create_topics(&self, broker: &dyn Broker) -> Result<(), BrokerError> {
+        let spec = |name: &str, partitions| TopicSpec {
+            name: name.to_owned(),
+            partitions,
+            replication: self.replication,
+            config: BTreeMap::new(),
+        };
+        let events = spec(&self.topic, self.partitions);
+        let dead_letters = self.dead_letters.iter().map(|name| spec(name, 1));
+        broker.create_topics(
+            &std::iter::once(events)
+                .chain(dead_letters)
+                .collect::<Vec<_>>(),
+        )
+    }
+
+    /// A reader of lines for this topic.
+    pub fn line_reader(&self) -> LineReader {
+        self.line_reader_with(&[])
+    }
+
+    /// The same, with additional fields.
+    pub fn line_reader_with(&self, extra: &[FieldPath]) -> LineReader {
+        let own = [&self.key, &self.id, &self.time];
+        let mut index = 0;
+        let [key, id, time] = own.map(|field| {
+            field.as_ref().map(|_| {
+                index += 1;
+                index - 1
+            })
+        });
+        let tree = FieldTree::new(own.into_iter().flatten().chain(extra));
+        LineReader {
+            tree,
+            key,
+            id,
+            time,
+            extra: index,
+        }
+    }
+}
+
+impl LineReader {
+    /// Checks that the line is a JSON object and finds the facts in it.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub fn read<'a>(&self, line: &'a [u8]) -> Result<Facts<'a>, Unreadable> {
+        let mut found = self.tree.read(line)?;
+        let extra = found.drain(self.extra..).collect();
+        let mut take = |slot: Option<usize>| slot.and_then(|slot| found[slot].take());
+        let (key, id, time) = (take(self.key), take(self.id), take(self.time));
+        Ok(Facts {
+            key: key.map(|key| match key {
+                Scalar::Text(text) => text,
+                other => Cow::Owned(other.text().into_owned()),
+            }),
+            time: time.as_ref().and_then(event_time),
+            id: id.map(|id| EventId::of(&id.text())),
+            extra,
+        })
+    }
+}
+
+/// RFC 3339 text, or milliseconds since the epoch.
+fn event_time(field: &Scalar<'_>) -> Option<Timestamp> {
+    match field {
+        Scalar::Text(text) => Timestamp::parse_rfc3339(text).ok(),
+        Scalar::Int(ms) => Some(Timestamp(*ms)),
+        Scalar::Float(_) | Scalar::Bool(_) => None,
+    }
+}
+
+impl From<&Unreadable> for DeadReason {
+    fn from(error: &Unreadable) -> DeadReason {
+        match error {
+            Unreadable::NotUtf8 { .. } => DeadReason::NotUtf8,
+            Unreadable::NotJson { .. } => DeadReason::NotJson,
+            Unreadable::NotAnObject { .. } => DeadReason::NotAnObject,
+            Unreadable::TooDeep { .. } => DeadReason::TooDeep,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(line: &str, key: Option<&str>, time: Option<i64>, id: Option<&str>) {
+        let reader = Target::new("t").line_reader();
+        let facts = reader.read(line.as_bytes()).expect(line);
+        assert_eq!(facts.key.as_deref(), key, "{line}");
+        assert_eq!(facts.time.map(Timestamp::millis), time, "{line}");
+        assert_eq!(facts.id, id.map(EventId::of), "{line}");
+    }
+
+    #[test]
+    fn key_time_and_id_are_read_tolerantly() {
+        check(
+            r#"{"meta":{"id":"a","dt":"2026-05-05T11:17:40.822Z"},"wiki":"enwiki"}"#,
+            Some("enwiki"),
+            Some(1_777_979_860_822),
+            Some("a"),
+        );
+        // Microseconds (enrichment pipelines), the old suffix, and milliseconds as a number.
+        check(
+            r#"{"meta":{"dt":"2026-05-05T11:17:40.822793Z"}}"#,
+            None,
+            Some(1_777_979_860_822),
+            None,
+        );
+        check(
+            r#"{"meta":{"dt":"2018-03-07T16:16:17+00:00"}}"#,
+            None,
+            Some(1_520_439_377_000),
+            None,
+        );
+        check(
+            r#"{"meta":{"dt":1520439377000}}"#,
+            None,
+            Some(1_520_439_377_000),
+            None,
+        );
+        // A canary event; a time that is none; a key that is a number.
+        check(
+            r#"{"$schema":"s","meta":{"id":"c","domain":"canary"}}"#,
+            None,
+            None,
+            Some("c"),
+        );
+        check(
+            r#"{"wiki":12,"meta":{"dt":"soon","id":7}}"#,
+            Some("12"),
+            None,
+            Some("7"),
+        );
+        check(r#"{"wiki":null}"#, None, None, None);
+    }
+
+    #[test]
+    fn a_target_without_fields_reads_none_and_additional_fields_come_in_their_order() {
+        let target = Target {
+            key: None,
+            id: None,
+            time: None,
+            ..Target::new("t")
+        };
+        let reader = target.line_reader_with(&["meta.topic", "wiki"].map(FieldPath::new));
+        let facts = reader
+            .read(br#"{"wiki":"w","meta":{"topic":"t","id":"i"}}"#)
+            .expect("JSON");
+        assert_eq!((facts.key, facts.id, facts.time), (None, None, None));
+        let texts: Vec<_> = facts
+            .extra
+            .iter()
+            .flatten()
+            .map(|field| field.text())
+            .collect();
+        assert_eq!(texts, ["t", "w"]);
+    }
+
+    #[test]
+    fn a_source_says_how_its_topic_is_keyed_and_whether_dead_letters_are_kept() {
+        let source = Source {
+            topics: vec!["orders".to_owned()],
+            format: Default::default(),
+            timestamp: Some(FieldPath::new("at")),
+            key: Some(FieldPath::new("customer")),
+            id: None,
+            fields: Vec::new(),
+            on_error: OnError::Drop,
+        };
+        let target = Target::for_source(&source);
+        assert_eq!(
+            (target.topic.as_str(), target.dead_letters.as_deref()),
+            ("orders", None)
+        );
+        let facts = target
+            .line_reader()
+            .read(br#"{"customer":"c","at":5,"wiki":"w"}"#);
+        let facts = facts.expect("JSON");
+        assert_eq!(facts.key.as_deref(), Some("c"));
+        assert_eq!(facts.time, Some(Timestamp(5)));
+        let kept = Target::for_source(&Source {
+            on_error: OnError::DeadLetter,
+            ..source
+        });
+        assert_eq!(kept.dead_letters.as_deref(), Some("orders-dead-letters"));
+    }
+}
