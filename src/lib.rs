@@ -25,3 +25,5 @@ pub mod state;
 pub mod processor;
 pub mod sql;
 pub mod ingest;
+pub mod runtime;
+pub mod testkit;

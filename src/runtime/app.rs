@@ -1,0 +1,214 @@
+//! A running application: its threads, from start to stop.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use super::failpoint::Failpoint;
+use super::metrics::EngineMetrics;
+use super::settings::EngineSettings;
+use super::sink::{SinkContext, SinkError, SinkThread};
+use super::stop::StopSignal;
+use super::thread::{Shared, StreamThread, ThreadError};
+use super::topics::{self, TopicError};
+use tokio::runtime::Handle;
+
+use crate::broker::Broker;
+use crate::sql::DatabaseUrl;
+use crate::state::StateBackend;
+use crate::time::Clock;
+use crate::topology::graph::NodeName;
+use crate::topology::plan::{Plan, SubTopology};
+
+/// What an application runs on. Cheap to clone.
+#[derive(Clone)]
+pub struct Environment {
+    /// The log.
+    pub broker: Arc<dyn Broker>,
+    /// Where tasks keep their state.
+    pub backend: Arc<dyn StateBackend>,
+    /// The wall clock.
+    pub clock: Arc<dyn Clock>,
+    /// The process's identity: the same after a restart, different from every other process's.
+    pub instance: String,
+    /// Where SQL sinks write, and the runtime on which they wait for it.
+    pub database: Option<(DatabaseUrl, Handle)>,
+}
+
+/// An application could not be started, or had to stop.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// Its topics.
+    #[error(transparent)]
+    Topics(#[from] TopicError),
+    /// A stream thread.
+    #[error("stream thread {thread}: {source}")]
+    Thread {
+        /// Which one.
+        thread: String,
+        /// Why.
+        source: ThreadError,
+    },
+    /// There is nowhere to write tables.
+    #[error("the topology has SQL sinks ({sinks}), but no database is set")]
+    NoDatabase {
+        /// Their names.
+        sinks: String,
+    },
+    /// A SQL sink.
+    #[error("sink {sink}: {source}")]
+    Sink {
+        /// Which one.
+        sink: NodeName,
+        /// Why.
+        source: SinkError,
+    },
+    /// The system has no more threads.
+    #[error("cannot start a thread: {0}")]
+    Spawn(std::io::Error),
+    /// A bug.
+    #[error("thread {0} panicked; its last commit stands")]
+    Panicked(String),
+}
+
+/// The stream threads and SQL sinks of one process.
+pub struct App {
+    threads: Vec<(String, JoinHandle<Result<(), AppError>>)>,
+    stop: StopSignal,
+}
+
+impl App {
+    /// Prepares the topics, joins the groups and starts the threads. A thread that has to give up
+    /// gives the stop signal, so that the whole process ends.
+    ///
+    /// # Errors
+    /// When topics are missing or do not fit, or a group cannot be joined.
+    pub fn start(
+        plan: Arc<Plan>,
+        environment: &Environment,
+        settings: &EngineSettings,
+        metrics: &Arc<EngineMetrics>,
+        stop: &StopSignal,
+    ) -> Result<App, AppError> {
+        let shared = prepare(plan, environment, settings, metrics, stop)?;
+        let mut app = App {
+            threads: Vec::new(),
+            stop: stop.clone(),
+        };
+        let threads = if shared.plan.processing.is_empty() {
+            0
+        } else {
+            settings.threads
+        };
+        for number in 0..threads {
+            let name = format!("stream-{number}");
+            let failed = move |source| AppError::Thread {
+                thread: format!("stream-{number}"),
+                source,
+            };
+            let thread = StreamThread::new(Arc::clone(&shared), number).map_err(failed)?;
+            app.spawn(name, move || thread.run().map_err(failed))?;
+        }
+        for sub_topology in &shared.plan.sinks {
+            app.start_sink(&shared, sub_topology, environment)?;
+        }
+        Ok(app)
+    }
+
+    fn start_sink(
+        &mut self,
+        shared: &Shared,
+        plan: &Arc<SubTopology>,
+        environment: &Environment,
+    ) -> Result<(), AppError> {
+        let (node, _) = plan
+            .sql()
+            .expect("the planner ends a sink's sub-topology in one");
+        let (database, tokio) = environment.database.clone().ok_or_else(|| {
+            let sinks = shared.plan.sinks.iter().map(|sink| sink.name.as_str());
+            AppError::NoDatabase {
+                sinks: sinks.collect::<Vec<_>>().join(", "),
+            }
+        })?;
+        let context = SinkContext {
+            app: shared.plan.app.to_string(),
+            node: node.clone(),
+            group: shared.plan.sink_group(node),
+            dead_letters: Arc::clone(&shared.dead_letters),
+            plan: Arc::clone(plan),
+            broker: Arc::clone(&shared.broker),
+            database,
+            tokio,
+            clock: Arc::clone(&shared.clock),
+            settings: shared.settings.clone(),
+            metrics: Arc::clone(&shared.metrics),
+            stop: shared.stop.clone(),
+            instance: shared.instance.clone(),
+        };
+        let sink = node.clone();
+        let failed = move |source| AppError::Sink {
+            sink: sink.clone(),
+            source,
+        };
+        let thread = SinkThread::new(context).map_err(&failed)?;
+        self.spawn(format!("sink-{node}"), move || thread.run().map_err(failed))
+    }
+
+    fn spawn(
+        &mut self,
+        name: String,
+        work: impl FnOnce() -> Result<(), AppError> + Send + 'static,
+    ) -> Result<(), AppError> {
+        let stop = self.stop.clone();
+        let work = move || {
+            let ended = work();
+            if let Err(error) = &ended {
+                tracing::error!(%error, "stopping");
+                stop.set();
+            }
+            ended
+        };
+        let handle = std::thread::Builder::new()
+            .name(name.clone())
+            .spawn(work)
+            .map_err(AppError::Spawn)?;
+        self.threads.push((name, handle));
+        Ok(())
+    }
+
+    /// Waits until all threads have ended.
+    ///
+    /// # Errors
+    /// The first error that made a thread give up.
+    pub fn join(self) -> Result<(), AppError> {
+        let mut result = Ok(());
+        for (name, handle) in self.threads {
+            let ended = handle.join().unwrap_or(Err(AppError::Panicked(name)));
+            result = result.and(ended);
+        }
+        result
+    }
+}
+
+/// Makes sure of the topics; what all threads share.
+pub(crate) fn prepare(
+    plan: Arc<Plan>,
+    environment: &Environment,
+    settings: &EngineSettings,
+    metrics: &Arc<EngineMetrics>,
+    stop: &StopSignal,
+) -> Result<Arc<Shared>, AppError> {
+    let partitions = topics::prepare(&*environment.broker, &plan, settings.replication)?;
+    Ok(Arc::new(Shared {
+        dead_letters: plan.dead_letter_topic().into(),
+        plan,
+        broker: Arc::clone(&environment.broker),
+        backend: Arc::clone(&environment.backend),
+        clock: Arc::clone(&environment.clock),
+        settings: settings.clone(),
+        partitions,
+        metrics: Arc::clone(metrics),
+        stop: stop.clone(),
+        instance: environment.instance.clone(),
+        failpoint: Failpoint::from_env(),
+    }))
+}

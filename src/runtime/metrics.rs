@@ -1,0 +1,137 @@
+//! What a running application tells about itself; read by the HTTP endpoints.
+//!
+//! Threads publish once per commit; nothing here is on the record path.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use crate::broker::{Offset, TopicPartition};
+use crate::processor::NodeCounts;
+use crate::time::Timestamp;
+use crate::topology::plan::TaskId;
+
+/// Counters and gauges of one process.
+#[derive(Debug, Default)]
+pub struct EngineMetrics {
+    nodes: Mutex<BTreeMap<String, NodeCounts>>,
+    tasks: Mutex<BTreeMap<TaskId, TaskStatus>>,
+    threads: Mutex<BTreeMap<String, Vec<TaskId>>>,
+    commits: AtomicU64,
+    commit_ms_total: AtomicI64,
+    resets: AtomicU64,
+    sinks: Mutex<BTreeMap<String, SinkStatus>>,
+}
+
+/// How far a task has come.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TaskStatus {
+    /// The highest event time seen.
+    pub stream_time: Timestamp,
+    /// The offset of the next record by input.
+    pub positions: Vec<(TopicPartition, Offset)>,
+}
+
+/// How a SQL sink fares.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SinkStatus {
+    /// Rows written.
+    pub rows: u64,
+    /// Rows that the database refused.
+    pub refused: u64,
+    /// Transactions.
+    pub writes: u64,
+    /// Milliseconds spent in them.
+    pub write_ms: u64,
+    /// Failed attempts.
+    pub failures: u64,
+    /// The error of the last attempt, if it failed.
+    pub last_error: Option<String>,
+}
+
+/// Everything at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct EngineStatus {
+    /// What each node has seen since the process started.
+    pub nodes: BTreeMap<String, NodeCounts>,
+    /// The tasks that run here; new ones are without positions.
+    pub assigned: Vec<TaskId>,
+    /// How far they have come.
+    pub tasks: BTreeMap<TaskId, TaskStatus>,
+    /// The SQL sinks.
+    pub sinks: BTreeMap<String, SinkStatus>,
+    /// Commits since the process started.
+    pub commits: u64,
+    /// Milliseconds spent in them.
+    pub commit_ms: i64,
+    /// How often a thread began anew from the last commit.
+    pub resets: u64,
+}
+
+impl EngineMetrics {
+    pub(super) fn add_counts(&self, counts: &[(String, NodeCounts)]) {
+        let mut nodes = lock(&self.nodes);
+        for (node, counts) in counts {
+            match nodes.get_mut(node) {
+                Some(known) => known.add(counts),
+                None => {
+                    nodes.insert(node.clone(), *counts);
+                }
+            }
+        }
+    }
+
+    pub(super) fn set_task<'p>(
+        &self,
+        task: TaskId,
+        stream_time: Timestamp,
+        positions: impl Iterator<Item = (&'p TopicPartition, Offset)>,
+    ) {
+        let positions = positions
+            .map(|(partition, next)| (partition.clone(), next))
+            .collect();
+        lock(&self.tasks).insert(
+            task,
+            TaskStatus {
+                stream_time,
+                positions,
+            },
+        );
+    }
+
+    pub(super) fn set_tasks(&self, thread: &str, tasks: impl Iterator<Item = TaskId>) {
+        let mut threads = lock(&self.threads);
+        threads.insert(thread.to_owned(), tasks.collect());
+        lock(&self.tasks).retain(|task, _| threads.values().any(|tasks| tasks.contains(task)));
+    }
+
+    pub(super) fn committed(&self, ms: i64) {
+        self.commits.fetch_add(1, Ordering::Relaxed);
+        self.commit_ms_total.fetch_add(ms, Ordering::Relaxed);
+    }
+
+    pub(super) fn reset(&self) {
+        self.resets.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn sink(&self, sink: &str, change: impl FnOnce(&mut SinkStatus)) {
+        change(lock(&self.sinks).entry(sink.to_owned()).or_default());
+    }
+
+    /// Everything at this moment.
+    pub fn status(&self) -> EngineStatus {
+        EngineStatus {
+            nodes: lock(&self.nodes).clone(),
+            assigned: lock(&self.threads).values().flatten().copied().collect(),
+            tasks: lock(&self.tasks).clone(),
+            sinks: lock(&self.sinks).clone(),
+            commits: self.commits.load(Ordering::Relaxed),
+            commit_ms: self.commit_ms_total.load(Ordering::Relaxed),
+            resets: self.resets.load(Ordering::Relaxed),
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

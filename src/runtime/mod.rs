@@ -1,0 +1,27 @@
+//! Runs a plan: threads, tasks, commits, restores, SQL sinks.
+//!
+//! Stream threads are threads of the operating system; a task belongs to one of them and shares
+//! nothing. Only the SQL sinks wait for a tokio runtime, at their very edge.
+
+mod app;
+mod failpoint;
+mod metrics;
+mod outputs;
+mod queue;
+mod restore;
+mod settings;
+mod sink;
+mod stop;
+mod task;
+mod thread;
+mod topics;
+
+pub(crate) use app::prepare;
+pub use app::{App, AppError, Environment};
+pub use metrics::{EngineMetrics, EngineStatus, SinkStatus, TaskStatus};
+pub use settings::EngineSettings;
+pub use sink::SinkError;
+pub use stop::StopSignal;
+pub(crate) use thread::StreamThread;
+pub use thread::ThreadError;
+pub use topics::TopicError;

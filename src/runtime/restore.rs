@@ -1,0 +1,351 @@
+//! Brings local state to where the log is, before a task starts.
+//!
+//! The order that is safe: first the committed positions (waiting until no open transaction holds
+//! any), then the end of the changelog as uncommitted readers see it, then the changelog read
+//! committed from the local checkpoint up to that end: whatever the previous owner committed is
+//! below it, and its transaction markers are waited for. Last, the marker in the store must say
+//! the same positions as the group: if it does not, somebody moved the group's offsets, and going
+//! on would count twice or lose.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::task::CommitMarker;
+use crate::broker::{Broker, BrokerError, Isolation, Offset, TopicPartition};
+use crate::codec;
+use crate::processor::MARKER_KEY;
+use crate::state::{StateBackend, StateBatch, StateError, TaskState};
+use crate::time::{Clock, Timestamp};
+use crate::topology::plan::{SubTopology, TaskId};
+
+/// Changes that are written to the store at once while it is restored.
+const BATCH_BYTES: usize = 4 << 20;
+
+/// How long one read of the changelog waits.
+const POLL: Duration = Duration::from_millis(100);
+
+/// Progress is logged this often.
+const REPORT_EVERY_MS: i64 = 5_000;
+
+/// A task's state cannot be brought up to date.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// The log.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    /// The store.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The thread is to stop.
+    #[error("stopped while restoring")]
+    Stopped,
+    /// The group's positions are not those that the state belongs to.
+    #[error(
+        "task {task}: the group's position of {partition} is {group}, but the state belongs to \
+         position {state}: the group's offsets were changed from outside, or expired. \
+         Set them back, or remove the changelog topic and the state directory to begin anew"
+    )]
+    PositionsDiffer {
+        /// The task.
+        task: TaskId,
+        /// Of which input.
+        partition: TopicPartition,
+        /// The group's position, or `none`.
+        group: String,
+        /// The state's position.
+        state: Offset,
+    },
+}
+
+/// A task's state, up to date.
+pub(super) struct Restored {
+    pub(super) state: Box<dyn TaskState>,
+    /// The positions and progress of the last commit, if there was one.
+    pub(super) marker: Option<CommitMarker>,
+}
+
+/// What restoring needs.
+pub(super) struct Restorer<'r> {
+    pub(super) broker: &'r Arc<dyn Broker>,
+    pub(super) backend: &'r Arc<dyn StateBackend>,
+    pub(super) clock: &'r Arc<dyn Clock>,
+    pub(super) stop: &'r dyn Fn() -> bool,
+}
+
+impl Restorer<'_> {
+    /// Opens the state of a task and replays the tail of its changelogs. Damaged state is set
+    /// aside and rebuilt from the beginning.
+    pub(super) fn restore(
+        &self,
+        task: TaskId,
+        plan: &SubTopology,
+    ) -> Result<Restored, RestoreError> {
+        let name = plan.state_name(task.partition);
+        match self.try_restore(task, &name, plan) {
+            Err(RestoreError::State(error @ StateError::Corrupted { .. })) => {
+                tracing::error!(%task, %error, "state is set aside and rebuilt from its changelog");
+                self.backend.set_aside(&name)?;
+                self.try_restore(task, &name, plan)
+            }
+            other => other,
+        }
+    }
+
+    fn try_restore(
+        &self,
+        task: TaskId,
+        name: &str,
+        plan: &SubTopology,
+    ) -> Result<Restored, RestoreError> {
+        let stores: Vec<String> = plan.stores.iter().map(|store| store.name.clone()).collect();
+        let mut state = self.backend.open(name, &stores)?;
+        for (store, store_plan) in plan.stores.iter().enumerate() {
+            let changelog = TopicPartition::new(store_plan.changelog.as_str(), task.partition);
+            self.replay(task, &mut *state, store, &changelog)?;
+        }
+        let marker = read_marker(&*state, stores.len(), name)?;
+        Ok(Restored { state, marker })
+    }
+
+    fn replay(
+        &self,
+        task: TaskId,
+        state: &mut dyn TaskState,
+        store: usize,
+        changelog: &TopicPartition,
+    ) -> Result<(), RestoreError> {
+        let partitions = std::slice::from_ref(changelog);
+        let end = self
+            .broker
+            .end_offsets(partitions, Isolation::ReadUncommitted)?[changelog];
+        let start = self.broker.start_offsets(partitions)?[changelog];
+        let checkpoint = state.checkpoint(store)?;
+        let from = match checkpoint {
+            Some(at) if at >= start && at <= end => at,
+            Some(at) => {
+                return Err(RestoreError::State(StateError::Corrupted {
+                    path: task.to_string(),
+                    reason: format!(
+                        "its checkpoint {at} is outside of changelog {changelog}, which has \
+                         offsets {start} to {end}"
+                    ),
+                }));
+            }
+            None => start,
+        };
+        if from >= end {
+            return Ok(());
+        }
+        let mut reader = self.broker.reader(Isolation::ReadCommitted)?;
+        reader.assign(&[(changelog.clone(), from)])?;
+        let mut report = Report::new(task, changelog, end - from, self.clock.now());
+        let mut batch = StateBatch::default();
+        let mut position = from;
+        while position < end {
+            if (self.stop)() {
+                return Err(RestoreError::Stopped);
+            }
+            reader.poll(POLL, 10_000, &mut |record| {
+                match (record.key, record.value) {
+                    (Some(key), Some(value)) => batch.put(store, key, value),
+                    (Some(key), None) => batch.delete(store, key),
+                    (None, _) => {}
+                }
+                report.count(&record);
+            })?;
+            position = reader.position(changelog).unwrap_or(position);
+            if batch.bytes() >= BATCH_BYTES {
+                batch.checkpoint(store, position);
+                state.write(&batch)?;
+                batch.clear();
+            }
+            report.show(position - from, self.clock.now());
+        }
+        batch.checkpoint(store, position);
+        state.write(&batch)?;
+        report.finish(self.clock.now());
+        Ok(())
+    }
+}
+
+fn read_marker(
+    state: &dyn TaskState,
+    stores: usize,
+    name: &str,
+) -> Result<Option<CommitMarker>, StateError> {
+    let mut bytes = Vec::new();
+    if stores == 0 || !state.get(0, MARKER_KEY, &mut bytes)? {
+        return Ok(None);
+    }
+    codec::decode(&bytes)
+        .map(Some)
+        .map_err(|error| StateError::Corrupted {
+            path: name.to_owned(),
+            reason: format!("commit marker: {error}"),
+        })
+}
+
+/// Where a task goes on: at the group's committed positions, which the state's marker must confirm;
+/// at the start of the log where there are none.
+///
+/// # Errors
+/// [`RestoreError::PositionsDiffer`] when they differ.
+pub(super) fn decide_positions(
+    task: TaskId,
+    inputs: &[TopicPartition],
+    committed: &BTreeMap<TopicPartition, Offset>,
+    marker: Option<&CommitMarker>,
+    starts: &BTreeMap<TopicPartition, Offset>,
+    exactly_once: bool,
+) -> Result<BTreeMap<TopicPartition, Offset>, RestoreError> {
+    let mut positions = BTreeMap::new();
+    for partition in inputs {
+        let group = committed.get(partition).copied();
+        let state = marker
+            .and_then(|m| {
+                m.positions
+                    .get(&(partition.topic.to_string(), partition.partition))
+            })
+            .copied();
+        let position = match (group, state) {
+            (Some(group), Some(state)) if group == state => group,
+            // Without transactions a crash can come between the two; the state's own position is
+            // the one that counts nothing twice.
+            (_, Some(state)) if !exactly_once => state,
+            (group, Some(state)) => {
+                return Err(RestoreError::PositionsDiffer {
+                    task,
+                    partition: partition.clone(),
+                    group: group.map_or_else(|| "none".to_owned(), |at| at.to_string()),
+                    state,
+                });
+            }
+            (Some(group), None) => group,
+            (None, None) => starts.get(partition).copied().unwrap_or(0),
+        };
+        positions.insert(partition.clone(), position);
+    }
+    Ok(positions)
+}
+
+/// Tells how far a restore has come.
+struct Report<'r> {
+    task: TaskId,
+    changelog: &'r TopicPartition,
+    total: i64,
+    started: Timestamp,
+    shown: Timestamp,
+    records: u64,
+    bytes: u64,
+}
+
+impl<'r> Report<'r> {
+    fn new(task: TaskId, changelog: &'r TopicPartition, total: i64, now: Timestamp) -> Report<'r> {
+        Report {
+            task,
+            changelog,
+            total,
+            started: now,
+            shown: now,
+            records: 0,
+            bytes: 0,
+        }
+    }
+
+    fn count(&mut self, record: &crate::broker::Fetched<'_>) {
+        self.records += 1;
+        let bytes = record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len);
+        self.bytes += bytes as u64;
+    }
+
+    fn show(&mut self, done: i64, now: Timestamp) {
+        if now.0 - self.shown.0 < REPORT_EVERY_MS {
+            return;
+        }
+        self.shown = now;
+        let elapsed_s = (now.0 - self.started.0) as f64 / 1_000.0;
+        let left_s = elapsed_s * (self.total - done) as f64 / done.max(1) as f64;
+        tracing::info!(
+            task = %self.task,
+            changelog = %self.changelog,
+            records = self.records,
+            bytes = self.bytes,
+            percent = 100 * done / self.total.max(1),
+            records_per_s = (self.records as f64 / elapsed_s) as u64,
+            left_s = left_s as u64,
+            "restoring state"
+        );
+    }
+
+    fn finish(&self, now: Timestamp) {
+        tracing::info!(
+            task = %self.task,
+            changelog = %self.changelog,
+            records = self.records,
+            bytes = self.bytes,
+            ms = now.0 - self.started.0,
+            "state restored"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TASK: TaskId = TaskId {
+        sub_topology: 0,
+        partition: 1,
+    };
+
+    /// The decided position, or the error's beginning.
+    #[track_caller]
+    fn check(group: Option<Offset>, state: Option<Offset>, exactly_once: bool, expected: &str) {
+        let partition = TopicPartition::new("t", 1);
+        let committed = group
+            .map(|at| (partition.clone(), at))
+            .into_iter()
+            .collect();
+        let marker = state.map(|at| CommitMarker {
+            positions: [(("t".to_owned(), 1), at)].into(),
+            progress: Default::default(),
+        });
+        let starts = [(partition.clone(), 3)].into();
+        let inputs = std::slice::from_ref(&partition);
+        let decided = decide_positions(
+            TASK,
+            inputs,
+            &committed,
+            marker.as_ref(),
+            &starts,
+            exactly_once,
+        );
+        let shown = match decided {
+            Ok(positions) => positions[&partition].to_string(),
+            Err(error) => error.to_string().split(", but").next().unwrap().to_owned(),
+        };
+        assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn a_task_goes_on_where_group_and_state_agree() {
+        check(None, None, true, "3");
+        check(Some(7), None, true, "7");
+        check(Some(7), Some(7), true, "7");
+        check(
+            Some(7),
+            Some(9),
+            true,
+            "task 0_1: the group's position of t-1 is 7",
+        );
+        check(
+            None,
+            Some(9),
+            true,
+            "task 0_1: the group's position of t-1 is none",
+        );
+        check(Some(7), Some(9), false, "9");
+        check(None, Some(9), false, "9");
+    }
+}

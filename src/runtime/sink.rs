@@ -1,0 +1,581 @@
+//! A SQL sink: a member of its own group that writes rows and their position into one database, in
+//! one transaction.
+//!
+//! ```text
+//!   Assigned ─→ claim in the ledger ─→ read from the ledger's position ─→ queue ─→ write ─┐
+//!                  ▲                                                        ▲             │
+//!                  └──── wait, after any trouble with the database ◀────────┴─────────────┘
+//! ```
+//!
+//! The ledger, not the group's offset, says where to go on; the group's offset is committed as a
+//! hint for lag tools. Records stay queued until their rows are committed, so after any trouble
+//! everything is thrown away and read again from the ledger's position. While the database is
+//! away nothing is read and the group is still answered, so a sink whose database is down holds
+//! up neither the processing nor the other members.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+
+use super::metrics::EngineMetrics;
+use super::outputs::send_dead_letter;
+use super::queue::RecordQueue;
+use super::settings::EngineSettings;
+use super::stop::StopSignal;
+use crate::broker::{
+    Acknowledge, Broker, BrokerError, GroupEvent, GroupMember, Isolation, MemberOptions, Offset,
+    Producer, ProducerOptions, TopicPartition,
+};
+use crate::processor::{
+    DeadLetter, DropReason, OutputError, Outputs, ProcessError, Processor, Produced, Progress,
+    Share, TableRow,
+};
+use crate::sql::{
+    Change, Column, ColumnType, DatabaseUrl, LedgerMove, RowBatch, SinkOptions, SqlError, SqlSink,
+    TableSpec, live_columns,
+};
+use crate::state::memory::MemoryBackend;
+use crate::state::{StateBackend, TaskState};
+use crate::time::{Clock, Timestamp};
+use crate::topology::graph::NodeName;
+use crate::topology::plan::{SqlPlan, SubTopology};
+use crate::value::{Value, ValueType};
+
+/// Records that are handed over by one poll.
+const POLL_RECORDS: usize = 4_000;
+
+/// An idle sink wakes up this often.
+const IDLE_POLL: Duration = Duration::from_millis(50);
+
+/// Between two attempts to reach the database: doubled each time, from the first to the second.
+const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
+/// A sink cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum SinkError {
+    /// The log.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    /// The database.
+    #[error(transparent)]
+    Sql(#[from] SqlError),
+    /// A record.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+}
+
+/// What a sink runs on.
+pub(super) struct SinkContext {
+    pub(super) app: String,
+    pub(super) node: NodeName,
+    pub(super) group: String,
+    pub(super) dead_letters: Arc<str>,
+    pub(super) plan: Arc<SubTopology>,
+    pub(super) broker: Arc<dyn Broker>,
+    pub(super) database: DatabaseUrl,
+    pub(super) tokio: Handle,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) settings: EngineSettings,
+    pub(super) metrics: Arc<EngineMetrics>,
+    pub(super) stop: StopSignal,
+    pub(super) instance: String,
+}
+
+pub(super) struct SinkThread {
+    context: SinkContext,
+    member: Box<dyn GroupMember>,
+    producer: Box<dyn Producer>,
+    table: Option<SqlSink>,
+    processor: Processor,
+    state: Box<dyn TaskState>,
+    rows: RowBatch,
+    /// What the group has given to this sink; being read only while `queues` has them.
+    assigned: Vec<TopicPartition>,
+    queues: Vec<SinkQueue>,
+    /// When the first of the queued records came.
+    waiting_since: Option<Timestamp>,
+}
+
+/// The records of one partition that are not in the table yet.
+struct SinkQueue {
+    records: RecordQueue,
+    /// The offset of the next record to be written.
+    next: Offset,
+    bytes: usize,
+}
+
+impl SinkThread {
+    pub(super) fn new(context: SinkContext) -> Result<SinkThread, SinkError> {
+        let member = context.broker.member(&MemberOptions {
+            group: context.group.clone(),
+            topics: context.plan.topics().map(str::to_owned).collect(),
+            instance_id: Some(context.instance.clone()),
+            session_timeout: context.settings.session_timeout,
+            max_poll_interval: context.settings.max_poll_interval,
+            isolation: Isolation::ReadCommitted,
+        })?;
+        let producer = context.broker.producer(&ProducerOptions::default())?;
+        let (_, sql) = context
+            .plan
+            .sql()
+            .expect("the planner ends a sink's sub-topology in one");
+        let rows = RowBatch::new(sql.columns.len());
+        let share = Share {
+            partition: 0,
+            partitions: 1,
+        };
+        let processor = Processor::new(Arc::clone(&context.plan), share, 0, &Progress::default());
+        let state = MemoryBackend::default()
+            .open("stateless", &[])
+            .expect("memory is always there");
+        Ok(SinkThread {
+            context,
+            member,
+            producer,
+            table: None,
+            processor,
+            state,
+            rows,
+            assigned: Vec::new(),
+            queues: Vec::new(),
+            waiting_since: None,
+        })
+    }
+
+    /// Runs until it is told to stop.
+    ///
+    /// # Errors
+    /// When a human is needed.
+    pub(super) fn run(mut self) -> Result<(), SinkError> {
+        let mut pause = BACK_OFF.0;
+        while !self.context.stop.is_set() {
+            match self.step(IDLE_POLL) {
+                Ok(true) => pause = BACK_OFF.0,
+                Ok(false) => {}
+                Err(error) => {
+                    self.recover(error)?;
+                    self.wait(pause)?;
+                    pause = (pause * 2).min(BACK_OFF.1);
+                }
+            }
+        }
+        match self.write() {
+            Ok(_) => {}
+            Err(error) => tracing::warn!(
+                sink = %self.context.node, %error, "the last write failed; it will be redone"
+            ),
+        }
+        Ok(())
+    }
+
+    /// One round: claim if need be, poll, write when due. Tells whether rows were written.
+    fn step(&mut self, timeout: Duration) -> Result<bool, SinkError> {
+        if self.queues.is_empty() && !self.assigned.is_empty() {
+            self.start_reading()?;
+        }
+        if !self.is_full() {
+            let left = self.linger_left().unwrap_or(timeout).min(timeout);
+            let event = self.poll(left)?;
+            if let Some(event) = event {
+                self.handle(event)?;
+            }
+        }
+        let due = self.is_full() || self.linger_left() == Some(Duration::ZERO);
+        if due { self.write() } else { Ok(false) }
+    }
+
+    fn poll(&mut self, timeout: Duration) -> Result<Option<GroupEvent>, SinkError> {
+        let SinkThread {
+            member,
+            queues,
+            waiting_since,
+            context,
+            ..
+        } = self;
+        let mut came = false;
+        let event = member.poll(timeout, POLL_RECORDS, &mut |record| {
+            let queue = queues.iter_mut().find(|queue| {
+                let partition = queue.records.partition();
+                partition.partition == record.partition && *partition.topic == *record.topic
+            });
+            if let Some(queue) = queue {
+                queue.records.push(&record);
+                queue.bytes += record.value.map_or(0, <[u8]>::len);
+                came = true;
+            }
+        })?;
+        if came && waiting_since.is_none() {
+            *waiting_since = Some(context.clock.now());
+        }
+        Ok(event)
+    }
+
+    fn is_full(&self) -> bool {
+        let records: usize = self.queues.iter().map(|queue| queue.records.len()).sum();
+        let bytes: usize = self.queues.iter().map(|queue| queue.bytes).sum();
+        records >= self.context.settings.sink_rows || bytes >= self.context.settings.sink_bytes
+    }
+
+    /// How long the queued records may still wait; none when there are none.
+    fn linger_left(&self) -> Option<Duration> {
+        let waited_ms = self.context.clock.now().0 - self.waiting_since?.0;
+        let waited = Duration::from_millis(waited_ms.max(0) as u64);
+        Some(self.context.settings.sink_linger.saturating_sub(waited))
+    }
+
+    fn handle(&mut self, event: GroupEvent) -> Result<(), SinkError> {
+        match event {
+            GroupEvent::Assigned(partitions) => {
+                for partition in partitions {
+                    if !self.assigned.contains(&partition) {
+                        self.assigned.push(partition);
+                    }
+                }
+                self.stop_reading();
+                self.start_reading()
+            }
+            GroupEvent::Revoked(partitions) => {
+                if let Err(error) = self.write() {
+                    tracing::info!(sink = %self.context.node, %error, "left to the next owner");
+                }
+                self.let_go(&partitions);
+                Ok(self.member.acknowledge(Acknowledge::Stop(&partitions))?)
+            }
+            GroupEvent::Lost(partitions) => {
+                self.let_go(&partitions);
+                Ok(())
+            }
+        }
+    }
+
+    fn let_go(&mut self, partitions: &[TopicPartition]) {
+        self.stop_reading();
+        self.assigned
+            .retain(|partition| !partitions.contains(partition));
+        if let Some(table) = &mut self.table {
+            table.release(partitions);
+        }
+    }
+
+    /// Claims everything that is assigned and reads on from the ledger's positions.
+    fn start_reading(&mut self) -> Result<(), SinkError> {
+        if self.table.is_none() {
+            self.table = Some(self.open_table()?);
+        }
+        let table = self.table.as_mut().expect("just opened");
+        let ledger = self.context.tokio.block_on(table.claim(&self.assigned))?;
+        let starts = self.context.broker.start_offsets(&self.assigned)?;
+        let positions: Vec<(TopicPartition, Offset)> = self
+            .assigned
+            .iter()
+            .zip(ledger)
+            .map(|(partition, next)| (partition.clone(), next.unwrap_or(starts[partition])))
+            .collect();
+        for (partition, next) in &positions {
+            if *next < starts[partition] {
+                tracing::error!(
+                    sink = %self.context.node, %partition, position = next, start = starts[partition],
+                    "records are gone from the log before they were written"
+                );
+            }
+        }
+        self.queues = positions
+            .iter()
+            .map(|(partition, next)| SinkQueue {
+                records: RecordQueue::new(partition.clone()),
+                next: *next,
+                bytes: 0,
+            })
+            .collect();
+        tracing::info!(sink = %self.context.node, ?positions, "reading");
+        Ok(self.member.acknowledge(Acknowledge::Start(&positions))?)
+    }
+
+    fn open_table(&self) -> Result<SqlSink, SinkError> {
+        let SinkContext {
+            plan,
+            database,
+            tokio,
+            app,
+            node,
+            ..
+        } = &self.context;
+        let (_, sql) = plan
+            .sql()
+            .expect("the planner ends a sink's sub-topology in one");
+        let live = tokio.block_on(live_columns(database, &sql.table))?;
+        let spec = table_spec(sql, &live);
+        let options = SinkOptions::default();
+        let open = SqlSink::open(database, app, node.as_str(), spec, options);
+        Ok(tokio.block_on(open)?)
+    }
+
+    fn stop_reading(&mut self) {
+        self.queues.clear();
+        self.rows.clear();
+        self.waiting_since = None;
+    }
+
+    /// Writes everything that is queued. Tells whether there was anything.
+    fn write(&mut self) -> Result<bool, SinkError> {
+        self.waiting_since = None;
+        self.rows.clear();
+        let mut moves = Vec::new();
+        let mut counts = Vec::new();
+        let mut origins = Vec::new();
+        for (at, queue) in self.queues.iter().enumerate() {
+            let records = queue.records.next_batch(usize::MAX, Timestamp(i64::MAX));
+            if records.len() == 0 {
+                continue;
+            }
+            counts.push((at, records.len()));
+            let partition = queue.records.partition().clone();
+            let last = queue.records.last_offset().expect("it is not empty");
+            let mut outputs = SinkOutputs {
+                rows: &mut self.rows,
+                origins: &mut origins,
+                queue: at,
+                partition: moves.len() as u32,
+                producer: &mut *self.producer,
+                dead_letters: &self.context.dead_letters,
+            };
+            self.processor
+                .process(0, records, &*self.state, &mut outputs)?;
+            moves.push(LedgerMove {
+                partition,
+                from: queue.next,
+                to: last + 1,
+            });
+        }
+        if moves.is_empty() {
+            return Ok(false);
+        }
+        self.write_rows(&moves, &origins)?;
+        for (at, count) in counts {
+            let queue = &mut self.queues[at];
+            if let Some(next) = queue.records.advance(count) {
+                queue.next = next;
+            }
+            queue.bytes = 0;
+        }
+        let offsets: Vec<_> = moves
+            .into_iter()
+            .map(|moved| (moved.partition, moved.to))
+            .collect();
+        if let Err(error) = self.member.commit(&offsets) {
+            tracing::debug!(sink = %self.context.node, %error, "the lag tools will see old offsets");
+        }
+        Ok(true)
+    }
+
+    fn write_rows(
+        &mut self,
+        moves: &[LedgerMove],
+        origins: &[(usize, Offset)],
+    ) -> Result<(), SinkError> {
+        let SinkThread {
+            context,
+            table,
+            rows,
+            queues,
+            producer,
+            processor,
+            ..
+        } = self;
+        let table = table.as_mut().expect("opened before the first record");
+        let started = context.clock.now();
+        let node = context.node.as_str();
+        // Dead letters are in the log before the ledger moves on: after a crash in between they
+        // are written twice rather than not at all.
+        let mut before_commit = |rejected: &[crate::sql::Rejected]| {
+            for refusal in rejected {
+                let (queue, offset) = origins[refusal.row];
+                let record = queues[queue]
+                    .records
+                    .find(offset)
+                    .expect("queued until written");
+                let message = format!("{}: {}", refusal.code, refusal.message);
+                let reason = DropReason::Refused;
+                let letter = DeadLetter {
+                    node,
+                    reason,
+                    message: &message,
+                    record,
+                };
+                send_dead_letter(&context.dead_letters, &letter, &mut |out| {
+                    producer.send(out)
+                })
+                .map_err(|error| error.to_string())?;
+            }
+            producer.flush().map_err(|error| error.to_string())
+        };
+        let written = context
+            .tokio
+            .block_on(table.write_with(rows, moves, &mut before_commit));
+        let ms = (context.clock.now().0 - started.0).max(0) as u64;
+        context.metrics.sink(node, |status| match &written {
+            Ok(report) => {
+                status.rows += report.rows;
+                status.refused += report.rejected.len() as u64;
+                status.writes += 1;
+                status.write_ms += ms;
+                status.last_error = None;
+            }
+            Err(error) => {
+                status.failures += 1;
+                status.last_error = Some(error.to_string());
+            }
+        });
+        written?;
+        context.metrics.add_counts(&processor.take_counts());
+        Ok(())
+    }
+
+    /// Deals with an error of a step; gives it back when a human is needed.
+    fn recover(&mut self, error: SinkError) -> Result<(), SinkError> {
+        let needs_human = match &error {
+            SinkError::Sql(SqlError::Unavailable { .. } | SqlError::Fenced { .. }) => false,
+            SinkError::Sql(SqlError::Mismatch { .. } | SqlError::Fatal { .. }) => true,
+            SinkError::Broker(BrokerError::Fatal { .. }) => true,
+            SinkError::Broker(_) => false,
+            SinkError::Process(ProcessError::Output(OutputError::Broker(error))) => {
+                matches!(error, BrokerError::Fatal { .. })
+            }
+            SinkError::Process(_) => true,
+        };
+        if needs_human {
+            return Err(error);
+        }
+        tracing::warn!(sink = %self.context.node, %error, "reading again from the ledger's position");
+        self.context
+            .metrics
+            .sink(self.context.node.as_str(), |status| {
+                status.last_error = Some(error.to_string());
+            });
+        self.stop_reading();
+        // Nothing is delivered until the database is back; the group is still answered.
+        if let Err(error) = self.member.acknowledge(Acknowledge::Start(&[])) {
+            tracing::debug!(sink = %self.context.node, %error, "not a member just now");
+        }
+        Ok(())
+    }
+
+    /// Waits before the next attempt, and answers the group meanwhile.
+    fn wait(&mut self, pause: Duration) -> Result<(), SinkError> {
+        let until = self
+            .context
+            .clock
+            .now()
+            .plus_millis(pause.as_millis() as i64);
+        while self.context.clock.now() < until && !self.context.stop.is_set() {
+            match self.poll(IDLE_POLL) {
+                Ok(None) => {}
+                Ok(Some(GroupEvent::Assigned(partitions))) => {
+                    self.assigned.extend(partitions);
+                    return Ok(());
+                }
+                Ok(Some(event)) => self.handle(event)?,
+                Err(error) => {
+                    tracing::debug!(sink = %self.context.node, %error, "polling while waiting");
+                    self.context.stop.wait(IDLE_POLL);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The table that a sink needs; what cannot be known from the expressions is taken from the table
+/// as it is.
+fn table_spec(plan: &SqlPlan, live: &[Column]) -> TableSpec {
+    let columns = plan
+        .columns
+        .iter()
+        .enumerate()
+        .map(|(at, column)| {
+            let known = live
+                .iter()
+                .find(|known| known.name.eq_ignore_ascii_case(&column.name));
+            let kind = match column.kind {
+                ValueType::Bool => ColumnType::Bool,
+                ValueType::Int | ValueType::Duration => ColumnType::Int,
+                ValueType::Float => ColumnType::Double,
+                ValueType::Str | ValueType::List | ValueType::Map => ColumnType::Text,
+                ValueType::Bytes => ColumnType::Bytes,
+                ValueType::Time => ColumnType::Time,
+                ValueType::Any => known.map_or(ColumnType::Text, |known| known.kind),
+            };
+            let nullable = !plan.key.contains(&at) && known.is_none_or(|known| known.nullable);
+            Column {
+                name: column.name.clone(),
+                kind,
+                nullable,
+            }
+        })
+        .collect();
+    TableSpec {
+        table: plan.table.clone(),
+        columns,
+        key: plan.key.clone(),
+    }
+}
+
+/// The outputs of a sink's operators: rows into the batch, dead letters into the log.
+struct SinkOutputs<'o> {
+    rows: &'o mut RowBatch,
+    /// The queue and offset of each row.
+    origins: &'o mut Vec<(usize, Offset)>,
+    queue: usize,
+    partition: u32,
+    producer: &'o mut dyn Producer,
+    dead_letters: &'o Arc<str>,
+}
+
+impl Outputs for SinkOutputs<'_> {
+    fn produce(&mut self, _record: Produced<'_>) -> Result<(), OutputError> {
+        unreachable!("the planner puts nothing but stateless nodes in front of a SQL sink")
+    }
+
+    fn changelog(&mut self, _: usize, _: &[u8], _: Option<&[u8]>) -> Result<(), OutputError> {
+        unreachable!("the planner puts nothing but stateless nodes in front of a SQL sink")
+    }
+
+    fn row(&mut self, row: TableRow<'_, '_>) -> Result<(), OutputError> {
+        for cell in row.cells {
+            if let Err(found) = push_cell(self.rows, cell) {
+                self.rows.abandon_row();
+                return Err(OutputError::Cell { found });
+            }
+        }
+        self.rows
+            .finish_row(Change::Upsert, self.partition, row.record.offset);
+        self.origins.push((self.queue, row.record.offset));
+        Ok(())
+    }
+
+    fn dead_letter(&mut self, letter: &DeadLetter<'_>) -> Result<(), OutputError> {
+        Ok(send_dead_letter(self.dead_letters, letter, &mut |out| {
+            self.producer.send(out)
+        })?)
+    }
+
+    fn partitions(&self, _topic: &str) -> u32 {
+        1
+    }
+}
+
+fn push_cell(rows: &mut RowBatch, value: &Value<'_>) -> Result<(), &'static str> {
+    match value {
+        Value::Missing | Value::Null => rows.push_null(),
+        Value::Bool(value) => rows.push_bool(*value),
+        Value::Int(value) => rows.push_int(*value),
+        Value::Float(value) => rows.push_double(*value),
+        Value::Str(text) => rows.push_text(text),
+        Value::Bytes(bytes) => rows.push_bytes(bytes),
+        Value::Time(time) => rows.push_time(*time),
+        Value::Duration(ms) => rows.push_int(*ms),
+        Value::List(_) | Value::Map(_) => return Err(value.type_name()),
+    }
+    Ok(())
+}

@@ -1,0 +1,266 @@
+//! A task: the work of one partition of a sub-topology.
+//!
+//! It owns its queues, its processor and its local state, and is owned by one thread. It knows
+//! nothing of groups and transactions: the thread feeds it, and commits for it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::queue::RecordQueue;
+use crate::broker::{Fetched, Offset, TopicPartition};
+use crate::codec::{self, Decode, Encode};
+use crate::processor::{
+    MARKER_KEY, NodeCounts, OutputError, Outputs, ProcessError, Processor, Progress, Share,
+};
+use crate::state::{StateBatch, StateError, TaskState};
+use crate::time::Timestamp;
+use crate::topology::plan::{SubTopology, TaskId};
+
+/// Records that a task processes before another one gets its turn.
+const BATCH_RECORDS: usize = 1_000;
+
+/// What the last commit of a task was, written into each of its changelogs and stores: the
+/// positions that the store's content belongs to, and how far the folds have come.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub(super) struct CommitMarker {
+    /// The offset of the next record by topic and partition.
+    pub(super) positions: BTreeMap<(String, i32), Offset>,
+    /// How far the folds have come.
+    pub(super) progress: Progress,
+}
+
+pub(super) struct Task {
+    pub(super) id: TaskId,
+    plan: Arc<SubTopology>,
+    state: Box<dyn TaskState>,
+    processor: Processor,
+    /// One per topic, with the input that it belongs to.
+    queues: Vec<(usize, RecordQueue)>,
+    /// The offset of the next record to be processed, by queue.
+    positions: Vec<Offset>,
+    /// Whether a position has moved since the last commit.
+    moved: bool,
+    batch: StateBatch,
+    buffer: Vec<u8>,
+    /// The wall-clock time at which the last record came.
+    last_record: Timestamp,
+}
+
+/// From where a task goes on.
+pub(super) struct TaskStart {
+    /// Its local state, up to date.
+    pub(super) state: Box<dyn TaskState>,
+    /// The offset of the next record of each input.
+    pub(super) positions: BTreeMap<TopicPartition, Offset>,
+    /// How far its folds have come.
+    pub(super) progress: Progress,
+    /// Memory for its tables.
+    pub(super) cache_bytes: usize,
+    /// The wall-clock time.
+    pub(super) now: Timestamp,
+}
+
+impl Task {
+    /// A task going on from its start.
+    pub(super) fn new(id: TaskId, plan: Arc<SubTopology>, share: Share, start: TaskStart) -> Task {
+        let TaskStart {
+            state,
+            positions,
+            progress,
+            cache_bytes,
+            now,
+        } = start;
+        let queues: Vec<_> = plan
+            .inputs
+            .iter()
+            .enumerate()
+            .flat_map(|(at, input)| input.topics.iter().map(move |topic| (at, topic)))
+            .map(|(at, topic)| {
+                (
+                    at,
+                    RecordQueue::new(TopicPartition::new(topic.as_str(), id.partition)),
+                )
+            })
+            .collect();
+        let positions = queues
+            .iter()
+            .map(|(_, queue)| positions[queue.partition()])
+            .collect();
+        let processor = Processor::new(Arc::clone(&plan), share, cache_bytes, &progress);
+        Task {
+            id,
+            plan,
+            state,
+            processor,
+            queues,
+            positions,
+            moved: false,
+            batch: StateBatch::default(),
+            buffer: Vec::new(),
+            last_record: now,
+        }
+    }
+
+    /// The number of the queue of a topic.
+    pub(super) fn queue_of(&self, topic: &str) -> Option<usize> {
+        self.queues
+            .iter()
+            .position(|(_, queue)| &*queue.partition().topic == topic)
+    }
+
+    pub(super) fn push(&mut self, queue: usize, record: &Fetched<'_>) {
+        self.queues[queue].1.push(record);
+    }
+
+    pub(super) fn queued(&self) -> usize {
+        self.queues.iter().map(|(_, queue)| queue.len()).sum()
+    }
+
+    /// Processes what is queued, the lowest timestamp of all inputs first; gives the number of
+    /// records. `at_end` tells whether a partition has nothing more for now: an input that is
+    /// empty but not at its end is waited for.
+    pub(super) fn process(
+        &mut self,
+        outputs: &mut dyn Outputs,
+        now: Timestamp,
+        at_end: &dyn Fn(&TopicPartition) -> bool,
+    ) -> Result<usize, ProcessError> {
+        let mut processed = 0;
+        while processed < BATCH_RECORDS {
+            let Some((queue, up_to)) = self.next_queue(at_end) else {
+                break;
+            };
+            let (input, records) = &mut self.queues[queue];
+            let batch = records.next_batch(BATCH_RECORDS - processed, up_to);
+            let count = batch.len();
+            self.processor
+                .process(*input, batch, &*self.state, outputs)?;
+            if let Some(next) = records.advance(count) {
+                self.positions[queue] = next;
+                self.moved = true;
+            }
+            processed += count;
+        }
+        if processed > 0 {
+            self.last_record = now;
+        }
+        Ok(processed)
+    }
+
+    /// The queue whose head is the oldest, and up to which time it may be read before another one
+    /// has its turn; none while an input that is not at its end has to be waited for.
+    fn next_queue(&self, at_end: &dyn Fn(&TopicPartition) -> bool) -> Option<(usize, Timestamp)> {
+        if let [(_, only)] = self.queues.as_slice() {
+            return (!only.is_empty()).then_some((0, Timestamp(i64::MAX)));
+        }
+        let mut oldest: Option<(usize, Timestamp)> = None;
+        let mut up_to = Timestamp(i64::MAX);
+        for (at, (_, queue)) in self.queues.iter().enumerate() {
+            match queue.head_timestamp() {
+                None if at_end(queue.partition()) => {}
+                None => return None,
+                Some(head) => match oldest {
+                    Some((_, first)) if first <= head => up_to = up_to.min(head),
+                    Some((_, first)) => {
+                        up_to = up_to.min(first);
+                        oldest = Some((at, head));
+                    }
+                    None => oldest = Some((at, head)),
+                },
+            }
+        }
+        oldest.map(|(at, _)| (at, up_to))
+    }
+
+    /// Whether a commit would change anything.
+    pub(super) fn needs_commit(&self) -> bool {
+        self.moved || self.processor.waits_for_idle_close()
+    }
+
+    /// Whether a commit is due before its time, to bound memory.
+    pub(super) fn wants_commit(&self) -> bool {
+        self.processor.wants_commit()
+    }
+
+    /// First half of a commit: hands all changes to the log.
+    pub(super) fn flush(
+        &mut self,
+        outputs: &mut dyn Outputs,
+        now: Timestamp,
+        at_end: &dyn Fn(&TopicPartition) -> bool,
+    ) -> Result<(), ProcessError> {
+        let caught_up = self
+            .queues
+            .iter()
+            .all(|(_, q)| q.is_empty() && at_end(q.partition()));
+        let idle_ms = if caught_up {
+            (now.0 - self.last_record.0).max(0)
+        } else {
+            0
+        };
+        self.processor
+            .flush(&*self.state, outputs, &mut self.batch, idle_ms)?;
+        self.write_marker(outputs).map_err(ProcessError::Output)
+    }
+
+    fn write_marker(&mut self, outputs: &mut dyn Outputs) -> Result<(), OutputError> {
+        if self.plan.stores.is_empty() {
+            return Ok(());
+        }
+        let positions = self
+            .positions()
+            .map(|(partition, next)| ((partition.topic.to_string(), partition.partition), next))
+            .collect();
+        let marker = CommitMarker {
+            positions,
+            progress: self.processor.progress(),
+        };
+        self.buffer.clear();
+        codec::encode_into(&marker, &mut self.buffer);
+        for store in 0..self.plan.stores.len() {
+            outputs.changelog(store, MARKER_KEY, Some(&self.buffer))?;
+            self.batch.put(store, MARKER_KEY, &self.buffer);
+        }
+        Ok(())
+    }
+
+    /// The offset of the next record of each input.
+    pub(super) fn positions(&self) -> impl Iterator<Item = (&TopicPartition, Offset)> {
+        self.queues
+            .iter()
+            .map(|(_, queue)| queue.partition())
+            .zip(self.positions.iter().copied())
+    }
+
+    /// Second half of a commit, after the log has committed: writes the same changes to the local
+    /// state, with the changelog offset that each store has thereby reached.
+    pub(super) fn committed(
+        &mut self,
+        changelog_end: &dyn Fn(&str, i32) -> Option<Offset>,
+    ) -> Result<(), StateError> {
+        for (store, plan) in self.plan.stores.iter().enumerate() {
+            if let Some(next) = changelog_end(&plan.changelog, self.id.partition) {
+                self.batch.checkpoint(store, next);
+            }
+        }
+        if !self.batch.is_empty() {
+            self.state.write(&self.batch)?;
+            self.batch.clear();
+        }
+        self.moved = false;
+        self.processor.committed();
+        Ok(())
+    }
+
+    pub(super) fn plan(&self) -> &Arc<SubTopology> {
+        &self.plan
+    }
+
+    pub(super) fn take_counts(&mut self) -> Vec<(String, NodeCounts)> {
+        self.processor.take_counts()
+    }
+
+    pub(super) fn stream_time(&self) -> Timestamp {
+        self.processor.stream_time()
+    }
+}

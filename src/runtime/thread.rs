@@ -1,0 +1,589 @@
+//! A stream thread: a member of the group with one producer, running the tasks it is given.
+//!
+//! ```text
+//!              ┌──────────────────────────────────────────────┐
+//!              ▼                                              │
+//!   poll ─→ queues ─→ tasks process ─→ commit when due ───────┘
+//!     │
+//!     ├─ Assigned: restore the tasks' state, then start reading
+//!     ├─ Revoked:  commit, close the tasks, let go
+//!     └─ Lost:     close the tasks uncommitted, new producer
+//! ```
+//!
+//! A commit is one transaction of the log for all tasks of the thread: outputs, changelogs and
+//! source offsets together; only after it has succeeded are the same changes written to the local
+//! stores. Whatever goes wrong before that point has one remedy, [`StreamThread::reset`]: throw
+//! the producer and the tasks away, and begin anew from what is committed.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::failpoint::Failpoint;
+use super::metrics::EngineMetrics;
+use super::outputs::{TaskOutputs, Writer};
+use super::restore::{RestoreError, Restorer, decide_positions};
+use super::settings::EngineSettings;
+use super::stop::StopSignal;
+use super::task::{Task, TaskStart};
+use crate::broker::{
+    Acknowledge, Broker, BrokerError, GroupEvent, GroupMember, MemberOptions, Offset,
+    ProducerOptions, TopicPartition,
+};
+use crate::processor::{OutputError, ProcessError, Share};
+use crate::state::{StateBackend, StateError};
+use crate::time::{Clock, Timestamp};
+use crate::topology::graph::Guarantee;
+use crate::topology::plan::{Plan, SubTopology, TaskId};
+
+/// Records that are handed over by one poll.
+const POLL_RECORDS: usize = 4_000;
+
+/// An idle thread wakes up this often.
+const IDLE_POLL: Duration = Duration::from_millis(50);
+
+/// Between two attempts after trouble: doubled each time, from the first to the second.
+const BACK_OFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(10));
+
+/// A thread cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ThreadError {
+    /// The log.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    /// A task.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+    /// A task's state could not be restored.
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
+    /// A store.
+    #[error(transparent)]
+    State(#[from] StateError),
+}
+
+/// What is to be done about an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reaction {
+    /// Throw producer and tasks away and begin anew from what is committed.
+    Reset,
+    /// The thread is being stopped anyway.
+    Leave,
+    /// A human is needed.
+    Stop,
+}
+
+/// What an error demands.
+pub(crate) fn reaction(error: &ThreadError) -> Reaction {
+    let broker = |error: &BrokerError| match error {
+        BrokerError::Fatal { .. } => Reaction::Stop,
+        BrokerError::Retry { .. }
+        | BrokerError::Abort { .. }
+        | BrokerError::Fenced { .. }
+        | BrokerError::OutOfRange { .. }
+        | BrokerError::TooLarge { .. } => Reaction::Reset,
+    };
+    let state = |_: &StateError| Reaction::Reset;
+    match error {
+        ThreadError::Broker(error)
+        | ThreadError::Restore(RestoreError::Broker(error))
+        | ThreadError::Process(ProcessError::Output(OutputError::Broker(error))) => broker(error),
+        ThreadError::State(error)
+        | ThreadError::Restore(RestoreError::State(error))
+        | ThreadError::Process(ProcessError::State(error)) => state(error),
+        ThreadError::Restore(RestoreError::Stopped) => Reaction::Leave,
+        ThreadError::Restore(RestoreError::PositionsDiffer { .. })
+        | ThreadError::Process(
+            ProcessError::Stop { .. }
+            | ProcessError::Foreign { .. }
+            | ProcessError::Damaged { .. }
+            | ProcessError::Output(OutputError::Cell { .. }),
+        ) => Reaction::Stop,
+    }
+}
+
+/// What all threads of a process share.
+pub(crate) struct Shared {
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) broker: Arc<dyn Broker>,
+    pub(crate) backend: Arc<dyn StateBackend>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) settings: EngineSettings,
+    pub(crate) partitions: BTreeMap<String, u32>,
+    pub(crate) dead_letters: Arc<str>,
+    pub(crate) metrics: Arc<EngineMetrics>,
+    pub(crate) stop: StopSignal,
+    /// The process's identity, stable over restarts.
+    pub(crate) instance: String,
+    pub(super) failpoint: Failpoint,
+}
+
+impl Shared {
+    fn failpoint(&self, place: &str) {
+        self.failpoint.reach(place);
+    }
+}
+
+pub(crate) struct StreamThread {
+    shared: Arc<Shared>,
+    name: String,
+    member: Box<dyn GroupMember>,
+    writer: Option<Writer>,
+    /// What the group has given to this member.
+    assigned: BTreeSet<TopicPartition>,
+    tasks: BTreeMap<TaskId, Task>,
+    /// The task and queue of each assigned partition.
+    routes: HashMap<(Arc<str>, i32), (TaskId, usize)>,
+    last_commit: Timestamp,
+}
+
+impl StreamThread {
+    /// Joins the group.
+    pub(crate) fn new(shared: Arc<Shared>, number: usize) -> Result<StreamThread, ThreadError> {
+        let mut topics: Vec<String> = shared
+            .plan
+            .processing
+            .iter()
+            .flat_map(|sub| sub.topics().map(str::to_owned).collect::<Vec<_>>())
+            .collect();
+        topics.sort_unstable();
+        topics.dedup();
+        let member = shared.broker.member(&MemberOptions {
+            group: shared.plan.group(),
+            topics,
+            instance_id: Some(format!("{}-{number}", shared.instance)),
+            session_timeout: shared.settings.session_timeout,
+            max_poll_interval: shared.settings.max_poll_interval,
+            isolation: crate::broker::Isolation::ReadCommitted,
+        })?;
+        let name = format!("{}-{}-{number}", shared.plan.app, shared.instance);
+        let last_commit = shared.clock.now();
+        Ok(StreamThread {
+            shared,
+            name,
+            member,
+            writer: None,
+            assigned: BTreeSet::new(),
+            tasks: BTreeMap::new(),
+            routes: HashMap::new(),
+            last_commit,
+        })
+    }
+
+    /// Runs until it is told to stop.
+    ///
+    /// # Errors
+    /// When a human is needed.
+    pub(crate) fn run(mut self) -> Result<(), ThreadError> {
+        let mut pause = BACK_OFF.0;
+        while !self.shared.stop.is_set() {
+            match self.step(IDLE_POLL) {
+                Ok(progress) => {
+                    if progress {
+                        pause = BACK_OFF.0;
+                    }
+                }
+                Err(error) => {
+                    self.recover(error)?;
+                    self.shared.stop.wait(pause);
+                    pause = (pause * 2).min(BACK_OFF.1);
+                }
+            }
+        }
+        self.shut_down()
+    }
+
+    /// One round: poll, process, commit when due. Tells whether any record was processed.
+    pub(crate) fn step(&mut self, timeout: Duration) -> Result<bool, ThreadError> {
+        if self.tasks.is_empty() && !self.assigned.is_empty() {
+            // An earlier attempt to open them failed.
+            self.open_tasks()?;
+        }
+        let queued: usize = self.tasks.values().map(Task::queued).sum();
+        let timeout = if queued > 0 { Duration::ZERO } else { timeout };
+        if queued < POLL_RECORDS {
+            let event = self.poll(timeout)?;
+            if let Some(event) = event {
+                self.handle(event)?;
+            }
+        }
+        let processed = self.process()?;
+        if self.is_commit_due() {
+            self.commit()?;
+        }
+        Ok(processed > 0)
+    }
+
+    fn poll(&mut self, timeout: Duration) -> Result<Option<GroupEvent>, ThreadError> {
+        let StreamThread {
+            member,
+            tasks,
+            routes,
+            ..
+        } = self;
+        let mut last: Option<(Arc<str>, i32, TaskId, usize)> = None;
+        let event = member.poll(timeout, POLL_RECORDS, &mut |record| {
+            // Records come in runs of one partition.
+            let same = last.as_ref().filter(|(topic, partition, ..)| {
+                *partition == record.partition && **topic == *record.topic
+            });
+            let (task, queue) = match same {
+                Some((_, _, task, queue)) => (*task, *queue),
+                None => {
+                    let topic: Arc<str> = record.topic.into();
+                    let Some(route) = routes.get(&(Arc::clone(&topic), record.partition)) else {
+                        return;
+                    };
+                    last = Some((topic, record.partition, route.0, route.1));
+                    *route
+                }
+            };
+            if let Some(task) = tasks.get_mut(&task) {
+                task.push(queue, &record);
+            }
+        })?;
+        Ok(event)
+    }
+
+    fn process(&mut self) -> Result<usize, ThreadError> {
+        let now = self.shared.clock.now();
+        let mut processed = 0;
+        for task in self.tasks.values_mut() {
+            if task.queued() == 0 {
+                continue;
+            }
+            let writer = self
+                .writer
+                .as_mut()
+                .expect("tasks are opened with a producer");
+            let plan = Arc::clone(task.plan());
+            let member = &self.member;
+            let mut outputs = task_outputs(&self.shared, writer, task.id, &plan);
+            processed += task.process(&mut outputs, now, &|partition| member.at_end(partition))?;
+        }
+        Ok(processed)
+    }
+
+    fn is_commit_due(&self) -> bool {
+        let elapsed = self.shared.clock.now().0 - self.last_commit.0;
+        let due = elapsed >= self.shared.settings.commit_interval.as_millis() as i64;
+        (due && self.tasks.values().any(Task::needs_commit))
+            || self.tasks.values().any(Task::wants_commit)
+    }
+
+    /// Commits all tasks together.
+    pub(crate) fn commit(&mut self) -> Result<(), ThreadError> {
+        let started = self.shared.clock.now();
+        self.last_commit = started;
+        let due: Vec<TaskId> = self
+            .tasks
+            .values()
+            .filter(|task| task.needs_commit())
+            .map(|task| task.id)
+            .collect();
+        if due.is_empty() {
+            return Ok(());
+        }
+        let writer = self
+            .writer
+            .as_mut()
+            .expect("tasks are opened with a producer");
+        for id in &due {
+            let task = self.tasks.get_mut(id).expect("just listed");
+            let plan = Arc::clone(task.plan());
+            let member = &self.member;
+            let mut outputs = task_outputs(&self.shared, writer, *id, &plan);
+            task.flush(&mut outputs, started, &|partition| member.at_end(partition))?;
+        }
+        self.shared.failpoint("after-flush");
+        let offsets: Vec<(TopicPartition, Offset)> = due
+            .iter()
+            .flat_map(|id| self.tasks[id].positions())
+            .map(|(partition, next)| (partition.clone(), next))
+            .collect();
+        match self.shared.plan.guarantee {
+            Guarantee::ExactlyOnce => {
+                let metadata = self.member.metadata().ok_or_else(|| BrokerError::Fenced {
+                    action: "commit".to_owned(),
+                    reason: "no longer a member of the group".to_owned(),
+                })?;
+                writer.begin()?;
+                writer.producer().send_offsets(&offsets, &metadata)?;
+                self.shared.failpoint("before-commit");
+                writer.commit()?;
+            }
+            Guarantee::AtLeastOnce => {
+                writer.commit()?;
+                self.shared.failpoint("before-commit");
+                self.member.commit(&offsets)?;
+            }
+        }
+        self.shared.failpoint("after-commit");
+        for id in &due {
+            let task = self.tasks.get_mut(id).expect("just listed");
+            task.committed(&|topic, partition| writer.acknowledged(topic, partition))?;
+            self.shared.failpoint("after-store");
+        }
+        self.publish(&due, started);
+        Ok(())
+    }
+
+    fn publish(&mut self, committed: &[TaskId], started: Timestamp) {
+        let metrics = &self.shared.metrics;
+        for id in committed {
+            let task = self.tasks.get_mut(id).expect("just listed");
+            metrics.add_counts(&task.take_counts());
+            metrics.set_task(task.id, task.stream_time(), task.positions());
+        }
+        metrics.committed(self.shared.clock.now().0 - started.0);
+    }
+
+    /// Answers a change of the group.
+    fn handle(&mut self, event: GroupEvent) -> Result<(), ThreadError> {
+        match event {
+            GroupEvent::Assigned(partitions) => {
+                tracing::info!(thread = %self.name, partitions = partitions.len(), "assigned");
+                self.assigned.extend(partitions);
+                self.open_tasks()
+            }
+            GroupEvent::Revoked(partitions) => {
+                tracing::info!(thread = %self.name, partitions = partitions.len(), "revoked");
+                let committed = self.commit();
+                self.close_tasks();
+                for partition in &partitions {
+                    self.assigned.remove(partition);
+                }
+                self.member.acknowledge(Acknowledge::Stop(&partitions))?;
+                committed?;
+                // With a group that revokes only some, the others go on.
+                if self.assigned.is_empty() {
+                    Ok(())
+                } else {
+                    self.open_tasks()
+                }
+            }
+            GroupEvent::Lost(partitions) => {
+                tracing::warn!(thread = %self.name, partitions = partitions.len(), "lost");
+                for partition in &partitions {
+                    self.assigned.remove(partition);
+                }
+                self.drop_work();
+                if self.assigned.is_empty() {
+                    Ok(())
+                } else {
+                    self.open_tasks()
+                }
+            }
+        }
+    }
+
+    /// Makes tasks of everything that is assigned and not yet running, and starts reading.
+    fn open_tasks(&mut self) -> Result<(), ThreadError> {
+        if self.writer.is_none() {
+            self.writer = Some(self.make_writer()?);
+        }
+        let wanted = tasks_of(&self.shared.plan.processing, &self.assigned);
+        for (id, plan) in wanted {
+            if !self.tasks.contains_key(&id) {
+                let task = self.open_task(id, &plan)?;
+                self.tasks.insert(id, task);
+            }
+        }
+        let mut positions = Vec::new();
+        self.routes.clear();
+        for task in self.tasks.values() {
+            for (partition, next) in task.positions() {
+                let queue = task.queue_of(&partition.topic).expect("its own topic");
+                let route = (Arc::clone(&partition.topic), partition.partition);
+                self.routes.insert(route, (task.id, queue));
+                positions.push((partition.clone(), next));
+            }
+        }
+        self.member.acknowledge(Acknowledge::Start(&positions))?;
+        self.shared
+            .metrics
+            .set_tasks(&self.name, self.tasks.keys().copied());
+        self.last_commit = self.shared.clock.now();
+        Ok(())
+    }
+
+    fn make_writer(&self) -> Result<Writer, ThreadError> {
+        let transactional = self.shared.plan.guarantee == Guarantee::ExactlyOnce;
+        let options = ProducerOptions {
+            transactional_id: transactional.then(|| self.name.clone()),
+            transaction_timeout: Some(self.shared.settings.transaction_timeout),
+        };
+        Ok(Writer::new(
+            self.shared.broker.producer(&options)?,
+            transactional,
+        ))
+    }
+
+    fn open_task(&self, id: TaskId, plan: &Arc<SubTopology>) -> Result<Task, ThreadError> {
+        let shared = &self.shared;
+        let inputs: Vec<TopicPartition> = plan
+            .topics()
+            .map(|topic| TopicPartition::new(topic, id.partition))
+            .collect();
+        let committed = self.wait_for_committed(&inputs)?;
+        let stop = || shared.stop.is_set();
+        let restorer = Restorer {
+            broker: &shared.broker,
+            backend: &shared.backend,
+            clock: &shared.clock,
+            stop: &stop,
+        };
+        let restored = restorer.restore(id, plan)?;
+        let starts = shared.broker.start_offsets(&inputs)?;
+        let exactly_once = shared.plan.guarantee == Guarantee::ExactlyOnce;
+        let marker = restored.marker.as_ref();
+        let positions = decide_positions(id, &inputs, &committed, marker, &starts, exactly_once)?;
+        let progress = restored
+            .marker
+            .map(|marker| marker.progress)
+            .unwrap_or_default();
+        let partitions = plan
+            .topics()
+            .filter_map(|topic| shared.partitions.get(topic))
+            .copied()
+            .max();
+        let share = Share {
+            partition: id.partition,
+            partitions: partitions.unwrap_or(1),
+        };
+        let cache_bytes = shared.settings.cache_bytes / self.assigned.len().max(1);
+        tracing::debug!(task = %id, ?committed, ?starts, ?positions, "task opened");
+        let start = TaskStart {
+            state: restored.state,
+            positions,
+            progress,
+            cache_bytes,
+            now: shared.clock.now(),
+        };
+        Ok(Task::new(id, Arc::clone(plan), share, start))
+    }
+
+    /// The group's positions; waits while another member's open transaction holds any of them.
+    fn wait_for_committed(
+        &self,
+        inputs: &[TopicPartition],
+    ) -> Result<BTreeMap<TopicPartition, Offset>, ThreadError> {
+        let mut pause = BACK_OFF.0;
+        loop {
+            match self
+                .shared
+                .broker
+                .committed(&self.shared.plan.group(), inputs)
+            {
+                Ok(committed) => return Ok(committed),
+                Err(BrokerError::Retry { reason, .. }) => {
+                    if self.shared.stop.is_set() {
+                        return Err(RestoreError::Stopped.into());
+                    }
+                    tracing::debug!(%reason, "waiting for stable offsets");
+                    self.shared.stop.wait(pause);
+                    pause = (pause * 2).min(Duration::from_secs(1));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Deals with an error of a step; gives it back when a human is needed.
+    pub(crate) fn recover(&mut self, error: ThreadError) -> Result<(), ThreadError> {
+        match reaction(&error) {
+            Reaction::Stop => Err(error),
+            Reaction::Leave => Ok(()),
+            Reaction::Reset => {
+                tracing::warn!(thread = %self.name, %error, "beginning anew from the last commit");
+                self.shared.metrics.reset();
+                match self.reset() {
+                    Ok(()) => Ok(()),
+                    Err(error) if reaction(&error) == Reaction::Stop => Err(error),
+                    Err(error) => {
+                        // The next step tries again.
+                        tracing::warn!(thread = %self.name, %error, "not yet");
+                        self.drop_work();
+                        Ok(())
+                    }
+                }
+            }
+        }
+    }
+
+    /// Throws producer and tasks away, and begins anew with what is assigned.
+    fn reset(&mut self) -> Result<(), ThreadError> {
+        self.drop_work();
+        match self.assigned.is_empty() {
+            true => Ok(()),
+            false => self.open_tasks(),
+        }
+    }
+
+    /// Drops everything since the last commit.
+    fn drop_work(&mut self) {
+        if let Some(mut writer) = self.writer.take()
+            && let Err(error) = writer.abort()
+        {
+            tracing::debug!(thread = %self.name, %error, "the transaction is left to its timeout");
+        }
+        self.close_tasks();
+    }
+
+    fn close_tasks(&mut self) {
+        self.tasks.clear();
+        self.routes.clear();
+        self.shared
+            .metrics
+            .set_tasks(&self.name, std::iter::empty());
+    }
+
+    /// Commits and leaves.
+    pub(crate) fn shut_down(mut self) -> Result<(), ThreadError> {
+        let committed = self.commit();
+        if let Err(error) = &committed {
+            tracing::warn!(thread = %self.name, %error, "the last commit failed; it will be redone");
+            self.drop_work();
+        }
+        self.close_tasks();
+        tracing::info!(thread = %self.name, "stopped");
+        Ok(())
+    }
+}
+
+fn task_outputs<'o>(
+    shared: &'o Shared,
+    writer: &'o mut Writer,
+    id: TaskId,
+    plan: &'o SubTopology,
+) -> TaskOutputs<'o> {
+    TaskOutputs {
+        writer,
+        partition: id.partition,
+        changelogs: &plan.stores,
+        dead_letters: &shared.dead_letters,
+        partitions: &shared.partitions,
+    }
+}
+
+/// The tasks that these partitions make up. Inputs of one sub-topology have equal partition counts
+/// and the group's assignor gives equal numbers of all topics to one member, so a task's inputs
+/// are assigned together.
+fn tasks_of(
+    sub_topologies: &[Arc<SubTopology>],
+    assigned: &BTreeSet<TopicPartition>,
+) -> Vec<(TaskId, Arc<SubTopology>)> {
+    let mut tasks = BTreeMap::new();
+    for partition in assigned {
+        for plan in sub_topologies {
+            if plan.topics().any(|topic| topic == &*partition.topic) {
+                let id = TaskId {
+                    sub_topology: plan.id,
+                    partition: partition.partition,
+                };
+                tasks.insert(id, Arc::clone(plan));
+            }
+        }
+    }
+    tasks.into_iter().collect()
+}

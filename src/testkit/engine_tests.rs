@@ -1,0 +1,296 @@
+//! The engine over the in-memory log: each scenario has one answer, however often it crashes.
+
+use super::{DriverOptions, TopologyTestDriver};
+use crate::expr::Expression;
+use crate::processor::DropReason;
+use crate::time::Timestamp;
+use crate::topology::graph::{
+    Aggregate, Aggregation, AppId, Emit, Filter, Format, Function, Guarantee, KafkaSink, Map, Node,
+    NodeKind, NodeName, OnError, OnLate, Source, Topology, Window,
+};
+use crate::value::FieldPath;
+
+fn name(name: &str) -> NodeName {
+    NodeName(name.into())
+}
+
+fn call(text: &str, function: Function, argument: Option<&str>) -> (FieldPath, Aggregation) {
+    let arguments = argument.into_iter().map(Expression::parse).collect();
+    (
+        FieldPath::new(text),
+        Aggregation {
+            text: text.to_owned(),
+            function,
+            arguments,
+        },
+    )
+}
+
+/// Sales per shop and 10 s (grace 5 s) with a filter and a map in front; `key` says whether the
+/// topic is known to be keyed by shop.
+fn topology(key: Option<&str>, guarantee: Guarantee, emit: Emit) -> Topology {
+    let node = |node: &str, kind| Node {
+        name: name(node),
+        kind,
+    };
+    let source = Source {
+        topics: vec!["orders".to_owned()],
+        format: Format::Json,
+        timestamp: Some(FieldPath::new("at")),
+        key: key.map(FieldPath::new),
+        id: None,
+        fields: vec![],
+        on_error: OnError::DeadLetter,
+    };
+    let filter = Filter {
+        from: name("orders"),
+        condition: Expression::parse("kind == 'sale'"),
+        on_error: OnError::DeadLetter,
+    };
+    let map = Map {
+        from: name("sales"),
+        set: vec![(FieldPath::new("total"), Expression::parse("price * count"))],
+        on_error: OnError::DeadLetter,
+    };
+    let aggregate = Aggregate {
+        from: name("priced"),
+        by: vec![FieldPath::new("shop")],
+        window: Window::Tumbling {
+            size_ms: 10_000,
+            grace_ms: 5_000,
+            idle_close_ms: None,
+            retention_ms: None,
+        },
+        emit,
+        on_late: OnLate::DeadLetter,
+        set: vec![
+            call("sales", Function::Count, None),
+            call("revenue", Function::Sum, Some("total")),
+        ],
+        on_error: OnError::DeadLetter,
+    };
+    let sink = KafkaSink {
+        from: name("per_shop"),
+        topic: "out".to_owned(),
+        key: Some(Expression::parse("shop")),
+        fields: vec![],
+        on_error: OnError::DeadLetter,
+    };
+    Topology {
+        app: AppId("shop".into()),
+        guarantee,
+        nodes: vec![
+            node("orders", NodeKind::Source(source)),
+            node("sales", NodeKind::Filter(filter)),
+            node("priced", NodeKind::Map(map)),
+            node("per_shop", NodeKind::Aggregate(aggregate)),
+            node("out", NodeKind::Kafka(sink)),
+        ],
+    }
+}
+
+fn sale(shop: &str, at_s: i64, price: i64) -> String {
+    let at = Timestamp(at_s * 1_000);
+    format!(r#"{{"kind":"sale","shop":"{shop}","price":{price},"count":2,"at":"{at}"}}"#)
+}
+
+fn driver(topology: &Topology, partitions: u32) -> TopologyTestDriver {
+    let options = DriverOptions {
+        partitions,
+        ..DriverOptions::default()
+    };
+    TopologyTestDriver::with_options(topology, options).unwrap()
+}
+
+/// The results so far: shop, window start in seconds, sales, revenue; the last of each.
+fn results(driver: &mut TopologyTestDriver) -> Vec<(String, i64, i64, i64)> {
+    let mut last = std::collections::BTreeMap::new();
+    for value in driver.read_json("out") {
+        let shop = value["shop"].as_str().unwrap().to_owned();
+        let start = Timestamp::parse_rfc3339(value["window_start"].as_str().unwrap()).unwrap();
+        let numbers = (
+            value["sales"].as_i64().unwrap(),
+            value["revenue"].as_i64().unwrap(),
+        );
+        last.insert((shop, start.0 / 1_000), numbers);
+    }
+    last.into_iter()
+        .map(|((shop, start), (n, sum))| (shop, start, n, sum))
+        .collect()
+}
+
+//  orders of shop a:    3       7   12         |16 closes [0, 10)   late: 8
+//  windows:          |--- [0,10) ---|--- [10,20) ---|
+fn feed(driver: &mut TopologyTestDriver, crash_after: Option<usize>) {
+    let steps = [
+        ("a", 3, 1),
+        ("b", 4, 5),
+        ("a", 7, 2),
+        ("a", 12, 3),
+        ("a", 16, 4),
+        ("a", 8, 99),
+        ("b", 16, 1),
+    ];
+    for (at, (shop, time, price)) in steps.into_iter().enumerate() {
+        driver.pipe("orders", Some(shop), &sale(shop, time, price));
+        if crash_after == Some(at) {
+            driver.restart().unwrap();
+        }
+    }
+}
+
+#[test]
+fn sales_are_summed_per_window_and_late_ones_are_dropped_with_their_reason() {
+    let topology = topology(Some("shop"), Guarantee::ExactlyOnce, Emit::Updates);
+    let mut driver = driver(&topology, 1);
+    feed(&mut driver, None);
+    assert_eq!(
+        results(&mut driver),
+        [
+            ("a".to_owned(), 0, 2, 6),
+            ("a".to_owned(), 10, 2, 14),
+            ("b".to_owned(), 0, 1, 10),
+            ("b".to_owned(), 10, 1, 2),
+        ]
+    );
+    assert_eq!(driver.drops("per_shop", DropReason::Late), 1);
+    let letters = driver.dead_letters();
+    assert_eq!(letters.len(), 1);
+    assert_eq!(
+        letters[0].value.as_deref(),
+        Some(sale("a", 8, 99).as_bytes())
+    );
+    let header = |name: &str| {
+        let found = letters[0].headers.iter().find(|(known, _)| known == name);
+        String::from_utf8(found.unwrap().1.clone()).unwrap()
+    };
+    assert_eq!(header("tidemill.reason"), "late");
+    assert_eq!(header("tidemill.node"), "per_shop");
+    assert_eq!(header("tidemill.offset"), "5");
+    let store = driver.store("per_shop");
+    assert_eq!(store.len(), 4);
+    assert_eq!(store[0].key, ["a"]);
+    assert_eq!(store[0].results["revenue"], 6);
+    assert_eq!(store[0].timestamp, Timestamp(7_000));
+}
+
+#[test]
+fn a_crash_after_any_record_changes_nothing_with_or_without_the_local_state() {
+    for guarantee in [Guarantee::ExactlyOnce, Guarantee::AtLeastOnce] {
+        for key in [Some("shop"), None] {
+            let topology = topology(key, guarantee, Emit::Updates);
+            let mut straight = driver(&topology, 1);
+            feed(&mut straight, None);
+            let expected = results(&mut straight);
+            assert_eq!(expected.len(), 4, "{guarantee:?} {key:?}");
+            for crash_after in 0..7 {
+                let mut crashed = driver(&topology, 1);
+                feed(&mut crashed, Some(crash_after));
+                assert_eq!(
+                    results(&mut crashed),
+                    expected,
+                    "{guarantee:?} {key:?} {crash_after}"
+                );
+                crashed.lose_state();
+                crashed.restart().unwrap();
+                assert_eq!(crashed.store("per_shop"), straight.store("per_shop"));
+            }
+        }
+    }
+}
+
+#[test]
+fn with_emit_close_each_window_leaves_once_when_it_is_closed() {
+    let topology = topology(Some("shop"), Guarantee::ExactlyOnce, Emit::Close);
+    for crash_after in [None, Some(3), Some(4), Some(5)] {
+        let mut driver = driver(&topology, 1);
+        feed(&mut driver, crash_after);
+        let out = driver.read_json("out");
+        let seen: Vec<_> = out
+            .iter()
+            .map(|v| (v["shop"].as_str().unwrap(), v["sales"].as_i64().unwrap()))
+            .collect();
+        assert_eq!(seen, [("a", 2), ("b", 1)], "{crash_after:?}");
+        driver.pipe("orders", Some("a"), &sale("a", 40, 1));
+        let out = driver.read_json("out");
+        assert_eq!(out.len(), 2, "{crash_after:?}: {out:?}");
+    }
+}
+
+#[test]
+fn behind_a_repartition_the_sums_are_the_same_with_any_number_of_partitions() {
+    for partitions in [1, 3, 5] {
+        let topology = topology(None, Guarantee::ExactlyOnce, Emit::Updates);
+        let mut driver = driver(&topology, partitions);
+        for n in 0..60i64 {
+            let shop = ["a", "b", "c", "d"][n as usize % 4];
+            // Keyed by something else, so one shop's orders are spread over partitions.
+            let key = format!("order-{n}");
+            driver.pipe("orders", Some(&key), &sale(shop, n / 4, 1));
+        }
+        let results = results(&mut driver);
+        let expected: Vec<_> = ["a", "b", "c", "d"]
+            .into_iter()
+            .flat_map(|shop| [(shop.to_owned(), 0, 10, 20), (shop.to_owned(), 10, 5, 10)])
+            .collect();
+        assert_eq!(results, expected, "{partitions}");
+    }
+}
+
+#[test]
+fn bad_input_is_counted_and_dead_lettered_and_nothing_stops() {
+    let topology = topology(Some("shop"), Guarantee::ExactlyOnce, Emit::Updates);
+    let mut driver = driver(&topology, 1);
+    let cases: [(Option<&str>, &str, DropReason); 8] = [
+        (Some("not json"), "orders", DropReason::Unreadable),
+        (Some(""), "orders", DropReason::NoValue),
+        (None, "orders", DropReason::NoValue),
+        (
+            Some(r#"{"kind":"sale"}"#),
+            "orders",
+            DropReason::NoTimestamp,
+        ),
+        (
+            Some(r#"{"kind":"sale","at":"soon"}"#),
+            "orders",
+            DropReason::NoTimestamp,
+        ),
+        (
+            Some(r#"{"at":"1970-01-01T00:00:01Z"}"#),
+            "sales",
+            DropReason::Expression,
+        ),
+        (
+            Some(r#"{"kind":"sale","price":"x","count":1,"at":1000,"shop":"a"}"#),
+            "priced",
+            DropReason::Expression,
+        ),
+        (
+            Some(r#"{"kind":"sale","price":1,"count":1,"at":1000,"shop":"b"}"#),
+            "per_shop",
+            DropReason::KeyMismatch,
+        ),
+    ];
+    for (value, node, reason) in cases {
+        let before = driver.drops(node, reason);
+        let value = value.map(str::as_bytes);
+        driver
+            .try_pipe("orders", Some(b"a"), value, Timestamp(0))
+            .unwrap();
+        assert_eq!(driver.drops(node, reason), before + 1, "{value:?}");
+        let letters = driver.dead_letters();
+        assert_eq!(letters.len(), 1, "{value:?}");
+        assert_eq!(letters[0].value.as_deref(), value);
+    }
+    driver
+        .try_pipe(
+            "orders",
+            None,
+            Some(br#"{"kind":"sale","price":1,"count":1,"at":1000}"#),
+            Timestamp(0),
+        )
+        .unwrap();
+    assert_eq!(driver.drops("per_shop", DropReason::NullKey), 1);
+    driver.pipe("orders", Some("a"), &sale("a", 3, 1));
+    assert_eq!(results(&mut driver), [("a".to_owned(), 0, 1, 2)]);
+}

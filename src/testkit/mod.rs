@@ -1,0 +1,8 @@
+//! What users test their topologies with.
+
+mod driver;
+
+pub use driver::{DriverError, DriverOptions, StoreEntry, TopologyTestDriver};
+
+#[cfg(test)]
+mod engine_tests;
