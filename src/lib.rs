@@ -26,4 +26,7 @@ pub mod processor;
 pub mod sql;
 pub mod ingest;
 pub mod runtime;
+pub mod settings;
+pub mod http;
+pub mod cli;
 pub mod testkit;

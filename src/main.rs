@@ -1,2 +1,5 @@
-//! The command line.
-fn main() {}
+//! The `tidemill` program.
+
+fn main() -> std::process::ExitCode {
+    tidemill::cli::main()
+}

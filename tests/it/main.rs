@@ -1,1 +1,15 @@
-//! Tests.
+//! Tests of the whole, in one binary: every binary links RocksDB and librdkafka again.
+
+// `allow-unwrap-in-tests` in clippy.toml does not reach the helper functions of this crate.
+#![allow(clippy::unwrap_used)]
+
+mod harness;
+
+mod broker;
+mod chaos;
+mod cli;
+mod eventstreams;
+mod ingest;
+mod oracle;
+mod sql;
+mod tidy;

@@ -1,0 +1,85 @@
+//! `tidemill describe`: draws a topology, cut as it will run.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, ValueEnum};
+
+use super::failure::Ended;
+use super::load;
+use crate::topology::describe::{Cluster, dot, mermaid, text};
+use crate::topology::graph::NodeName;
+use crate::topology::plan::{Plan, Reader, SubTopology, plan};
+
+const EXAMPLES: &str = "\
+Examples:
+  tidemill describe topology/wikimedia.yaml
+  tidemill describe topology/wikimedia.yaml --format dot | dot -Tsvg > wikimedia.svg";
+
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Describe {
+    /// The topology file
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// As what
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// Lines
+    Text,
+    /// A Mermaid flowchart
+    Mermaid,
+    /// A Graphviz graph
+    Dot,
+}
+
+pub(super) fn describe(args: &Describe) -> Ended {
+    let topology = load::topology(&args.file)?;
+    let clusters = clusters(&plan(&topology)?);
+    let drawn = match args.format {
+        Format::Text => text(&topology, &clusters),
+        Format::Mermaid => mermaid(&topology, &clusters),
+        Format::Dot => dot(&topology, &clusters),
+    };
+    println!("{}", drawn.trim_end());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The sub-topologies that the planner cuts. A SQL sink runs copies of the stateless nodes in front
+/// of it; those are shown once, where they are met first.
+fn clusters(plan: &Plan) -> Vec<Cluster> {
+    let mut shown: Vec<NodeName> = Vec::new();
+    let processing = plan.processing.iter().map(|sub| (&**sub, plan.group()));
+    let sinks = plan
+        .sinks
+        .iter()
+        .map(|sub| (&**sub, plan.sink_group(&sub.name)));
+    let cluster = |(sub, group): (&SubTopology, String)| {
+        let nodes: Vec<NodeName> = nodes(sub)
+            .into_iter()
+            .filter(|node| !shown.contains(node))
+            .collect();
+        shown.extend_from_slice(&nodes);
+        let name = format!("{} {} (group {group})", sub.id, sub.name);
+        Cluster { name, nodes }
+    };
+    processing.chain(sinks).map(cluster).collect()
+}
+
+fn nodes(sub: &SubTopology) -> Vec<NodeName> {
+    let sources = sub.inputs.iter().filter_map(|input| match &input.reader {
+        Reader::Source(source) => Some(source.node.clone()),
+        Reader::Partials | Reader::Results(_) => None,
+    });
+    let operators = sub.operators.iter().filter(|operator| {
+        // The near side of a repartition belongs to the aggregate behind it.
+        !matches!(operator.work, crate::topology::plan::Work::Fold(_))
+    });
+    sources
+        .chain(operators.map(|operator| operator.node.clone()))
+        .collect()
+}

@@ -1,0 +1,106 @@
+//! The command line: what was typed, and one small function per command.
+//!
+//! Reading order: [`flags`](self) (what can be typed), `failure` (how a command ends), `context`
+//! (settings and logs), `interrupt` (signals), then the commands in the order of the help.
+
+mod flags;
+mod failure;
+mod context;
+mod interrupt;
+mod load;
+mod serve;
+mod run;
+mod check;
+mod describe;
+mod ingest;
+mod query;
+mod migrate;
+mod settings;
+mod demo;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use context::Context;
+use failure::Ended;
+use flags::CommonFlags;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    all is well; for `run` and `demo`: ended as asked
+  1    it failed, `check` found an error, or the demo's tables are not what they should be
+  2    the command line or a setting cannot be used
+  130  ended at once by a second signal
+
+Settings come from flags, the environment (TIDEMILL_BROKERS, TIDEMILL_DATABASE_URL, ...) and a
+settings file (--config, TIDEMILL_CONFIG or ./tidemill.yaml), the first being the strongest.
+`tidemill settings` shows what is in force.";
+
+/// Streams in, tables out: a stateful stream processor.
+#[derive(Parser)]
+#[command(name = "tidemill", version, about, after_help = EXIT_CODES, max_term_width = 100)]
+struct Cli {
+    #[command(flatten)]
+    common: CommonFlags,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs topologies: one member of the cluster, start more for more
+    Run(run::Run),
+    /// Finds everything that is wrong with topology files
+    Check(check::Check),
+    /// Draws a topology
+    Describe(describe::Describe),
+    /// Gets events into Kafka
+    Ingest(ingest::Ingest),
+    /// Asks the tables
+    Query(query::Query),
+    /// Brings the shipped tables up to date
+    Migrate(migrate::Migrate),
+    /// Shows the settings in force and where each comes from
+    Settings(settings::Show),
+    /// Shows everything at work, with nothing installed
+    Demo(demo::Demo),
+}
+
+/// Does what was typed.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let ended = dispatch(&cli);
+    ended.unwrap_or_else(|failure| {
+        eprintln!("error: {failure}");
+        failure.exit_code()
+    })
+}
+
+fn dispatch(cli: &Cli) -> Ended {
+    let context = |flags| Context::new(&cli.common, flags, "info");
+    // Of these the answer matters, not how it came about.
+    let quiet = |flags| Context::new(&cli.common, flags, "warn");
+    match &cli.command {
+        Command::Run(args) => run::run(args, &context(args.settings()?)?),
+        Command::Check(args) => check::check(args),
+        Command::Describe(args) => describe::describe(args),
+        Command::Ingest(args) => ingest::ingest(args, &context(args.settings()?)?),
+        Command::Query(args) => query::query(args, &quiet(args.settings()?)?),
+        Command::Migrate(args) => migrate::migrate(args, &quiet(args.settings()?)?),
+        Command::Settings(args) => settings::show(args, &cli.common),
+        Command::Demo(args) => demo::demo(args, &quiet(args.settings()?)?),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_flags_do_not_contradict_each_other() {
+        Cli::command().debug_assert();
+    }
+}

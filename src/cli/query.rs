@@ -1,0 +1,178 @@
+//! `tidemill query`: asks the tables.
+
+use std::process::ExitCode;
+use std::str::FromStr as _;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::context::Context;
+use super::failure::{Ended, Failure};
+use super::flags::{DatabaseFlags, Typed};
+use super::interrupt::Process;
+use crate::sql::query::{
+    self, Comparison, Filter, Format, QueryOptions, QueryResult, Scope, parse_when, questions,
+};
+use crate::time::{Clock as _, SystemClock, Timestamp};
+
+const EXAMPLES: &str = "\
+Examples:
+  tidemill query top-wikis --since 2h
+  tidemill query bots-vs-humans --since 1d --format json
+  tidemill query edits_per_wiki_minute --where wiki=enwiki --since 2h
+  tidemill query edits_per_wiki_minute --top 10 --by edits --since 2h
+  tidemill query recentchange --where type=log --where bot=true --columns event_time,title --limit 5
+  tidemill query                      lists the questions
+
+TIME is a length of time back from now (90s, 2h, 7d) or a time (2026-05-05T11:00:00Z).";
+
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Query {
+    /// A table, or one of the ready-made questions
+    #[arg(value_name = "TABLE|QUESTION")]
+    target: Option<String>,
+    /// A condition such as wiki=enwiki or edits>=10; all must hold
+    #[arg(long = "where", value_name = "CONDITION")]
+    conditions: Vec<String>,
+    /// From this time on
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// Before this time
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
+    /// The first so many, by the column of --by
+    #[arg(long, value_name = "N", requires = "by")]
+    top: Option<usize>,
+    /// The column to sort by, largest first
+    #[arg(long, value_name = "COLUMN")]
+    by: Option<String>,
+    /// The columns to show, with commas
+    #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
+    columns: Vec<String>,
+    /// At most so many rows
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    limit: usize,
+    /// table, json or csv
+    #[arg(long, value_name = "FORMAT", default_value = "table", value_parser = Format::from_str)]
+    format: Format,
+    /// The query is ended after so many seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    timeout: u64,
+    #[command(flatten)]
+    database: DatabaseFlags,
+}
+
+impl Query {
+    pub fn settings(&self) -> Result<Typed, Failure> {
+        Ok(self.database.settings())
+    }
+
+    fn conditions(&self) -> Result<Vec<Filter>, Failure> {
+        let read = |text: &String| Filter::from_str(text).map_err(usage);
+        self.conditions.iter().map(read).collect()
+    }
+
+    fn when(text: Option<&String>, now: Timestamp) -> Result<Option<Timestamp>, Failure> {
+        text.map(|text| parse_when(text, now))
+            .transpose()
+            .map_err(usage)
+    }
+
+    fn options(&self, table: &str, now: Timestamp) -> Result<QueryOptions, Failure> {
+        Ok(QueryOptions {
+            columns: self.columns.clone(),
+            filters: self.conditions()?,
+            since: Query::when(self.since.as_ref(), now)?,
+            until: Query::when(self.until.as_ref(), now)?,
+            top: self.top,
+            by: self.by.clone(),
+            limit: self.limit,
+            timeout: Duration::from_secs(self.timeout),
+            ..QueryOptions::of(table)
+        })
+    }
+
+    /// A question knows one condition: the wiki.
+    fn scope(&self, now: Timestamp) -> Result<Scope, Failure> {
+        let wiki = match self.conditions()?.as_slice() {
+            [] => None,
+            [
+                Filter {
+                    column,
+                    comparison: Comparison::Equal,
+                    value,
+                },
+            ] if column == "wiki" => Some(value.clone()),
+            _ => {
+                return Err(Failure::usage(
+                    "a question takes no condition but --where wiki=NAME",
+                ));
+            }
+        };
+        if self.by.is_some() || !self.columns.is_empty() {
+            return Err(Failure::usage(
+                "a question takes no --top, --by or --columns; see --limit",
+            ));
+        }
+        Ok(Scope {
+            since: Query::when(self.since.as_ref(), now)?,
+            until: Query::when(self.until.as_ref(), now)?,
+            wiki,
+            limit: self.limit,
+            timeout: Duration::from_secs(self.timeout),
+        })
+    }
+}
+
+pub(super) fn query(args: &Query, context: &Context) -> Ended {
+    let Some(target) = &args.target else {
+        list_questions();
+        return Ok(ExitCode::SUCCESS);
+    };
+    let result = answer(target, args, context)?;
+    print!("{}", result.render(args.format));
+    if args.format != Format::Table {
+        if let Some(note) = &result.note {
+            eprintln!("note: {note}");
+        }
+        if result.truncated {
+            eprintln!("note: there are more rows: raise --limit");
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn answer(target: &str, args: &Query, context: &Context) -> Result<QueryResult, Failure> {
+    let now = SystemClock.now();
+    let database = context.database()?;
+    let process = Process::start()?;
+    let asked = async {
+        if questions().iter().any(|question| question.name == target) {
+            let scope = args.scope(now)?;
+            Ok(query::ask(database, target, &scope).await?)
+        } else {
+            let options = args.options(target, now)?;
+            Ok(query::run(database, &options).await?)
+        }
+    };
+    process.tokio.block_on(async {
+        tokio::select! {
+            answer = asked => answer,
+            () = process.stopped() => Err(Failure::Failed(anyhow::anyhow!("stopped"))),
+        }
+    })
+}
+
+fn list_questions() {
+    println!("questions:");
+    for question in questions() {
+        println!("  {:18} {}", question.name, question.about);
+    }
+    println!("\ntables: any table or view of the database, such as edits_per_wiki_minute");
+    println!("see `tidemill query --help`");
+}
+
+fn usage(error: impl std::error::Error) -> Failure {
+    Failure::usage(error.to_string())
+}

@@ -1,0 +1,219 @@
+//! `tidemill run`: one member of the cluster.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Args;
+
+use super::context::Context;
+use super::failure::{Ended, Failure};
+use super::flags::{DatabaseFlags, EngineFlags, HttpFlags, KafkaFlags, Typed};
+use super::interrupt::Process;
+use super::{load, serve};
+use crate::broker::Broker;
+use crate::http::{AppFacts, Facts, Progress};
+use crate::runtime::{App, EngineMetrics, Environment};
+use crate::settings::LogFormat;
+use crate::sql;
+use crate::state::directory::StateDirectory;
+use crate::state::rocks::RocksBackend;
+use crate::time::{Clock, SystemClock};
+use crate::topology::plan::Plan;
+
+const EXAMPLES: &str = "\
+Examples:
+  tidemill run topology/wikimedia.yaml
+  tidemill run a.yaml b.yaml --brokers kafka:9092 --threads 4
+  TIDEMILL_DATABASE_URL=mysql://tidemill:secret@db/wikimedia tidemill run topology/wikimedia.yaml
+
+Start it again, here or on another machine, for another member. SIGINT or SIGTERM commits and ends.";
+
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Run {
+    /// Topology files
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Leaves the tables alone; they must be there and fit
+    #[arg(long)]
+    no_migrate: bool,
+    #[command(flatten)]
+    kafka: KafkaFlags,
+    #[command(flatten)]
+    database: DatabaseFlags,
+    #[command(flatten)]
+    engine: EngineFlags,
+    #[command(flatten)]
+    http: HttpFlags,
+}
+
+impl Run {
+    pub fn settings(&self) -> Result<Typed, Failure> {
+        let groups = [
+            self.kafka.settings()?,
+            self.database.settings(),
+            self.engine.settings(),
+            self.http.settings(),
+        ];
+        Ok(groups.concat())
+    }
+}
+
+pub(super) fn run(args: &Run, context: &Context) -> Ended {
+    let plans = plans(&args.files)?;
+    let has_tables = plans.iter().any(|plan| !plan.sinks.is_empty());
+    if has_tables {
+        context.database()?;
+    }
+    let process = Process::start()?;
+    let broker = context.kafka()?;
+    if has_tables && !args.no_migrate {
+        process.tokio.block_on(sql::migrate(context.database()?))?;
+    }
+    process.watch(context.settings.stop_timeout);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let mut facts = Facts::new(Arc::clone(&clock));
+    facts.token = context.settings.http_token.clone();
+    facts.database = context.settings.database.clone();
+    let mut members = Vec::new();
+    for plan in plans {
+        let member = Member::start(plan, context, &broker, &clock, &process)?;
+        facts.apps.push(member.facts(&broker, &clock));
+        members.push(member);
+    }
+    let address = serve::serve(facts, &context.settings, &process)?;
+    for member in &members {
+        say(context, &member.introduction());
+    }
+    if let Some(address) = address {
+        say(
+            context,
+            &[format!(
+                "http      http://{address}/  (also /metrics, /healthz, /readyz)"
+            )],
+        );
+    }
+    let mut ended = Ok(());
+    for member in members {
+        ended = ended.and(member.app.join());
+    }
+    process.stop();
+    ended?;
+    say(context, &["stopped; everything is committed".to_owned()]);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn plans(files: &[PathBuf]) -> Result<Vec<Arc<Plan>>, Failure> {
+    let mut plans: Vec<Arc<Plan>> = Vec::new();
+    for file in files {
+        let plan = load::planned(file)?;
+        if plans.iter().any(|other| other.app == plan.app) {
+            return Err(Failure::usage(format!(
+                "two files are of the app {}",
+                plan.app
+            )));
+        }
+        plans.push(plan);
+    }
+    Ok(plans)
+}
+
+/// A running application. Holds the lock of its state directory.
+struct Member {
+    plan: Arc<Plan>,
+    engine: Arc<EngineMetrics>,
+    directory: StateDirectory,
+    app: App,
+}
+
+impl Member {
+    fn start(
+        plan: Arc<Plan>,
+        context: &Context,
+        broker: &Arc<dyn Broker>,
+        clock: &Arc<dyn Clock>,
+        process: &Process,
+    ) -> Result<Member, Failure> {
+        let settings = &context.settings;
+        let directory = StateDirectory::acquire(&settings.state_dir, plan.app.as_str())?;
+        let backend = RocksBackend::new(directory.tasks(), settings.state_memory);
+        let engine = Arc::<EngineMetrics>::default();
+        let database = settings.database.clone();
+        let environment = Environment {
+            broker: Arc::clone(broker),
+            backend: Arc::new(backend),
+            clock: Arc::clone(clock),
+            instance: directory.instance().to_string(),
+            database: database.map(|database| (database, process.tokio.handle().clone())),
+        };
+        let app = App::start(
+            Arc::clone(&plan),
+            &environment,
+            &settings.engine,
+            &engine,
+            &process.stop,
+        );
+        Ok(Member {
+            plan,
+            engine,
+            directory,
+            app: app?,
+        })
+    }
+
+    fn facts(&self, broker: &Arc<dyn Broker>, clock: &Arc<dyn Clock>) -> AppFacts {
+        AppFacts {
+            name: self.plan.app.to_string(),
+            tables: tables(&self.plan),
+            engine: Arc::clone(&self.engine),
+            progress: Progress::new(
+                Arc::clone(&self.plan),
+                Arc::clone(broker),
+                Arc::clone(&self.engine),
+                Arc::clone(clock),
+            ),
+        }
+    }
+
+    fn introduction(&self) -> Vec<String> {
+        let plan = &self.plan;
+        let sinks = plan.sinks.iter().map(|sink| plan.sink_group(&sink.name));
+        let groups: Vec<String> = std::iter::once(plan.group()).chain(sinks).collect();
+        let tables = match tables(plan) {
+            tables if tables.is_empty() => "none".to_owned(),
+            tables => tables.join(", "),
+        };
+        vec![
+            format!(
+                "app       {} (tidemill {})",
+                plan.app,
+                env!("CARGO_PKG_VERSION")
+            ),
+            format!("reads     {}", plan.source_topics().join(", ")),
+            format!("groups    {}", groups.join(", ")),
+            format!("tables    {tables}"),
+            format!("state     {}", self.directory.path().display()),
+        ]
+    }
+}
+
+/// The tables of a plan's SQL sinks.
+pub(super) fn tables(plan: &Plan) -> Vec<String> {
+    let table = |(_, sql): (_, &crate::topology::plan::SqlPlan)| sql.table.clone();
+    plan.sinks
+        .iter()
+        .filter_map(|sink| sink.sql())
+        .map(table)
+        .collect()
+}
+
+/// For people, or as logs when those are for programs.
+fn say(context: &Context, lines: &[String]) {
+    for line in lines {
+        match context.settings.log_format {
+            LogFormat::Text => println!("{line}"),
+            LogFormat::Json => tracing::info!("{line}"),
+        }
+    }
+}

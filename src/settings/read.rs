@@ -1,0 +1,221 @@
+//! What the texts of settings mean.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::key::{self, KAFKA, Secrecy};
+use super::layers::InForce;
+use super::{
+    Given, HttpAddress, LogFormat, Origin, Secret, Settings, SettingsError, SettingsErrors, size,
+};
+use crate::broker::kafka::KafkaSettings;
+use crate::runtime::EngineSettings;
+use crate::sql::DatabaseUrl;
+use crate::state::rocks::StateMemory;
+use crate::topology::duration::Millis;
+
+/// Reads what is in force.
+pub(super) fn settings(in_force: &InForce) -> Result<Settings, SettingsErrors> {
+    let mut reader = Reader {
+        in_force,
+        errors: Vec::new(),
+    };
+    let memory = reader.value("state_memory", size::parse);
+    let http = reader.value("http", http_address);
+    let http_token = reader.optional("http_token", token);
+    let settings = Settings {
+        kafka: KafkaSettings {
+            bootstrap: reader.value("brokers", not_empty),
+            client_id: reader.value("client_id", not_empty),
+            properties: reader.kafka(),
+        },
+        database: reader.optional("database_url", |text| {
+            DatabaseUrl::parse(text).map_err(|error| error.to_string())
+        }),
+        state_dir: reader.value("state_dir", |text| not_empty(text).map(PathBuf::from)),
+        engine: EngineSettings {
+            threads: reader.value("threads", |text| number(text, 1, 256)),
+            commit_interval: reader.value("commit_interval", |t| duration(t, 1, 60_000)),
+            cache_bytes: reader.value("cache_size", size::parse),
+            session_timeout: reader.value("session_timeout", |t| duration(t, 1_000, 1_800_000)),
+            max_poll_interval: reader.value("max_poll_interval", |t| duration(t, 1_000, DAY)),
+            transaction_timeout: reader
+                .value("transaction_timeout", |t| duration(t, 1_000, 900_000)),
+            replication: reader.value("replication", replication),
+            sink_linger: reader.value("sink_linger", |text| duration(text, 0, 60_000)),
+            sink_rows: reader.value("sink_rows", |text| number(text, 1, 1_000_000)),
+            sink_bytes: reader.value("sink_size", size::parse),
+        },
+        state_memory: StateMemory {
+            block_cache_bytes: memory / 2,
+            write_buffer_bytes: memory - memory / 2,
+        },
+        stop_timeout: reader.value("stop_timeout", |text| duration(text, 0, 3_600_000)),
+        http,
+        http_is_default: in_force["http"].origin == Origin::Default,
+        http_token,
+        contact: reader.optional("contact", not_empty),
+        log: reader.value("log", filter),
+        log_is_default: in_force["log"].origin == Origin::Default,
+        log_format: reader.value("log_format", log_format),
+    };
+    reader.check_token(&settings);
+    match reader.errors.is_empty() {
+        true => Ok(settings),
+        false => Err(SettingsErrors(reader.errors)),
+    }
+}
+
+const DAY: u64 = 86_400_000;
+
+struct Reader<'s> {
+    in_force: &'s InForce,
+    errors: Vec<SettingsError>,
+}
+
+impl Reader<'_> {
+    /// A setting that has a default, which also stands in for a value that cannot be read until
+    /// all errors are collected.
+    fn value<T>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T, String>) -> T {
+        let default = key::find(name).and_then(|key| key.default);
+        let default = default.expect("a setting that has a default");
+        self.optional(name, &parse)
+            .unwrap_or_else(|| parse(default).expect("a default can be read"))
+    }
+
+    fn optional<T>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+        let given = self.in_force.get(name)?;
+        match parse(&given.value) {
+            Ok(value) => Some(value),
+            Err(reason) => {
+                self.refuse(given, reason);
+                None
+            }
+        }
+    }
+
+    fn refuse(&mut self, given: &Given, reason: String) {
+        let reason = match key::secrecy(&given.name) {
+            // What a parser says of an address never repeats its secret.
+            Secrecy::Open | Secrecy::Address => reason,
+            Secrecy::Secret => "cannot be used".to_owned(),
+        };
+        self.errors.push(SettingsError::Value {
+            origin: given.origin.clone(),
+            name: given.name.clone(),
+            reason,
+        });
+    }
+
+    fn kafka(&self) -> BTreeMap<String, String> {
+        let property = |given: &Given| {
+            let name = given.name.strip_prefix(KAFKA)?;
+            Some((name.to_owned(), given.value.clone()))
+        };
+        self.in_force.values().filter_map(property).collect()
+    }
+
+    /// Whoever can reach the address could otherwise read the tables.
+    fn check_token(&mut self, settings: &Settings) {
+        let is_open = match settings.http {
+            HttpAddress::Off => false,
+            HttpAddress::At(address) => !address.ip().is_loopback(),
+        };
+        if is_open && settings.http_token.is_none() {
+            let given = &self.in_force["http"];
+            self.refuse(
+                given,
+                "other machines could read this address: set http_token too (or http_token_file), \
+                 or use a loopback address such as 127.0.0.1:8080"
+                    .to_owned(),
+            );
+        }
+    }
+}
+
+fn not_empty(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("expected a text, found nothing".to_owned()),
+        text => Ok(text.to_owned()),
+    }
+}
+
+fn number<T: FromStr + PartialOrd + Copy + std::fmt::Display>(
+    text: &str,
+    least: T,
+    most: T,
+) -> Result<T, String> {
+    match text.trim().parse::<T>() {
+        Ok(number) if number >= least && number <= most => Ok(number),
+        _ => Err(format!(
+            "expected a number from {least} to {most}, found {text:?}"
+        )),
+    }
+}
+
+fn replication(text: &str) -> Result<i32, String> {
+    match text.trim().parse::<i32>() {
+        Ok(copies) if copies == -1 || (1..=100).contains(&copies) => Ok(copies),
+        _ => Err(format!(
+            "expected a number of copies, or -1 for the broker's default, found {text:?}"
+        )),
+    }
+}
+
+fn duration(text: &str, least_ms: u64, most_ms: u64) -> Result<Duration, String> {
+    let Millis(ms) = text.parse::<Millis>().map_err(|error| error.to_string())?;
+    match u64::try_from(ms) {
+        Ok(ms) if (least_ms..=most_ms).contains(&ms) => Ok(Duration::from_millis(ms)),
+        _ => {
+            let show = |ms: u64| Millis(i64::try_from(ms).unwrap_or(i64::MAX));
+            let (least, most) = (show(least_ms), show(most_ms));
+            Err(format!(
+                "expected a length of time from {least} to {most}, found {text:?}"
+            ))
+        }
+    }
+}
+
+fn http_address(text: &str) -> Result<HttpAddress, String> {
+    let text = text.trim();
+    if text == "off" {
+        return Ok(HttpAddress::Off);
+    }
+    let address = match text.strip_prefix("localhost:") {
+        Some(port) => format!("127.0.0.1:{port}"),
+        None => text.to_owned(),
+    };
+    address
+        .parse::<SocketAddr>()
+        .map(HttpAddress::At)
+        .map_err(|_| {
+            format!("expected an address such as 127.0.0.1:8080 or [::1]:0, or off, found {text:?}")
+        })
+}
+
+/// A header holds visible ASCII.
+fn token(text: &str) -> Result<Secret, String> {
+    match text.len() >= 8 && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        true => Ok(Secret::new(text)),
+        false => Err(String::new()),
+    }
+}
+
+fn filter(text: &str) -> Result<String, String> {
+    tracing_subscriber::EnvFilter::try_new(text)
+        .map(|_| text.to_owned())
+        .map_err(|error| {
+            format!("expected a level or filter such as info or tidemill=debug: {error}")
+        })
+}
+
+fn log_format(text: &str) -> Result<LogFormat, String> {
+    match text {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err(format!("expected text or json, found {text:?}")),
+    }
+}

@@ -1,0 +1,309 @@
+//! The main job on recorded events: replay, processes, tables, and what the tables must hold.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::{Database, Tidemill, unique, wait_until};
+
+/// Long enough for a loaded machine.
+const TIMEOUT: Duration = Duration::from_secs(180);
+
+/// Recorded events and the tables that they must give.
+pub struct Pair {
+    /// What the files are called.
+    pub name: String,
+    /// The events.
+    pub events: PathBuf,
+    /// Kind (`wiki_minute`) and file.
+    pub expected: Vec<(String, PathBuf)>,
+}
+
+/// Every pair of the folder.
+pub fn pairs(folder: &Path) -> Vec<Pair> {
+    let mut oracles: BTreeMap<String, Vec<(String, PathBuf)>> = BTreeMap::new();
+    for entry in fs::read_dir(folder.join("oracle"))
+        .expect("the oracle folder")
+        .flatten()
+    {
+        let file = entry.file_name().to_string_lossy().into_owned();
+        if let Some((name, kind)) = file.strip_suffix(".tsv").and_then(|f| f.rsplit_once('.')) {
+            oracles
+                .entry(name.to_owned())
+                .or_default()
+                .push((kind.to_owned(), entry.path()));
+        }
+    }
+    oracles
+        .into_iter()
+        .filter_map(|(name, expected)| {
+            let candidates = [".ndjson.gz", ".ndjson", "-sampled.json.gz"]
+                .map(|end| folder.join(format!("{name}{end}")));
+            let events = candidates.into_iter().find(|path| path.is_file())?;
+            Some(Pair {
+                name,
+                events,
+                expected,
+            })
+        })
+        .collect()
+}
+
+fn lines(path: &Path) -> Vec<Vec<u8>> {
+    let bytes = fs::read(path).expect("a readable file");
+    let mut text = Vec::new();
+    match bytes.starts_with(&[0x1F, 0x8B]) {
+        true => {
+            flate2::read::MultiGzDecoder::new(&bytes[..])
+                .read_to_end(&mut text)
+                .expect("gzip");
+        }
+        false => text = bytes,
+    }
+    text.split(|byte| *byte == b'\n')
+        .filter(|line| !line.is_empty())
+        .map(<[u8]>::to_vec)
+        .collect()
+}
+
+/// One run: a topology under a name of its own, a topic, a database, some processes.
+pub struct Run {
+    folder: tempfile::TempDir,
+    topology: PathBuf,
+    bootstrap: String,
+    /// Where the tables are.
+    pub database: Database,
+}
+
+impl Run {
+    /// A run of the shipped topology that fits the pair.
+    pub fn new(pair: &Pair, bootstrap: &str, server: &str) -> Run {
+        match is_wikiticker(pair) {
+            true => Run::with(
+                "wikiticker.yaml",
+                "wikiticker",
+                "${WIKITICKER_TOPIC:-wikiticker}",
+                bootstrap,
+                server,
+            ),
+            false => Run::with(
+                "wikimedia.yaml",
+                "wikimedia",
+                "${WIKIMEDIA_TOPIC:-wikimedia.recentchange}",
+                bootstrap,
+                server,
+            ),
+        }
+    }
+
+    fn with(shipped: &str, app: &str, topic: &str, bootstrap: &str, server: &str) -> Run {
+        let folder = tempfile::tempdir().expect("a temp directory");
+        let shipped = format!("{}/topology/{shipped}", env!("CARGO_MANIFEST_DIR"));
+        let text = fs::read_to_string(shipped).expect("the shipped topology");
+        let name = unique("oracle");
+        let text = text
+            .replace(&format!("app: {app}"), &format!("app: {name}"))
+            .replace(topic, &name);
+        let topology = folder.path().join("topology.yaml");
+        fs::write(&topology, text).expect("a writable folder");
+        Run {
+            folder,
+            topology,
+            bootstrap: bootstrap.to_owned(),
+            database: Database::create(server),
+        }
+    }
+
+    fn topology(&self) -> &str {
+        self.topology.to_str().expect("UTF-8")
+    }
+
+    /// Replays the events into the topic, which is made with that many partitions.
+    pub fn replay(&self, events: &Path, partitions: u32) {
+        let events = events.to_str().expect("UTF-8");
+        let partitions = partitions.to_string();
+        Tidemill::run(
+            self.folder.path(),
+            "replay",
+            &[
+                "ingest",
+                "replay",
+                events,
+                "--topology",
+                self.topology(),
+                "--partitions",
+                &partitions,
+                "--brokers",
+                &self.bootstrap,
+            ],
+        );
+    }
+
+    /// Starts a process of the cluster.
+    pub fn member(&self, name: &str) -> Tidemill {
+        let state = self.folder.path().join("state");
+        let url = self.database.url();
+        Tidemill::start(
+            self.folder.path(),
+            name,
+            &[
+                "run",
+                self.topology(),
+                "--brokers",
+                &self.bootstrap,
+                "--database-url",
+                &url,
+                "--state-dir",
+                state.to_str().expect("UTF-8"),
+                "--http",
+                "off",
+            ],
+        )
+    }
+}
+
+/// The table of the database that answers a kind of oracle, as rows of the oracle's columns.
+fn query(kind: &str) -> Option<&'static str> {
+    Some(match kind {
+        "wiki_minute" => {
+            "SELECT wiki, DATE_FORMAT(window_start, '%Y-%m-%dT%H:%i:%sZ'), events, edits, new_pages, \
+             logs, categorize, bot_events, anon_or_temp_edits, minor_edits, bytes_added, \
+             bytes_removed, distinct_edit_users, distinct_edited_pages FROM edits_per_wiki_minute"
+        }
+        "wiki_user" => {
+            "SELECT wiki, user, CAST(SUM(edits) AS CHAR), CAST(SUM(net_bytes) AS CHAR) \
+             FROM edits_per_user_5m GROUP BY wiki, user"
+        }
+        "channel_hour" => {
+            "SELECT channel, DATE_FORMAT(window_start, '%Y-%m-%dT%H:%i:%sZ'), edits, bot_edits, \
+             anon_edits, new_pages, added, deleted, distinct_users, distinct_pages \
+             FROM wikiticker_channel_hour"
+        }
+        _ => return None,
+    })
+}
+
+fn expected_rows(path: &Path) -> BTreeSet<Vec<String>> {
+    let text = fs::read_to_string(path).expect("an oracle");
+    text.lines()
+        .skip(1)
+        .map(|line| line.split('\t').map(str::to_owned).collect())
+        .collect()
+}
+
+#[track_caller]
+fn assert_equal(database: &Database, kind: &str, oracle: &Path, context: &str) {
+    let query =
+        query(kind).unwrap_or_else(|| panic!("no table for the oracle {}", oracle.display()));
+    let expected = expected_rows(oracle);
+    let found: BTreeSet<_> = database
+        .rows(query)
+        .expect("an answer")
+        .into_iter()
+        .collect();
+    let missing: Vec<_> = expected.difference(&found).take(5).collect();
+    let extra: Vec<_> = found.difference(&expected).take(5).collect();
+    assert!(
+        missing.is_empty() && extra.is_empty(),
+        "{context}: {kind}: {} rows expected, {} found\nmissing: {missing:#?}\nextra: {extra:#?}",
+        expected.len(),
+        found.len()
+    );
+}
+
+fn number_of_events(pair: &Pair) -> usize {
+    // The captures have neither canaries nor repeats, but other pairs may.
+    let mut ids = BTreeSet::new();
+    for line in lines(&pair.events) {
+        let event: serde_json::Value = serde_json::from_slice(&line).expect("an event");
+        if event["meta"]["domain"] != "canary" {
+            ids.insert(event["meta"]["id"].as_str().expect("an id").to_owned());
+        }
+    }
+    ids.len()
+}
+
+/// Whether the events are of the other shape.
+fn is_wikiticker(pair: &Pair) -> bool {
+    pair.expected.iter().any(|(kind, _)| kind == "channel_hour")
+}
+
+/// Holds all tables of a finished run against the pair's oracles.
+#[track_caller]
+pub fn assert_tables(run: &Run, pair: &Pair, context: &str) {
+    for (kind, oracle) in &pair.expected {
+        assert_equal(&run.database, kind, oracle, context);
+    }
+    if !is_wikiticker(pair) {
+        assert_payloads(&run.database, pair, context);
+    }
+}
+
+/// Waits until as many events have reached the tables as there are.
+pub fn wait_for_tables(run: &Run, pair: &Pair, members: &mut [Tidemill]) {
+    let (raw, total, rolled_up) = match is_wikiticker(pair) {
+        true => (
+            "SELECT COUNT(*) FROM wikiticker",
+            lines(&pair.events).len(),
+            "SELECT CAST(SUM(edits) AS CHAR) FROM wikiticker_channel_hour",
+        ),
+        false => (
+            "SELECT COUNT(*) FROM recentchange",
+            number_of_events(pair),
+            "SELECT CAST(SUM(events) AS CHAR) FROM edits_per_wiki_minute",
+        ),
+    };
+    let users: Option<i64> = pair
+        .expected
+        .iter()
+        .find(|(kind, _)| kind == "wiki_user")
+        .map(|(_, path)| {
+            expected_rows(path)
+                .iter()
+                .map(|row| row[2].parse::<i64>().expect("a number"))
+                .sum()
+        });
+    let total = total as i64;
+    wait_until("all rows to arrive", TIMEOUT, || {
+        for member in &mut *members {
+            assert!(!member.has_ended(), "a process gave up:\n{}", member.log());
+        }
+        run.database.number(raw).is_some_and(|rows| rows >= total)
+            && run
+                .database
+                .number(rolled_up)
+                .is_some_and(|events| events >= total)
+            && users.is_none_or(|edits| {
+                let query = "SELECT CAST(SUM(edits) AS CHAR) FROM edits_per_user_5m";
+                run.database
+                    .number(query)
+                    .is_some_and(|found| found >= edits)
+            })
+    });
+}
+
+/// The raw table holds each event once, byte for byte.
+fn assert_payloads(database: &Database, pair: &Pair, context: &str) {
+    let stored = database
+        .rows("SELECT payload FROM recentchange")
+        .expect("an answer");
+    let stored: Vec<Vec<u8>> = stored
+        .into_iter()
+        .map(|mut row| row.remove(0).into_bytes())
+        .collect();
+    let distinct: BTreeSet<_> = stored.iter().collect();
+    assert_eq!(distinct.len(), stored.len(), "{context}: no payload twice");
+    let sent: BTreeSet<Vec<u8>> = lines(&pair.events).into_iter().collect();
+    let foreign = distinct.iter().find(|payload| !sent.contains(**payload));
+    assert!(
+        foreign.is_none(),
+        "{context}: not as it was sent: {foreign:?}"
+    );
+    assert_eq!(
+        stored.len(),
+        number_of_events(pair),
+        "{context}: one row per event"
+    );
+}

@@ -1,0 +1,106 @@
+//! The built binary as a process.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use super::wait_until;
+
+/// A running `tidemill`. Killed with this value; its log is shown when the test fails.
+pub struct Tidemill {
+    child: Child,
+    log: PathBuf,
+    ended: bool,
+}
+
+impl Tidemill {
+    /// Starts the binary with these arguments; its output goes to a file in `folder`.
+    pub fn start(folder: &Path, name: &str, arguments: &[&str]) -> Tidemill {
+        let log = folder.join(format!("{name}.log"));
+        let file = File::options()
+            .create(true)
+            .append(true)
+            .open(&log)
+            .expect("a log file");
+        let child = Command::new(env!("CARGO_BIN_EXE_tidemill"))
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(file.try_clone().expect("a second handle"))
+            .stderr(file)
+            .spawn()
+            .expect("the binary starts");
+        Tidemill {
+            child,
+            log,
+            ended: false,
+        }
+    }
+
+    /// Runs the binary to its end; gives what it printed.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub fn run(folder: &Path, name: &str, arguments: &[&str]) -> String {
+        let mut process = Tidemill::start(folder, name, arguments);
+        let status = process.child.wait().expect("a child of this process");
+        process.ended = true;
+        assert!(
+            status.success(),
+            "tidemill {arguments:?}: {status}\n{}",
+            process.log()
+        );
+        process.log()
+    }
+
+    /// What it has printed so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Ends it at once, as `kill -9` does.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        self.ended = true;
+    }
+
+    /// Asks it to end, and waits until it has.
+    ///
+    /// # Panics
+    /// When it does not, or says that something went wrong.
+    pub fn stop(&mut self) {
+        let pid = self.child.id().to_string();
+        let _ = Command::new("kill").args(["-TERM", &pid]).status();
+        let mut status = None;
+        wait_until("tidemill to stop", Duration::from_secs(30), || {
+            status = self.child.try_wait().expect("a child of this process");
+            status.is_some()
+        });
+        self.ended = true;
+        assert!(
+            status.is_some_and(|status| status.success()),
+            "{status:?}\n{}",
+            self.log()
+        );
+    }
+
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.child
+            .try_wait()
+            .expect("a child of this process")
+            .is_some()
+    }
+}
+
+impl Drop for Tidemill {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.kill();
+        }
+        if std::thread::panicking() {
+            eprintln!("--- {}\n{}", self.log.display(), self.log());
+        }
+    }
+}

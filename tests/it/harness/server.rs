@@ -1,0 +1,76 @@
+//! A database server of a test's own, to be killed and started again without disturbing others.
+
+use std::process::{Command, Output};
+
+use super::kafka;
+
+/// A server that is stopped with this value.
+pub struct OwnServer {
+    services: String,
+    folder: tempfile::TempDir,
+    name: String,
+}
+
+impl OwnServer {
+    /// Starts `mysql` or `mariadb`; none when the services are not ours to start.
+    pub fn start(name: &str) -> Option<OwnServer> {
+        let services = std::env::var("TIDEMILL_TEST_SERVICES").ok()?;
+        let folder = tempfile::tempdir().expect("a temp directory");
+        let server = OwnServer {
+            services,
+            folder,
+            name: name.to_owned(),
+        };
+        server.act("start");
+        Some(server)
+    }
+
+    /// Where it is.
+    pub fn url(&self) -> String {
+        let output = self.command(&["env"]);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let variable = format!("TIDEMILL_TEST_{}_URL=", self.name.to_uppercase());
+        let value = text
+            .lines()
+            .find_map(|line| line.split_once(&variable).map(|(_, v)| v));
+        value.expect("a URL").trim_matches(['\'', '"']).to_owned()
+    }
+
+    /// Ends it at once, as `kill -9` does.
+    pub fn kill(&self) {
+        self.act("kill");
+    }
+
+    /// Starts it again on the same port with the same data.
+    pub fn restart(&self) {
+        self.act("restart");
+    }
+
+    fn act(&self, action: &str) {
+        let output = self.command(&[action, &self.name]);
+        assert!(
+            output.status.success(),
+            "services {action} {}: {}",
+            self.name,
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+
+    fn command(&self, arguments: &[&str]) -> Output {
+        Command::new(&self.services)
+            .args(arguments)
+            .env("TIDEMILL_SERVICES_DIR", self.folder.path().join("services"))
+            .env("KAFKA_BOOTSTRAP", kafka().unwrap_or_default())
+            .env_remove("DATABASE_URL")
+            .env_remove("TIDEMILL_TEST_MYSQL_URL")
+            .env_remove("TIDEMILL_TEST_MARIADB_URL")
+            .output()
+            .expect("the services script")
+    }
+}
+
+impl Drop for OwnServer {
+    fn drop(&mut self) {
+        self.command(&["stop"]);
+    }
+}
