@@ -35,7 +35,7 @@ pub struct PlanError {
 ///
 /// # Errors
 /// When an expression does not compile against the fields that its node sees, or a name leads
-/// nowhere; [`crate::topology::check`] reports these with their places.
+/// nowhere; the checker reports these with their places.
 pub fn plan(topology: &Topology) -> Result<Plan, PlanError> {
     let mut planner = Planner {
         graph: Graph::new(topology),
