@@ -237,8 +237,9 @@ fn at_true_pace_a_recording_takes_as_long_as_it_took() {
         .unwrap();
         begin.elapsed()
     };
-    assert!(took(Pace::Times(1.0)) >= Duration::from_millis(300));
-    assert!(took(Pace::Times(2.0)) >= Duration::from_millis(150));
+    // The clock that paces counts whole milliseconds, so one of them may have begun before.
+    assert!(took(Pace::Times(1.0)) >= Duration::from_millis(299));
+    assert!(took(Pace::Times(2.0)) >= Duration::from_millis(149));
     assert!(took(Pace::Fastest) < Duration::from_secs(60));
 }
 
