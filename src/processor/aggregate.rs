@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 
 use super::fold::Partial;
 use super::input::fill_result;
+use super::outputs::result_key;
 use super::table::{Folded, Lookup, Table};
 use super::{
     Context, DropReason, InRecord, Kind, OperatorState, ProcessError, Produced, Row, RowFault,
@@ -558,10 +559,7 @@ fn emit(
         partition: context.partition().0,
         offset: -1,
         timestamp: time,
-        key: by
-            .first()
-            .and_then(|value| value.as_str())
-            .map(str::as_bytes),
+        key: result_key(by, arena),
         value: None,
     };
     let fields = arena.alloc_slice_fill_copy(sub_topology.slots, Value::Missing);

@@ -96,6 +96,20 @@ pub enum ProcessError {
     },
 }
 
+impl ProcessError {
+    /// A node is told to stop on such a record.
+    pub(crate) fn stop(letter: &DeadLetter<'_>) -> ProcessError {
+        ProcessError::Stop {
+            node: letter.node.to_owned(),
+            topic: letter.record.topic.to_owned(),
+            partition: letter.record.partition,
+            offset: letter.record.offset,
+            reason: letter.reason,
+            message: letter.message.to_owned(),
+        }
+    }
+}
+
 /// The operators of one task.
 pub struct Processor {
     plan: Arc<SubTopology>,
@@ -484,24 +498,15 @@ fn drop_row(
     row: &Row<'_, '_>,
 ) -> Result<(), ProcessError> {
     counts.dropped(reason);
+    let letter = DeadLetter {
+        node: node.as_str(),
+        reason,
+        message,
+        record: row.record,
+    };
     match on_error {
         OnError::Drop => Ok(()),
-        OnError::DeadLetter => {
-            let letter = DeadLetter {
-                node: node.as_str(),
-                reason,
-                message,
-                record: row.record,
-            };
-            Ok(context.outputs.dead_letter(&letter)?)
-        }
-        OnError::Stop => Err(ProcessError::Stop {
-            node: node.to_string(),
-            topic: row.record.topic.to_owned(),
-            partition: row.record.partition,
-            offset: row.record.offset,
-            reason,
-            message: message.to_owned(),
-        }),
+        OnError::DeadLetter => Ok(context.outputs.dead_letter(&letter)?),
+        OnError::Stop => Err(ProcessError::stop(&letter)),
     }
 }

@@ -185,6 +185,15 @@ pub(super) fn write_row(
         .map_err(SinkFailure::Output)
 }
 
+/// The key of a result, where a sink says nothing else: that of the group as [`key_bytes`] has it,
+/// and a JSON array of its fields when there are several, so that no two groups share a key.
+pub(super) fn result_key<'a>(by: &'a [Value<'a>], arena: &'a Bump) -> Option<&'a [u8]> {
+    match by {
+        [only] => key_bytes(only, arena),
+        fields => key_bytes(&Value::List(fields), arena),
+    }
+}
+
 /// The key of a record: a text as it is, anything else as JSON; none for absent values.
 fn key_bytes<'a>(value: &Value<'a>, arena: &'a Bump) -> Option<&'a [u8]> {
     match value {
@@ -260,6 +269,20 @@ mod tests {
         let mut json = ArenaVec::new_in(&arena);
         push_json(value, &mut json);
         assert_eq!(std::str::from_utf8(&json), Ok(expected));
+    }
+
+    #[test]
+    fn results_of_different_groups_have_different_keys() {
+        #[track_caller]
+        fn check(by: &[Value<'_>], expected: &str) {
+            let arena = Bump::new();
+            let key = result_key(by, &arena).map(String::from_utf8_lossy);
+            assert_eq!(key.as_deref(), Some(expected));
+        }
+        check(&[Value::Str("enwiki")], "enwiki");
+        check(&[Value::Int(7)], "7");
+        check(&[Value::Str("a"), Value::Str("b,c")], r#"["a","b,c"]"#);
+        check(&[Value::Str("a,b"), Value::Int(1)], r#"["a,b",1]"#);
     }
 
     #[test]

@@ -2,9 +2,9 @@
 //! first of them comes.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use crate::broker::{BrokerError, Outgoing, Producer};
+use crate::ingest::delivery::{HEADER_LENGTH, HEADER_REASON};
 use crate::processor::{DeadLetter, OutputError, Outputs, Produced, TableRow};
 use crate::time::Timestamp;
 
@@ -13,14 +13,23 @@ pub(super) struct Writer {
     producer: Box<dyn Producer>,
     transactional: bool,
     open: bool,
+    limits: SizeLimits,
 }
 
+/// The size of the smallest record that a topic has refused, for those that have refused any.
+pub(super) type SizeLimits = BTreeMap<String, usize>;
+
 impl Writer {
-    pub(super) fn new(producer: Box<dyn Producer>, transactional: bool) -> Writer {
+    pub(super) fn new(
+        producer: Box<dyn Producer>,
+        transactional: bool,
+        limits: SizeLimits,
+    ) -> Writer {
         Writer {
             producer,
             transactional,
             open: false,
+            limits,
         }
     }
 
@@ -32,9 +41,46 @@ impl Writer {
         Ok(())
     }
 
+    /// # Errors
+    /// [`BrokerError::TooLarge`] is about this very record, also when the topic has refused one of
+    /// its size before: the log itself says so only when the whole transaction is lost.
     pub(super) fn send(&mut self, record: Outgoing<'_>) -> Result<(), BrokerError> {
+        let size = record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len);
+        if self
+            .limits
+            .get(record.topic)
+            .is_some_and(|limit| size >= *limit)
+        {
+            let topic = record.topic.to_owned();
+            return Err(BrokerError::TooLarge { topic, bytes: size });
+        }
         self.begin()?;
-        self.producer.send(record)
+        match self.producer.send(record) {
+            Err(BrokerError::TooLarge { topic, bytes })
+                if topic == record.topic && bytes == size =>
+            {
+                Err(BrokerError::TooLarge { topic, bytes })
+            }
+            sent => sent.map_err(|error| self.learn(error)),
+        }
+    }
+
+    /// A record that was sent earlier has been refused for its size. It is done again from the
+    /// last commit, and refused by [`Writer::send`] then.
+    fn learn(&mut self, error: BrokerError) -> BrokerError {
+        let BrokerError::TooLarge { topic, bytes } = error else {
+            return error;
+        };
+        let reason = format!("it takes no records of {bytes} bytes; those will be set aside");
+        let action = format!("write to topic {topic}");
+        let limit = self.limits.entry(topic).or_insert(bytes);
+        *limit = bytes.min(*limit);
+        BrokerError::Abort { action, reason }
+    }
+
+    /// What is known of the topics, for the next producer.
+    pub(super) fn into_limits(self) -> SizeLimits {
+        self.limits
     }
 
     pub(super) fn producer(&mut self) -> &mut dyn Producer {
@@ -43,14 +89,17 @@ impl Writer {
 
     /// Makes everything that was sent durable, with the offsets of transactions sent before.
     pub(super) fn commit(&mut self) -> Result<(), BrokerError> {
-        match self.transactional {
-            true if self.open => {
-                self.producer.commit()?;
+        let written = match self.transactional {
+            true if self.open => self.producer.commit(),
+            true => return Ok(()),
+            false => self.producer.flush(),
+        };
+        match written {
+            Ok(()) => {
                 self.open = false;
                 Ok(())
             }
-            true => Ok(()),
-            false => self.producer.flush(),
+            Err(error) => Err(self.learn(error)),
         }
     }
 
@@ -71,7 +120,7 @@ pub(super) struct TaskOutputs<'o> {
     pub(super) writer: &'o mut Writer,
     pub(super) partition: i32,
     pub(super) changelogs: &'o [crate::topology::plan::StorePlan],
-    pub(super) dead_letters: &'o Arc<str>,
+    pub(super) dead_letters: DeadLetters<'o>,
     pub(super) partitions: &'o BTreeMap<String, u32>,
 }
 
@@ -109,10 +158,7 @@ impl Outputs for TaskOutputs<'_> {
     }
 
     fn dead_letter(&mut self, letter: &DeadLetter<'_>) -> Result<(), OutputError> {
-        let topic = Arc::clone(self.dead_letters);
-        Ok(send_dead_letter(&topic, letter, &mut |record| {
-            self.writer.send(record)
-        })?)
+        Ok(send_dead_letter(self.writer, self.dead_letters, letter)?)
     }
 
     fn partitions(&self, topic: &str) -> u32 {
@@ -120,30 +166,61 @@ impl Outputs for TaskOutputs<'_> {
     }
 }
 
-/// Writes a dead letter: the record as it came, and in the headers where it came from and why.
+/// Where dead letters go, and who writes them.
+#[derive(Clone, Copy)]
+pub(super) struct DeadLetters<'d> {
+    pub(super) topic: &'d str,
+    /// The group that could not handle the record: each group that reads a topic judges for itself.
+    pub(super) group: &'d str,
+}
+
+/// Of a dead letter that is too large for its topic, this much is kept.
+const KEPT_OF_TOO_LARGE: usize = 64 << 10;
+
+/// Of the words that say what is wrong, this much is kept: they may quote the record.
+const KEPT_OF_MESSAGE: usize = 1 << 10;
+
+/// Writes a dead letter: the record as it came, and in the headers where it came from and why. One
+/// that is too large is cut to its beginning, with its whole length in a header.
 pub(super) fn send_dead_letter(
-    topic: &str,
+    writer: &mut Writer,
+    to: DeadLetters<'_>,
     letter: &DeadLetter<'_>,
-    send: &mut dyn FnMut(Outgoing<'_>) -> Result<(), BrokerError>,
 ) -> Result<(), BrokerError> {
     let record = &letter.record;
     let (partition, offset) = (record.partition.to_string(), record.offset.to_string());
     let timestamp = record.timestamp.0.to_string();
-    let headers: [(&str, &[u8]); 7] = [
+    let length = record.value.map_or(0, <[u8]>::len).to_string();
+    let message = &letter.message[..letter.message.floor_char_boundary(KEPT_OF_MESSAGE)];
+    let headers: [(&str, &[u8]); 9] = [
+        ("tidemill.group", to.group.as_bytes()),
         ("tidemill.node", letter.node.as_bytes()),
-        ("tidemill.reason", letter.reason.name().as_bytes()),
-        ("tidemill.message", letter.message.as_bytes()),
+        (HEADER_REASON, letter.reason.name().as_bytes()),
+        ("tidemill.message", message.as_bytes()),
         ("tidemill.topic", record.topic.as_bytes()),
         ("tidemill.partition", partition.as_bytes()),
         ("tidemill.offset", offset.as_bytes()),
         ("tidemill.timestamp_ms", timestamp.as_bytes()),
+        (HEADER_LENGTH, length.as_bytes()),
     ];
-    send(Outgoing {
-        topic,
+    let whole = Outgoing {
+        topic: to.topic,
         partition: None,
         timestamp: record.timestamp,
         key: record.key,
         value: record.value,
-        headers: &headers,
-    })
+        headers: &headers[..8],
+    };
+    match writer.send(whole) {
+        Err(BrokerError::TooLarge { .. }) => {
+            let keep = |bytes: &'_ [u8]| bytes.len().min(KEPT_OF_TOO_LARGE);
+            writer.send(Outgoing {
+                key: record.key.map(|key| &key[..keep(key)]),
+                value: record.value.map(|value| &value[..keep(value)]),
+                headers: &headers,
+                ..whole
+            })
+        }
+        sent => sent,
+    }
 }

@@ -1,7 +1,8 @@
 //! Records of one partition that wait for their task, copied out of the log client's buffers.
 //!
 //! All bytes of a queue stand in one buffer that is reused, so a record costs one copy and no
-//! allocation; copying at once means that nothing pins the client's fetch buffers.
+//! allocation; copying at once means that nothing pins the client's fetch buffers. The buffer is at
+//! most about twice as large as what waits in it, however long the queue is never empty.
 
 use crate::broker::{Fetched, Offset, TopicPartition};
 use crate::processor::InRecord;
@@ -124,12 +125,27 @@ impl RecordQueue {
             .checked_sub(1)
             .map(|before| self.records[self.head + before].offset);
         self.head += count;
-        if self.is_empty() {
-            self.bytes.clear();
-            self.records.clear();
-            self.head = 0;
+        // At least as many records are let go as are moved, so the moves cost nothing per record.
+        if self.head * 2 >= self.records.len() {
+            self.compact();
         }
         last.map(|offset| offset + 1)
+    }
+
+    /// Lets go of the bytes of the records that have been taken out.
+    fn compact(&mut self) {
+        let cut = match self.records.get(self.head) {
+            Some(first) => first.start,
+            None => self.bytes.len(),
+        };
+        self.bytes.drain(..cut);
+        self.records.drain(..self.head);
+        for record in &mut self.records {
+            record.start -= cut;
+            record.split -= cut;
+            record.end -= cut;
+        }
+        self.head = 0;
     }
 }
 
@@ -185,6 +201,30 @@ mod tests {
         assert_eq!(queue.advance(1), Some(9));
         assert!(queue.is_empty());
         assert_eq!(queue.advance(0), None);
+    }
+
+    #[test]
+    fn a_queue_that_is_never_empty_does_not_grow() {
+        let mut queue = RecordQueue::new(TopicPartition::new("t", 0));
+        let value = "v".repeat(100);
+        let mut taken = 0;
+        for offset in 0..100_000 {
+            push(&mut queue, offset, offset, Some("k"), Some(&value));
+            // Seven wait all the time.
+            if queue.len() > 7 {
+                let record = queue.next_batch(1, Timestamp(i64::MAX)).next().unwrap();
+                assert_eq!((record.offset, record.key), (taken, Some(&b"k"[..])));
+                assert_eq!(record.value.map(<[u8]>::len), Some(100));
+                taken = queue.advance(1).unwrap();
+            }
+        }
+        assert_eq!(queue.len(), 7);
+        assert!(
+            queue.bytes.capacity() < 10_000,
+            "{}",
+            queue.bytes.capacity()
+        );
+        assert!(queue.records.capacity() < 100);
     }
 
     #[test]

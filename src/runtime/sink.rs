@@ -19,13 +19,13 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 use super::metrics::EngineMetrics;
-use super::outputs::send_dead_letter;
+use super::outputs::{DeadLetters, SizeLimits, Writer, send_dead_letter};
 use super::queue::RecordQueue;
 use super::settings::EngineSettings;
 use super::stop::StopSignal;
 use crate::broker::{
     Acknowledge, Broker, BrokerError, GroupEvent, GroupMember, Isolation, MemberOptions, Offset,
-    Producer, ProducerOptions, TopicPartition,
+    ProducerOptions, TopicPartition,
 };
 use crate::processor::{
     DeadLetter, DropReason, OutputError, Outputs, ProcessError, Processor, Produced, Progress,
@@ -38,7 +38,7 @@ use crate::sql::{
 use crate::state::memory::MemoryBackend;
 use crate::state::{StateBackend, TaskState};
 use crate::time::{Clock, Timestamp};
-use crate::topology::graph::NodeName;
+use crate::topology::graph::{NodeName, OnError};
 use crate::topology::plan::{SqlPlan, SubTopology};
 use crate::value::{Value, ValueType};
 
@@ -85,7 +85,8 @@ pub(super) struct SinkContext {
 pub(super) struct SinkThread {
     context: SinkContext,
     member: Box<dyn GroupMember>,
-    producer: Box<dyn Producer>,
+    /// For dead letters.
+    writer: Writer,
     table: Option<SqlSink>,
     processor: Processor,
     state: Box<dyn TaskState>,
@@ -103,6 +104,15 @@ struct SinkQueue {
     /// The offset of the next record to be written.
     next: Offset,
     bytes: usize,
+}
+
+impl SinkContext {
+    fn dead_letters(&self) -> DeadLetters<'_> {
+        DeadLetters {
+            topic: &self.dead_letters,
+            group: &self.group,
+        }
+    }
 }
 
 impl SinkThread {
@@ -132,7 +142,7 @@ impl SinkThread {
         Ok(SinkThread {
             context,
             member,
-            producer,
+            writer: Writer::new(producer, false, SizeLimits::new()),
             table: None,
             processor,
             state,
@@ -324,6 +334,7 @@ impl SinkThread {
         let mut moves = Vec::new();
         let mut counts = Vec::new();
         let mut origins = Vec::new();
+        let mut sent_dead_letters = false;
         for (at, queue) in self.queues.iter().enumerate() {
             let records = queue.records.next_batch(usize::MAX, Timestamp(i64::MAX));
             if records.len() == 0 {
@@ -337,8 +348,9 @@ impl SinkThread {
                 origins: &mut origins,
                 queue: at,
                 partition: moves.len() as u32,
-                producer: &mut *self.producer,
-                dead_letters: &self.context.dead_letters,
+                writer: &mut self.writer,
+                dead_letters: self.context.dead_letters(),
+                sent_dead_letters: &mut sent_dead_letters,
             };
             self.processor
                 .process(0, records, &*self.state, &mut outputs)?;
@@ -350,6 +362,11 @@ impl SinkThread {
         }
         if moves.is_empty() {
             return Ok(false);
+        }
+        // Dead letters are in the log before the ledger moves on: after a crash in between they are
+        // written twice rather than not at all.
+        if sent_dead_letters {
+            self.writer.commit()?;
         }
         self.write_rows(&moves, &origins)?;
         for (at, count) in counts {
@@ -379,15 +396,18 @@ impl SinkThread {
             table,
             rows,
             queues,
-            producer,
+            writer,
             processor,
             ..
         } = self;
         let table = table.as_mut().expect("opened before the first record");
+        let (_, sql) = context
+            .plan
+            .sql()
+            .expect("the planner ends a sink's sub-topology in one");
         let started = context.clock.now();
         let node = context.node.as_str();
-        // Dead letters are in the log before the ledger moves on: after a crash in between they
-        // are written twice rather than not at all.
+        let mut stopped = None;
         let mut before_commit = |rejected: &[crate::sql::Rejected]| {
             for refusal in rejected {
                 let (queue, offset) = origins[refusal.row];
@@ -395,20 +415,25 @@ impl SinkThread {
                     .records
                     .find(offset)
                     .expect("queued until written");
-                let message = format!("{}: {}", refusal.code, refusal.message);
-                let reason = DropReason::Refused;
                 let letter = DeadLetter {
                     node,
-                    reason,
-                    message: &message,
+                    reason: DropReason::Refused,
+                    message: &format!("{}: {}", refusal.code, refusal.message),
                     record,
                 };
-                send_dead_letter(&context.dead_letters, &letter, &mut |out| {
-                    producer.send(out)
-                })
-                .map_err(|error| error.to_string())?;
+                match sql.on_error {
+                    OnError::Drop => {}
+                    OnError::DeadLetter => {
+                        send_dead_letter(writer, context.dead_letters(), &letter)
+                            .map_err(|error| error.to_string())?
+                    }
+                    OnError::Stop => {
+                        stopped = Some(ProcessError::stop(&letter));
+                        return Err("the sink stops on a refused row".to_owned());
+                    }
+                }
             }
-            producer.flush().map_err(|error| error.to_string())
+            writer.commit().map_err(|error| error.to_string())
         };
         let written = context
             .tokio
@@ -427,6 +452,9 @@ impl SinkThread {
                 status.last_error = Some(error.to_string());
             }
         });
+        if let Some(stopped) = stopped {
+            return Err(stopped.into());
+        }
         written?;
         context.metrics.add_counts(&processor.take_counts());
         Ok(())
@@ -454,6 +482,8 @@ impl SinkThread {
                 status.last_error = Some(error.to_string());
             });
         self.stop_reading();
+        // What is read again is counted again.
+        self.processor.take_counts();
         // Nothing is delivered until the database is back; the group is still answered.
         if let Err(error) = self.member.acknowledge(Acknowledge::Start(&[])) {
             tracing::debug!(sink = %self.context.node, %error, "not a member just now");
@@ -528,8 +558,10 @@ struct SinkOutputs<'o> {
     origins: &'o mut Vec<(usize, Offset)>,
     queue: usize,
     partition: u32,
-    producer: &'o mut dyn Producer,
-    dead_letters: &'o Arc<str>,
+    writer: &'o mut Writer,
+    dead_letters: DeadLetters<'o>,
+    /// Set when there was any.
+    sent_dead_letters: &'o mut bool,
 }
 
 impl Outputs for SinkOutputs<'_> {
@@ -555,9 +587,8 @@ impl Outputs for SinkOutputs<'_> {
     }
 
     fn dead_letter(&mut self, letter: &DeadLetter<'_>) -> Result<(), OutputError> {
-        Ok(send_dead_letter(self.dead_letters, letter, &mut |out| {
-            self.producer.send(out)
-        })?)
+        *self.sent_dead_letters = true;
+        Ok(send_dead_letter(self.writer, self.dead_letters, letter)?)
     }
 
     fn partitions(&self, _topic: &str) -> u32 {

@@ -116,6 +116,21 @@ impl Task {
         self.queues.iter().map(|(_, queue)| queue.len()).sum()
     }
 
+    /// Whether a record can be processed now: something is queued, and no input has to be waited
+    /// for.
+    pub(super) fn is_ready(&self, at_end: &dyn Fn(&TopicPartition) -> bool) -> bool {
+        self.next_queue(at_end).is_some()
+    }
+
+    /// Each input with the number of its records that wait, and the offset behind the last of them.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = (&TopicPartition, usize, Offset)> {
+        let positions = self.queues.iter().zip(&self.positions);
+        positions.map(|((_, queue), position)| {
+            let next = queue.last_offset().map_or(*position, |last| last + 1);
+            (queue.partition(), queue.len(), next)
+        })
+    }
+
     /// Processes what is queued, the lowest timestamp of all inputs first; gives the number of
     /// records. `at_end` tells whether a partition has nothing more for now: an input that is
     /// empty but not at its end is waited for.

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use super::failpoint::Failpoint;
 use super::metrics::EngineMetrics;
-use super::outputs::{TaskOutputs, Writer};
+use super::outputs::{DeadLetters, SizeLimits, TaskOutputs, Writer};
 use super::restore::{RestoreError, Restorer, decide_positions};
 use super::settings::EngineSettings;
 use super::stop::StopSignal;
@@ -38,6 +38,10 @@ use crate::topology::plan::{Plan, SubTopology, TaskId};
 
 /// Records that are handed over by one poll.
 const POLL_RECORDS: usize = 4_000;
+
+/// An input of which so many records wait, because its task has to wait for another input, is not
+/// read further until half of them are processed.
+const HOLD_RECORDS: usize = 3 * POLL_RECORDS;
 
 /// An idle thread wakes up this often.
 const IDLE_POLL: Duration = Duration::from_millis(50);
@@ -76,12 +80,13 @@ pub(crate) enum Reaction {
 /// What an error demands.
 pub(crate) fn reaction(error: &ThreadError) -> Reaction {
     let broker = |error: &BrokerError| match error {
-        BrokerError::Fatal { .. } => Reaction::Stop,
+        // Sinks set too large records aside; what is left is an entry of a changelog or a partial
+        // result, without which the state would be wrong.
+        BrokerError::Fatal { .. } | BrokerError::TooLarge { .. } => Reaction::Stop,
         BrokerError::Retry { .. }
         | BrokerError::Abort { .. }
         | BrokerError::Fenced { .. }
-        | BrokerError::OutOfRange { .. }
-        | BrokerError::TooLarge { .. } => Reaction::Reset,
+        | BrokerError::OutOfRange { .. } => Reaction::Reset,
     };
     let state = |_: &StateError| Reaction::Reset;
     match error {
@@ -129,11 +134,15 @@ pub(crate) struct StreamThread {
     name: String,
     member: Box<dyn GroupMember>,
     writer: Option<Writer>,
+    /// What topics have refused for its size, while there is no producer.
+    limits: SizeLimits,
     /// What the group has given to this member.
     assigned: BTreeSet<TopicPartition>,
     tasks: BTreeMap<TaskId, Task>,
     /// The task and queue of each assigned partition.
     routes: HashMap<(Arc<str>, i32), (TaskId, usize)>,
+    /// Partitions that are not being read just now, because too many of their records wait.
+    held: BTreeSet<TopicPartition>,
     last_commit: Timestamp,
 }
 
@@ -163,9 +172,11 @@ impl StreamThread {
             name,
             member,
             writer: None,
+            limits: SizeLimits::new(),
             assigned: BTreeSet::new(),
             tasks: BTreeMap::new(),
             routes: HashMap::new(),
+            held: BTreeSet::new(),
             last_commit,
         })
     }
@@ -199,13 +210,18 @@ impl StreamThread {
             // An earlier attempt to open them failed.
             self.open_tasks()?;
         }
+        let member = &self.member;
+        let at_end = |partition: &TopicPartition| member.at_end(partition);
+        let ready = self.tasks.values().any(|task| task.is_ready(&at_end));
         let queued: usize = self.tasks.values().map(Task::queued).sum();
-        let timeout = if queued > 0 { Duration::ZERO } else { timeout };
-        if queued < POLL_RECORDS {
+        // A task that waits for one of its inputs gets it by polling only.
+        if !ready || queued < POLL_RECORDS {
+            let timeout = if ready { Duration::ZERO } else { timeout };
             let event = self.poll(timeout)?;
             if let Some(event) = event {
                 self.handle(event)?;
             }
+            self.hold_back()?;
         }
         let processed = self.process()?;
         if self.is_commit_due() {
@@ -245,6 +261,35 @@ impl StreamThread {
         Ok(event)
     }
 
+    /// Stops reading inputs of which too many records wait, and goes on reading those that have
+    /// been worked off. Only tasks with several inputs let one wait for another.
+    fn hold_back(&mut self) -> Result<(), ThreadError> {
+        let waiting = self.tasks.values().flat_map(Task::waiting);
+        let held: BTreeSet<TopicPartition> = waiting
+            .filter(|(partition, waiting, _)| {
+                let limit = match self.held.contains(*partition) {
+                    true => HOLD_RECORDS / 2,
+                    false => HOLD_RECORDS,
+                };
+                *waiting >= limit
+            })
+            .map(|(partition, ..)| partition.clone())
+            .collect();
+        if held == self.held {
+            return Ok(());
+        }
+        tracing::debug!(thread = %self.name, ?held, "held back until other inputs have come as far");
+        let read: Vec<(TopicPartition, Offset)> = self
+            .tasks
+            .values()
+            .flat_map(Task::waiting)
+            .filter(|(partition, ..)| !held.contains(*partition))
+            .map(|(partition, _, next)| (partition.clone(), next))
+            .collect();
+        self.held = held;
+        Ok(self.member.acknowledge(Acknowledge::Start(&read))?)
+    }
+
     fn process(&mut self) -> Result<usize, ThreadError> {
         let now = self.shared.clock.now();
         let mut processed = 0;
@@ -266,7 +311,8 @@ impl StreamThread {
 
     fn is_commit_due(&self) -> bool {
         let elapsed = self.shared.clock.now().0 - self.last_commit.0;
-        let due = elapsed >= self.shared.settings.commit_interval.as_millis() as i64;
+        let interval = self.shared.settings.commit_interval.as_millis();
+        let due = elapsed >= i64::try_from(interval).unwrap_or(i64::MAX);
         (due && self.tasks.values().any(Task::needs_commit))
             || self.tasks.values().any(Task::wants_commit)
     }
@@ -391,8 +437,9 @@ impl StreamThread {
         }
         let mut positions = Vec::new();
         self.routes.clear();
+        self.held.clear();
         for task in self.tasks.values() {
-            for (partition, next) in task.positions() {
+            for (partition, _, next) in task.waiting() {
                 let queue = task.queue_of(&partition.topic).expect("its own topic");
                 let route = (Arc::clone(&partition.topic), partition.partition);
                 self.routes.insert(route, (task.id, queue));
@@ -407,16 +454,15 @@ impl StreamThread {
         Ok(())
     }
 
-    fn make_writer(&self) -> Result<Writer, ThreadError> {
+    fn make_writer(&mut self) -> Result<Writer, ThreadError> {
         let transactional = self.shared.plan.guarantee == Guarantee::ExactlyOnce;
         let options = ProducerOptions {
             transactional_id: transactional.then(|| self.name.clone()),
             transaction_timeout: Some(self.shared.settings.transaction_timeout),
         };
-        Ok(Writer::new(
-            self.shared.broker.producer(&options)?,
-            transactional,
-        ))
+        let producer = self.shared.broker.producer(&options)?;
+        let limits = std::mem::take(&mut self.limits);
+        Ok(Writer::new(producer, transactional, limits))
     }
 
     fn open_task(&self, id: TaskId, plan: &Arc<SubTopology>) -> Result<Task, ThreadError> {
@@ -522,10 +568,11 @@ impl StreamThread {
 
     /// Drops everything since the last commit.
     fn drop_work(&mut self) {
-        if let Some(mut writer) = self.writer.take()
-            && let Err(error) = writer.abort()
-        {
-            tracing::debug!(thread = %self.name, %error, "the transaction is left to its timeout");
+        if let Some(mut writer) = self.writer.take() {
+            if let Err(error) = writer.abort() {
+                tracing::debug!(thread = %self.name, %error, "the transaction is left to its timeout");
+            }
+            self.limits = writer.into_limits();
         }
         self.close_tasks();
     }
@@ -533,6 +580,7 @@ impl StreamThread {
     fn close_tasks(&mut self) {
         self.tasks.clear();
         self.routes.clear();
+        self.held.clear();
         self.shared
             .metrics
             .set_tasks(&self.name, std::iter::empty());
@@ -561,7 +609,10 @@ fn task_outputs<'o>(
         writer,
         partition: id.partition,
         changelogs: &plan.stores,
-        dead_letters: &shared.dead_letters,
+        dead_letters: DeadLetters {
+            topic: &shared.dead_letters,
+            group: shared.plan.app.as_str(),
+        },
         partitions: &shared.partitions,
     }
 }

@@ -1,4 +1,6 @@
 //! Makes sure that an application's topics are there, with the partition counts that it needs.
+//!
+//! What it reads must be there. What it keeps for itself and what it writes is created.
 
 use std::collections::BTreeMap;
 
@@ -42,8 +44,8 @@ pub enum TopicError {
     },
 }
 
-/// Creates the internal topics that are missing and checks all counts; gives the partition count
-/// of every topic of the plan.
+/// Creates the internal topics and the topics of Kafka sinks that are missing, and checks all counts;
+/// gives the partition count of every topic of the plan.
 ///
 /// # Errors
 /// When a source topic is missing or counts do not fit.
@@ -59,6 +61,7 @@ pub(super) fn prepare(
         .collect();
     let mut names = plan.source_topics();
     names.extend(&internal);
+    names.extend(plan.output_topics());
     let mut counts = broker.partition_counts(&names)?;
     if let Some(topic) = plan
         .source_topics()
@@ -108,9 +111,38 @@ pub(super) fn prepare(
     for sub_topology in plan.processing.iter().chain(&plan.sinks) {
         check_co_partitioning(sub_topology, &counts)?;
     }
+    missing.extend(missing_outputs(plan, &counts, &wanted, replication));
     broker.create_topics(&missing)?;
     counts.extend(missing.into_iter().map(|spec| (spec.name, spec.partitions)));
     Ok(counts)
+}
+
+/// The topics of Kafka sinks that are not there yet, with as many partitions as their tasks: a result
+/// topic that somebody has made already is left as it is.
+fn missing_outputs(
+    plan: &Plan,
+    counts: &BTreeMap<String, u32>,
+    wanted: &BTreeMap<&str, u32>,
+    replication: i32,
+) -> Vec<TopicSpec> {
+    let mut missing: BTreeMap<&str, u32> = BTreeMap::new();
+    for sub_topology in &plan.processing {
+        let size = |topic: &str| counts.get(topic).or_else(|| wanted.get(topic)).copied();
+        let partitions = sub_topology.topics().filter_map(size).max().unwrap_or(1);
+        for topic in sub_topology.outputs() {
+            if !counts.contains_key(topic) {
+                let known = missing.entry(topic).or_default();
+                *known = partitions.max(*known);
+            }
+        }
+    }
+    let spec = |(topic, partitions): (&str, u32)| TopicSpec {
+        name: topic.to_owned(),
+        partitions,
+        replication,
+        config: BTreeMap::new(),
+    };
+    missing.into_iter().map(spec).collect()
 }
 
 fn check_co_partitioning(

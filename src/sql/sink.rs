@@ -87,8 +87,10 @@ pub struct SqlSink {
     session: Option<Session>,
     epochs: BTreeMap<TopicPartition, i64>,
     in_doubt: Option<(Vec<LedgerMove>, WriteReport)>,
-    /// How often a statement was too large.
+    /// By how many halvings statements are smaller than they might be, because they were too large.
     halvings: u32,
+    /// Writes without trouble since then.
+    clean_writes: u32,
     random: StdRng,
 }
 
@@ -152,6 +154,7 @@ impl SqlSink {
             epochs: BTreeMap::new(),
             in_doubt: None,
             halvings: 0,
+            clean_writes: 0,
             random: StdRng::seed_from_u64(options.seed),
             options,
         })
@@ -281,6 +284,7 @@ impl SqlSink {
             let (failure, error) = match attempt.run(&mut session, before_commit).await {
                 Ok(outcome) => {
                     self.session = Some(session);
+                    self.grow_statements();
                     return Ok(self.finish(outcome, moves));
                 }
                 Err(Trouble::Refused(error)) => {
@@ -298,6 +302,7 @@ impl SqlSink {
                     row: None, error, ..
                 }) => {
                     self.halvings += 1;
+                    self.clean_writes = 0;
                     warn!(sink = self.sink, reason = %error, "a statement may have been too large: halved");
                     (Failure::Before(Fault::TooLarge), error)
                 }
@@ -325,6 +330,15 @@ impl SqlSink {
             self.wait_or_fail(retries.after(failure, fresh), &action, &error)
                 .await?;
             (session, fresh) = self.take_session(&action).await?;
+        }
+    }
+
+    /// What was halved grows again: it may have been a connection that broke for another reason.
+    fn grow_statements(&mut self) {
+        self.clean_writes += 1;
+        if self.halvings > 0 && self.clean_writes >= CLEAN_WRITES {
+            self.halvings -= 1;
+            self.clean_writes = 0;
         }
     }
 
@@ -444,6 +458,9 @@ impl SqlSink {
         }
     }
 }
+
+/// After so many writes without trouble statements are allowed twice the size again.
+const CLEAN_WRITES: u32 = 64;
 
 /// How often in a row the connection broke while one and the same large row was being sent.
 #[derive(Debug, Default)]

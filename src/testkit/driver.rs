@@ -115,7 +115,7 @@ impl TopologyTestDriver {
         let clock = ManualClock::new(options.start);
         let broker = MemoryBroker::new(Arc::new(clock.clone()));
         let mut topics: Vec<&str> = plan.source_topics();
-        topics.extend(output_topics(&plan));
+        topics.extend(plan.output_topics());
         topics.sort_unstable();
         topics.dedup();
         let specs: Vec<TopicSpec> = topics
@@ -383,21 +383,10 @@ impl TopologyTestDriver {
     }
 }
 
-fn output_topics(plan: &Plan) -> Vec<&str> {
-    plan.processing
-        .iter()
-        .flat_map(|sub| &sub.operators)
-        .filter_map(|operator| match &operator.work {
-            Work::Kafka(kafka) => Some(kafka.topic.as_str()),
-            _ => None,
-        })
-        .collect()
-}
-
 /// The size of the whole log: when it stands still, nothing is on its way.
 fn total_records(broker: &MemoryBroker, plan: &Plan) -> usize {
     let internal = plan.internal_topics.iter().map(|topic| topic.name.as_str());
-    let topics: Vec<&str> = internal.chain(output_topics(plan)).collect();
+    let topics: Vec<&str> = internal.chain(plan.output_topics()).collect();
     let counts = broker.partition_counts(&topics).unwrap_or_default();
     let partitions = counts
         .iter()

@@ -237,6 +237,62 @@ fn behind_a_repartition_the_sums_are_the_same_with_any_number_of_partitions() {
     }
 }
 
+//  a:  1 2 3 ………………… 20,000      one input is far ahead of the other, and longer than
+//  b:  1                20,001     what is taken in at once
+#[test]
+fn a_source_of_two_topics_gets_through_a_backlog_that_is_all_in_one_of_them() {
+    let mut topology = topology(Some("shop"), Guarantee::ExactlyOnce, Emit::Updates);
+    let NodeKind::Source(source) = &mut topology.nodes[0].kind else {
+        unreachable!("the first node is the source")
+    };
+    source.topics = vec!["a".to_owned(), "b".to_owned()];
+    let mut driver = driver(&topology, 1);
+    driver.crash();
+    let mut pipe = |topic, ms: i64| {
+        let order = sale("s", 0, 1);
+        let (key, value) = (Some(&b"s"[..]), Some(order.as_bytes()));
+        driver.try_pipe(topic, key, value, Timestamp(ms)).unwrap();
+    };
+    for ms in 1..=20_000 {
+        pipe("a", ms);
+    }
+    pipe("b", 1);
+    pipe("b", 20_001);
+    driver.restart().unwrap();
+    assert_eq!(results(&mut driver), [("s".to_owned(), 0, 20_002, 40_004)]);
+}
+
+#[test]
+fn what_was_processed_and_not_committed_is_done_again_after_a_crash() {
+    for guarantee in [Guarantee::ExactlyOnce, Guarantee::AtLeastOnce] {
+        for key in [Some("shop"), None] {
+            let topology = topology(key, guarantee, Emit::Updates);
+            let options = DriverOptions {
+                commit_each: false,
+                ..DriverOptions::default()
+            };
+            let mut driver = TopologyTestDriver::with_options(&topology, options).unwrap();
+            driver.pipe("orders", Some("a"), &sale("a", 3, 1));
+            assert_eq!(
+                driver.store("per_shop"),
+                [],
+                "nothing leaves without a commit"
+            );
+            driver.commit().unwrap();
+            driver.pipe("orders", Some("a"), &sale("a", 4, 1));
+            driver.restart().unwrap();
+            driver.pipe("orders", Some("a"), &sale("a", 5, 1));
+            driver.commit().unwrap();
+            driver.commit().unwrap();
+            assert_eq!(
+                results(&mut driver),
+                [("a".to_owned(), 0, 3, 6)],
+                "{guarantee:?} {key:?}"
+            );
+        }
+    }
+}
+
 #[test]
 fn bad_input_is_counted_and_dead_lettered_and_nothing_stops() {
     let topology = topology(Some("shop"), Guarantee::ExactlyOnce, Emit::Updates);

@@ -151,6 +151,14 @@ pub(super) fn producer(settings: &KafkaSettings, options: &ProducerOptions) -> P
     layers(settings, Role::Producer, PRODUCER_TUNING, rules)
 }
 
+/// How large a producer's batches may become; a larger record is alone in its batch.
+pub(super) fn batch_bytes(producer: &Properties) -> usize {
+    let set = producer
+        .get("batch.size")
+        .and_then(|size| size.parse().ok());
+    set.unwrap_or(1_000_000)
+}
+
 /// How long the open transaction of such a producer may last.
 pub(super) fn transaction_timeout(options: &ProducerOptions) -> Duration {
     options
@@ -179,6 +187,8 @@ const PRODUCER_TUNING: &[(&str, &str)] = &[
     ("compression.type", "lz4"),
     ("linger.ms", "5"),
     ("batch.size", "1000000"),
+    // What a topic takes is the topic's business; internal ones take 16 MiB.
+    ("message.max.bytes", "17825792"),
     ("queue.buffering.max.kbytes", "65536"),
     ("queue.buffering.max.messages", "200000"),
     // The first offsets of a transaction meet the markers of the one before: measured, 10 ms

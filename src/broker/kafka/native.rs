@@ -54,6 +54,8 @@ pub(super) struct Delivery {
     pub tag: usize,
     pub partition: Partition,
     pub offset: Offset,
+    /// Key and value together.
+    pub bytes: usize,
     pub error: Option<Failure>,
 }
 
@@ -435,6 +437,7 @@ unsafe extern "C" fn on_delivery<C: Callbacks>(
             tag: message.private as usize,
             partition: message.partition,
             offset: message.offset,
+            bytes: message.key_len + message.payload_len,
             error: Failure::from_code(message.error, None),
         };
         (&*opaque.cast::<Shared<C>>(), delivery)

@@ -48,6 +48,8 @@ pub(super) struct KafkaProducer {
     handle: Handle<Reports>,
     phase: Phase,
     timeout: Duration,
+    /// Records that are not larger than this may share a batch with others.
+    batch_bytes: usize,
     unserved: u32,
     suspect: bool,
 }
@@ -90,7 +92,15 @@ struct Reports {
 struct Written {
     /// The offset behind the last record, by the number of the topic and the partition.
     next: Vec<Vec<Option<Offset>>>,
-    first_error: Option<(usize, Failure)>,
+    first_error: Option<Unwritten>,
+}
+
+/// A record that was not written.
+struct Unwritten {
+    /// The number of its topic.
+    topic: usize,
+    bytes: usize,
+    failure: Failure,
 }
 
 impl Callbacks for Reports {
@@ -101,9 +111,11 @@ impl Callbacks for Reports {
             // What an abort throws away is no error.
             Some(failure) if matches!(failure.code, Code::PurgeQueue | Code::PurgeInflight) => {}
             Some(failure) => {
-                written
-                    .first_error
-                    .get_or_insert_with(|| (report.tag, failure.clone()));
+                written.first_error.get_or_insert_with(|| Unwritten {
+                    topic: report.tag,
+                    bytes: report.bytes,
+                    failure: failure.clone(),
+                });
             }
         }
     }
@@ -178,6 +190,7 @@ impl KafkaProducer {
             handle,
             phase,
             timeout: config::transaction_timeout(options),
+            batch_bytes: config::batch_bytes(&properties),
             unserved: 0,
             suspect: false,
         })
@@ -216,15 +229,37 @@ impl KafkaProducer {
     fn check_delivered(&mut self) -> Result<(), BrokerError> {
         match self.handle.callbacks().written().first_error.take() {
             None => Ok(()),
-            Some((topic, failure)) => Err(self.undelivered(topic, failure)),
+            Some(unwritten) => Err(self.undelivered(unwritten)),
         }
     }
 
-    fn undelivered(&self, topic: usize, failure: Failure) -> BrokerError {
+    fn undelivered(&self, unwritten: Unwritten) -> BrokerError {
+        let Unwritten {
+            topic,
+            bytes,
+            failure,
+        } = unwritten;
         let name = self
             .topics
             .get(topic)
             .map_or("?", |topic| topic.name.as_str());
+        if failure.code == Code::MessageSizeTooLarge {
+            // The broker judges batches. A record as large as a batch was alone in its own.
+            return match bytes >= self.batch_bytes {
+                true => BrokerError::TooLarge {
+                    topic: name.to_owned(),
+                    bytes,
+                },
+                false => BrokerError::fatal(
+                    format!("write to topic {name}"),
+                    format!(
+                        "the topic's max.message.bytes is less than our batches of up to {} \
+                         bytes: raise it, or set producer.batch.size below it",
+                        self.batch_bytes
+                    ),
+                ),
+            };
+        }
         let in_transaction = self.phase == Phase::Open;
         Failure {
             must_abort: in_transaction,
@@ -239,7 +274,7 @@ impl KafkaProducer {
         self.suspect = true;
         let undelivered = self.handle.callbacks().written().first_error.take();
         match undelivered {
-            Some((topic, cause)) if failure.must_abort => self.undelivered(topic, cause),
+            Some(unwritten) if failure.must_abort => self.undelivered(unwritten),
             _ => failure.in_doing(action),
         }
     }

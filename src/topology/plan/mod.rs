@@ -340,6 +340,16 @@ impl SubTopology {
             .flat_map(|input| input.topics.iter().map(String::as_str))
     }
 
+    /// The topics that its Kafka sinks write to.
+    pub fn outputs(&self) -> impl Iterator<Item = &str> {
+        self.operators
+            .iter()
+            .filter_map(|operator| match &operator.work {
+                Work::Kafka(kafka) => Some(kafka.topic.as_str()),
+                _ => None,
+            })
+    }
+
     /// The SQL sink in which it ends, if it does.
     pub fn sql(&self) -> Option<(&NodeName, &SqlPlan)> {
         self.operators
@@ -365,6 +375,18 @@ impl Plan {
     /// The consumer group of a SQL sink.
     pub fn sink_group(&self, sink: &NodeName) -> String {
         format!("{}-{sink}", self.app)
+    }
+
+    /// The topics of Kafka sinks, for others to read.
+    pub fn output_topics(&self) -> Vec<&str> {
+        let mut topics: Vec<&str> = self
+            .processing
+            .iter()
+            .flat_map(|sub| sub.outputs())
+            .collect();
+        topics.sort_unstable();
+        topics.dedup();
+        topics
     }
 
     /// The topics that others fill: those that must exist before the application starts.
