@@ -326,8 +326,9 @@ pub trait GroupMember: Send {
     ///
     /// # Errors
     /// [`BrokerError::OutOfRange`], once for each partition that was started outside the log; it
-    /// stays silent until it is started again. [`BrokerError::Fenced`] when another process has
-    /// joined with this member's instance id. Passing trouble of the client library is not an
+    /// stays silent until it is started again. [`BrokerError::Fatal`] when another process has
+    /// joined with this member's instance id: joining again would only throw that one out. Passing
+    /// trouble of the client library is not an
     /// error here; it is logged.
     fn poll(
         &mut self,
@@ -493,6 +494,14 @@ impl Fetched<'_> {
                 .collect(),
         }
     }
+}
+
+/// What is said to a member whose instance id another process has joined with.
+fn replaced(instance: &str, heard: &dyn fmt::Display) -> String {
+    format!(
+        "another process has joined as {instance} ({heard}): was a state directory copied? Each \
+         process needs its own"
+    )
 }
 
 impl BrokerError {

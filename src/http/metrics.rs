@@ -201,6 +201,13 @@ impl Numbers {
             "tidemill_resets",
             "How often a thread began anew from the last commit",
             resets,
+        )?;
+        let lost = self.samples(|app| vec![(vec![], app.status.lost)]);
+        counter(
+            encoder,
+            "tidemill_lost_records",
+            "Records that the log deleted before they were read",
+            lost,
         )
     }
 

@@ -8,8 +8,9 @@
 //!
 //! Time: a row advances the stream time before it is judged. A window is closed when its end plus
 //! the grace has been reached. Behind a repartition rows were judged on the near side; here windows
-//! close by the lowest stream time of all upstream partitions. With `emit: close` a window's result
-//! leaves once, at the first commit after it closed, and what comes for it later is late.
+//! close by the lowest stream time of the upstream partitions, apart from those that are read to
+//! their ends and silent; when all are, by the highest. With `emit: close` a window's result leaves
+//! once, at the first commit after it closed, and what comes for it later is late.
 
 use std::collections::BTreeMap;
 
@@ -45,10 +46,19 @@ pub struct NodeProgress {
     pub stream_time_ms: i64,
     /// The results of all windows that begin before this have left (`emit: close`).
     pub emitted_until_ms: i64,
-    /// Behind a repartition: the stream time of each upstream partition.
-    pub upstream_ms: BTreeMap<i32, i64>,
+    /// Behind a repartition: how far each upstream partition has come.
+    pub upstream: BTreeMap<i32, Upstream>,
     /// Behind a repartition: how many upstream partitions there are.
     pub upstream_partitions: u32,
+}
+
+/// How far an upstream partition has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Upstream {
+    /// The highest event time seen in it.
+    pub stream_time_ms: i64,
+    /// Whether it is read to its end, and nothing has come for a while.
+    pub silent: bool,
 }
 
 impl Default for NodeProgress {
@@ -56,7 +66,7 @@ impl Default for NodeProgress {
         NodeProgress {
             stream_time_ms: i64::MIN,
             emitted_until_ms: i64::MIN,
-            upstream_ms: BTreeMap::new(),
+            upstream: BTreeMap::new(),
             upstream_partitions: 0,
         }
     }
@@ -90,6 +100,7 @@ pub(super) struct UpstreamTime {
     pub(super) partition: i32,
     pub(super) partitions: u32,
     pub(super) stream_time_ms: i64,
+    pub(super) silent: bool,
 }
 
 pub(super) struct WindowedAggregate {
@@ -129,18 +140,22 @@ impl WindowedAggregate {
 
     pub(super) fn upstream(&mut self, time: &UpstreamTime) {
         self.progress.upstream_partitions = time.partitions;
-        let known = self
-            .progress
-            .upstream_ms
-            .entry(time.partition)
-            .or_insert(i64::MIN);
-        *known = time.stream_time_ms.max(*known);
+        let unknown = Upstream {
+            stream_time_ms: i64::MIN,
+            silent: false,
+        };
+        let known = self.progress.upstream.entry(time.partition);
+        let known = known.or_insert(unknown);
+        *known = Upstream {
+            stream_time_ms: time.stream_time_ms.max(known.stream_time_ms),
+            silent: time.silent,
+        };
     }
 
     /// The time by which windows close.
     fn closing_time(&self) -> Timestamp {
         let NodeProgress {
-            upstream_ms,
+            upstream,
             upstream_partitions,
             stream_time_ms,
             ..
@@ -148,9 +163,36 @@ impl WindowedAggregate {
         if *upstream_partitions == 0 {
             return Timestamp(*stream_time_ms);
         }
-        let all_known = upstream_ms.len() >= *upstream_partitions as usize;
-        let lowest = upstream_ms.values().min().filter(|_| all_known);
-        Timestamp(lowest.copied().unwrap_or(i64::MIN))
+        if upstream.len() < *upstream_partitions as usize {
+            return Timestamp::MIN;
+        }
+        let times = |upstream: &Upstream| upstream.stream_time_ms;
+        let lowest = upstream.values().filter(|u| !u.silent).map(times).min();
+        let highest = || upstream.values().map(times).max();
+        Timestamp(lowest.or_else(highest).unwrap_or(i64::MIN))
+    }
+
+    /// Whether nothing is on its way: of upstream partitions, that they have said so.
+    fn is_upstream_silent(&self) -> bool {
+        let NodeProgress {
+            upstream,
+            upstream_partitions,
+            ..
+        } = &self.progress;
+        upstream.len() >= *upstream_partitions as usize && upstream.values().all(|u| u.silent)
+    }
+
+    /// The time by which windows close when nothing has come for so long.
+    fn closing_time_after(&self, plan: &AggregatePlan, idle_ms: i64) -> Timestamp {
+        let closing_time = self.closing_time();
+        let is_idle = plan
+            .idle_close_ms
+            .is_some_and(|after_ms| idle_ms >= after_ms);
+        let seen = closing_time.max(Timestamp(self.progress.stream_time_ms));
+        match is_idle && seen > Timestamp::MIN && self.is_upstream_silent() {
+            true => seen.plus_millis(idle_ms),
+            false => closing_time,
+        }
     }
 
     /// The entry of a key, read from the store if it may be there.
@@ -248,16 +290,7 @@ impl WindowedAggregate {
         idle_ms: i64,
         arena: &Bump,
     ) -> Result<(), ProcessError> {
-        let mut closing_time = self.closing_time();
-        if plan
-            .idle_close_ms
-            .is_some_and(|idle_close_ms| idle_ms >= idle_close_ms)
-        {
-            let seen = closing_time.max(Timestamp(self.progress.stream_time_ms));
-            if seen > Timestamp::MIN {
-                closing_time = seen.plus_millis(idle_ms);
-            }
-        }
+        let closing_time = self.closing_time_after(plan, idle_ms);
         let emitted_until = Timestamp(self.progress.emitted_until_ms);
         let open_from = plan.shape.window.open_from(closing_time);
         if open_from <= emitted_until {
@@ -354,13 +387,22 @@ impl WindowedAggregate {
     }
 
     /// Whether silence can still close a window: the newest event's has not left.
-    pub(super) fn waits_for_idle_close(&self) -> bool {
+    pub(super) fn waits_for_silence(&self) -> bool {
         let NodeProgress {
             stream_time_ms,
             emitted_until_ms,
             ..
         } = self.progress;
         self.idle_close && stream_time_ms > i64::MIN && stream_time_ms >= emitted_until_ms
+    }
+
+    /// Whether windows close when nothing has come for so long.
+    pub(super) fn closes_after(&self, plan: &AggregatePlan, idle_ms: i64) -> bool {
+        let open_from = plan
+            .shape
+            .window
+            .open_from(self.closing_time_after(plan, idle_ms));
+        self.waits_for_silence() && open_from.0 > self.progress.emitted_until_ms
     }
 }
 

@@ -14,6 +14,10 @@ use crate::time::Timestamp;
 use crate::topology::graph::Function;
 use crate::topology::plan::{FoldShape, OperatorId, Work};
 
+/// A partition that is read to its end holds up the far side for so long; then it says that it is
+/// silent, until something comes again.
+pub(super) const SILENT_AFTER_MS: i64 = 5_000;
+
 /// A partial result on its way through a repartition topic; the record's key is the group's.
 #[derive(Debug, Encode, Decode)]
 pub(super) struct Partial {
@@ -27,6 +31,8 @@ pub(super) struct Fold {
     pub(super) stream_time: Timestamp,
     /// The stream time that was last sent along.
     sent: Timestamp,
+    /// Whether it was last said that nothing comes.
+    silent: bool,
     buffer: Vec<u8>,
 }
 
@@ -37,6 +43,7 @@ impl Fold {
             functions: shape.calls.iter().map(|(function, _)| *function).collect(),
             stream_time: Timestamp(progress.stream_time_ms),
             sent: Timestamp(progress.stream_time_ms),
+            silent: false,
             buffer: Vec::new(),
         }
     }
@@ -54,6 +61,7 @@ impl Fold {
         context: &mut Context<'_>,
         operators: &mut [OperatorState],
         id: OperatorId,
+        idle_ms: i64,
     ) -> Result<(), ProcessError> {
         let operator = &context.plan.operators[id];
         let Work::Fold(plan) = &operator.work else {
@@ -81,7 +89,9 @@ impl Fold {
         // A partial result is added on the far side: it must not be sent a second time.
         table.clear();
         operators[id].counts.output += sent;
-        if self.stream_time > self.sent {
+        let silent = idle_ms >= SILENT_AFTER_MS;
+        if self.stream_time > self.sent || silent != self.silent {
+            self.silent = silent;
             self.send_stream_time(&plan.topic, context.partition(), context.outputs)?;
         }
         Ok(())
@@ -97,6 +107,7 @@ impl Fold {
             partition,
             partitions,
             stream_time_ms: self.stream_time.0,
+            silent: self.silent,
         };
         self.buffer.clear();
         codec::encode_into(&time, &mut self.buffer);
@@ -111,6 +122,11 @@ impl Fold {
         }
         self.sent = self.stream_time;
         Ok(())
+    }
+
+    /// Whether it has yet to be said that nothing comes.
+    pub(super) fn waits_for_silence(&self) -> bool {
+        !self.silent
     }
 
     pub(super) fn committed(&mut self) {}

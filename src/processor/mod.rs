@@ -312,7 +312,7 @@ impl Processor {
                     Kind::Aggregate(aggregate)
                 }
                 Kind::Fold(mut fold) => {
-                    fold.flush(&mut context, operators, id)?;
+                    fold.flush(&mut context, operators, id, idle_ms)?;
                     Kind::Fold(fold)
                 }
             };
@@ -356,13 +356,30 @@ impl Processor {
         })
     }
 
-    /// Whether time alone can still close a window: some aggregate has an `idle_close` and open
-    /// windows.
-    pub fn waits_for_idle_close(&self) -> bool {
+    /// Whether it matters for how long nothing has come: a window may close by that, or the far
+    /// side of a repartition has to know.
+    pub fn waits_for_silence(&self) -> bool {
         self.operators.iter().any(|operator| match &operator.kind {
-            Kind::Aggregate(aggregate) => aggregate.waits_for_idle_close(),
-            _ => false,
+            Kind::Aggregate(aggregate) => aggregate.waits_for_silence(),
+            Kind::Fold(fold) => fold.waits_for_silence(),
+            Kind::Stateless => false,
         })
+    }
+
+    /// Whether a flush would do something because nothing has come for so long.
+    pub fn acts_after(&self, idle_ms: i64) -> bool {
+        let mut operators = self.operators.iter().zip(&self.plan.operators);
+        operators.any(
+            |(operator, planned)| match (&operator.kind, &planned.work) {
+                (Kind::Aggregate(aggregate), Work::Aggregate(plan)) => {
+                    aggregate.closes_after(plan, idle_ms)
+                }
+                (Kind::Fold(fold), _) => {
+                    fold.waits_for_silence() && idle_ms >= fold::SILENT_AFTER_MS
+                }
+                _ => false,
+            },
+        )
     }
 
     /// The highest event time that any fold has seen.

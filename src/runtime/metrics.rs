@@ -20,6 +20,7 @@ pub struct EngineMetrics {
     commits: AtomicU64,
     commit_ms_total: AtomicI64,
     resets: AtomicU64,
+    lost: AtomicU64,
     sinks: Mutex<BTreeMap<String, SinkStatus>>,
 }
 
@@ -66,6 +67,8 @@ pub struct EngineStatus {
     pub commit_ms: i64,
     /// How often a thread began anew from the last commit.
     pub resets: u64,
+    /// Records that the log deleted before they were read.
+    pub lost: u64,
 }
 
 impl EngineMetrics {
@@ -114,6 +117,11 @@ impl EngineMetrics {
         self.resets.fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(super) fn lost(&self, records: i64) {
+        self.lost
+            .fetch_add(records.max(0) as u64, Ordering::Relaxed);
+    }
+
     pub(super) fn sink(&self, sink: &str, change: impl FnOnce(&mut SinkStatus)) {
         change(lock(&self.sinks).entry(sink.to_owned()).or_default());
     }
@@ -128,6 +136,7 @@ impl EngineMetrics {
             commits: self.commits.load(Ordering::Relaxed),
             commit_ms: self.commit_ms_total.load(Ordering::Relaxed),
             resets: self.resets.load(Ordering::Relaxed),
+            lost: self.lost.load(Ordering::Relaxed),
         }
     }
 }

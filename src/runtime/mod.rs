@@ -11,6 +11,7 @@ mod queue;
 mod restore;
 mod settings;
 mod sink;
+mod start;
 mod stop;
 mod task;
 mod thread;

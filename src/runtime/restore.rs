@@ -3,14 +3,16 @@
 //! The order that is safe: first the committed positions (waiting until no open transaction holds
 //! any), then the end of the changelog as uncommitted readers see it, then the changelog read
 //! committed from the local checkpoint up to that end: whatever the previous owner committed is
-//! below it, and its transaction markers are waited for. Last, the marker in the store must say
-//! the same positions as the group: if it does not, somebody moved the group's offsets, and going
-//! on would count twice or lose.
+//! below it, and its transaction markers are waited for. Last, the markers in the stores must say
+//! the same positions as the group: if they do not, somebody moved the group's offsets, and going
+//! on would count twice or lose. A changelog that ends before the local state's checkpoint is
+//! another one than the state was written with, and stops the task as well.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::start::BeyondEnd;
 use super::task::CommitMarker;
 use crate::broker::{Broker, BrokerError, Isolation, Offset, TopicPartition};
 use crate::codec;
@@ -43,8 +45,8 @@ pub enum RestoreError {
     /// The group's positions are not those that the state belongs to.
     #[error(
         "task {task}: the group's position of {partition} is {group}, but the state belongs to \
-         position {state}: the group's offsets were changed from outside, or expired. \
-         Set them back, or remove the changelog topic and the state directory to begin anew"
+         position {state}: the group's offsets were changed from outside, or expired. Set the \
+         group's offset to {state}, or begin anew under another name (`app:` in the topology)"
     )]
     PositionsDiffer {
         /// The task.
@@ -55,6 +57,31 @@ pub enum RestoreError {
         group: String,
         /// The state's position.
         state: Offset,
+    },
+    /// A changelog ends before what the local state has of it.
+    #[error(
+        "task {task}: the local state has changelog {changelog} up to offset {checkpoint}, but it \
+         ends at {end}: the topic was deleted and created again, or this is another cluster. \
+         Without its changelog the state cannot be trusted: restore the topic, or begin anew under \
+         another name (`app:` in the topology)"
+    )]
+    ChangelogReplaced {
+        /// The task.
+        task: TaskId,
+        /// The changelog.
+        changelog: TopicPartition,
+        /// The offset that the local state has reached.
+        checkpoint: Offset,
+        /// The end of the changelog.
+        end: Offset,
+    },
+    /// A position lies behind the end of the log.
+    #[error("task {task}: {source}. Begin anew under another name (`app:` in the topology)")]
+    BeyondEnd {
+        /// The task.
+        task: TaskId,
+        /// Where.
+        source: BeyondEnd,
     },
 }
 
@@ -104,8 +131,16 @@ impl Restorer<'_> {
             let changelog = TopicPartition::new(store_plan.changelog.as_str(), task.partition);
             self.replay(task, &mut *state, store, &changelog)?;
         }
-        let marker = read_marker(&*state, stores.len(), name)?;
-        Ok(Restored { state, marker })
+        let markers = (0..stores.len())
+            .filter_map(|store| read_marker(&*state, store, name).transpose())
+            .collect::<Result<Vec<_>, _>>()?;
+        if !markers.is_empty() && markers.len() < stores.len() {
+            tracing::info!(%task, "a store is new, and begins where the others are");
+        }
+        Ok(Restored {
+            state,
+            marker: oldest(markers),
+        })
     }
 
     fn replay(
@@ -122,13 +157,22 @@ impl Restorer<'_> {
         let start = self.broker.start_offsets(partitions)?[changelog];
         let checkpoint = state.checkpoint(store)?;
         let from = match checkpoint {
-            Some(at) if at >= start && at <= end => at,
+            Some(checkpoint) if checkpoint > end => {
+                return Err(RestoreError::ChangelogReplaced {
+                    task,
+                    changelog: changelog.clone(),
+                    checkpoint,
+                    end,
+                });
+            }
+            Some(at) if at >= start => at,
+            // What was deleted there since may still be in the store.
             Some(at) => {
                 return Err(RestoreError::State(StateError::Corrupted {
                     path: task.to_string(),
                     reason: format!(
-                        "its checkpoint {at} is outside of changelog {changelog}, which has \
-                         offsets {start} to {end}"
+                        "its checkpoint {at} is older than changelog {changelog}, which begins at \
+                         {start}"
                     ),
                 }));
             }
@@ -171,11 +215,11 @@ impl Restorer<'_> {
 
 fn read_marker(
     state: &dyn TaskState,
-    stores: usize,
+    store: usize,
     name: &str,
 ) -> Result<Option<CommitMarker>, StateError> {
     let mut bytes = Vec::new();
-    if stores == 0 || !state.get(0, MARKER_KEY, &mut bytes)? {
+    if !state.get(store, MARKER_KEY, &mut bytes)? {
         return Ok(None);
     }
     codec::decode(&bytes)
@@ -186,8 +230,15 @@ fn read_marker(
         })
 }
 
-/// Where a task goes on: at the group's committed positions, which the state's marker must confirm;
-/// at the start of the log where there are none.
+/// The marker to go on from. Those of one transaction are equal; without transactions a crash can
+/// come between two changelogs, and then what one of them lacks is done again.
+fn oldest(markers: Vec<CommitMarker>) -> Option<CommitMarker> {
+    let reached = |marker: &CommitMarker| marker.positions.values().sum::<Offset>();
+    markers.into_iter().min_by_key(reached)
+}
+
+/// The kept position of each input: the group's committed one, which the state's marker must
+/// confirm; none where there is neither.
 ///
 /// # Errors
 /// [`RestoreError::PositionsDiffer`] when they differ.
@@ -196,9 +247,8 @@ pub(super) fn decide_positions(
     inputs: &[TopicPartition],
     committed: &BTreeMap<TopicPartition, Offset>,
     marker: Option<&CommitMarker>,
-    starts: &BTreeMap<TopicPartition, Offset>,
     exactly_once: bool,
-) -> Result<BTreeMap<TopicPartition, Offset>, RestoreError> {
+) -> Result<BTreeMap<TopicPartition, Option<Offset>>, RestoreError> {
     let mut positions = BTreeMap::new();
     for partition in inputs {
         let group = committed.get(partition).copied();
@@ -209,10 +259,10 @@ pub(super) fn decide_positions(
             })
             .copied();
         let position = match (group, state) {
-            (Some(group), Some(state)) if group == state => group,
+            (Some(group), Some(state)) if group == state => Some(group),
             // Without transactions a crash can come between the two; the state's own position is
             // the one that counts nothing twice.
-            (_, Some(state)) if !exactly_once => state,
+            (_, Some(state)) if !exactly_once => Some(state),
             (group, Some(state)) => {
                 return Err(RestoreError::PositionsDiffer {
                     task,
@@ -221,8 +271,7 @@ pub(super) fn decide_positions(
                     state,
                 });
             }
-            (Some(group), None) => group,
-            (None, None) => starts.get(partition).copied().unwrap_or(0),
+            (group, None) => group,
         };
         positions.insert(partition.clone(), position);
     }
@@ -311,18 +360,12 @@ mod tests {
             positions: [(("t".to_owned(), 1), at)].into(),
             progress: Default::default(),
         });
-        let starts = [(partition.clone(), 3)].into();
         let inputs = std::slice::from_ref(&partition);
-        let decided = decide_positions(
-            TASK,
-            inputs,
-            &committed,
-            marker.as_ref(),
-            &starts,
-            exactly_once,
-        );
+        let decided = decide_positions(TASK, inputs, &committed, marker.as_ref(), exactly_once);
         let shown = match decided {
-            Ok(positions) => positions[&partition].to_string(),
+            Ok(positions) => {
+                positions[&partition].map_or_else(|| "none".to_owned(), |at| at.to_string())
+            }
             Err(error) => error.to_string().split(", but").next().unwrap().to_owned(),
         };
         assert_eq!(shown, expected);
@@ -330,7 +373,7 @@ mod tests {
 
     #[test]
     fn a_task_goes_on_where_group_and_state_agree() {
-        check(None, None, true, "3");
+        check(None, None, true, "none");
         check(Some(7), None, true, "7");
         check(Some(7), Some(7), true, "7");
         check(

@@ -22,6 +22,7 @@ use super::metrics::EngineMetrics;
 use super::outputs::{DeadLetters, SizeLimits, Writer, send_dead_letter};
 use super::queue::RecordQueue;
 use super::settings::EngineSettings;
+use super::start::{BeyondEnd, LogRanges};
 use super::stop::StopSignal;
 use crate::broker::{
     Acknowledge, Broker, BrokerError, GroupEvent, GroupMember, Isolation, MemberOptions, Offset,
@@ -63,6 +64,12 @@ pub enum SinkError {
     /// A record.
     #[error(transparent)]
     Process(#[from] ProcessError),
+    /// The ledger is ahead of the log.
+    #[error(
+        "{0}. If the topic was rightly replaced, delete the sink's rows from tidemill_ledger to \
+         read it from the beginning"
+    )]
+    BeyondEnd(#[from] BeyondEnd),
 }
 
 /// What a sink runs on.
@@ -275,29 +282,32 @@ impl SinkThread {
         }
         let table = self.table.as_mut().expect("just opened");
         let ledger = self.context.tokio.block_on(table.claim(&self.assigned))?;
-        let starts = self.context.broker.start_offsets(&self.assigned)?;
-        let positions: Vec<(TopicPartition, Offset)> = self
-            .assigned
-            .iter()
-            .zip(ledger)
-            .map(|(partition, next)| (partition.clone(), next.unwrap_or(starts[partition])))
-            .collect();
-        for (partition, next) in &positions {
-            if *next < starts[partition] {
+        let ranges = LogRanges::of(&*self.context.broker, &self.assigned)?;
+        let mut positions = Vec::new();
+        let mut queues = Vec::new();
+        for (partition, kept) in self.assigned.iter().zip(ledger) {
+            let start = ranges.begin(partition, kept)?;
+            if start.lost > 0 {
                 tracing::error!(
-                    sink = %self.context.node, %partition, position = next, start = starts[partition],
-                    "records are gone from the log before they were written"
+                    sink = %self.context.node, %partition, position = kept, lost = start.lost,
+                    "records were deleted from the topic before they were written"
                 );
+                self.context.metrics.lost(start.lost);
             }
-        }
-        self.queues = positions
-            .iter()
-            .map(|(partition, next)| SinkQueue {
+            positions.push((partition.clone(), start.offset));
+            queues.push(SinkQueue {
                 records: RecordQueue::new(partition.clone()),
-                next: *next,
+                // Where the ledger stands, even if that is before the start of the log.
+                next: kept.unwrap_or(start.offset),
                 bytes: 0,
-            })
-            .collect();
+            });
+        }
+        self.queues = queues;
+        self.context
+            .metrics
+            .sink(self.context.node.as_str(), |status| {
+                status.last_error = None
+            });
         tracing::info!(sink = %self.context.node, ?positions, "reading");
         Ok(self.member.acknowledge(Acknowledge::Start(&positions))?)
     }
@@ -465,7 +475,7 @@ impl SinkThread {
         let needs_human = match &error {
             SinkError::Sql(SqlError::Unavailable { .. } | SqlError::Fenced { .. }) => false,
             SinkError::Sql(SqlError::Mismatch { .. } | SqlError::Fatal { .. }) => true,
-            SinkError::Broker(BrokerError::Fatal { .. }) => true,
+            SinkError::Broker(BrokerError::Fatal { .. }) | SinkError::BeyondEnd(_) => true,
             SinkError::Broker(_) => false,
             SinkError::Process(ProcessError::Output(OutputError::Broker(error))) => {
                 matches!(error, BrokerError::Fatal { .. })

@@ -188,8 +188,25 @@ impl Task {
     }
 
     /// Whether a commit would change anything.
-    pub(super) fn needs_commit(&self) -> bool {
-        self.moved || self.processor.waits_for_idle_close()
+    pub(super) fn needs_commit(
+        &self,
+        now: Timestamp,
+        at_end: &dyn Fn(&TopicPartition) -> bool,
+    ) -> bool {
+        let silence = || {
+            self.processor.waits_for_silence()
+                && self.processor.acts_after(self.idle_ms(now, at_end))
+        };
+        self.moved || silence()
+    }
+
+    /// For how long all inputs have been at their ends and nothing has come.
+    fn idle_ms(&self, now: Timestamp, at_end: &dyn Fn(&TopicPartition) -> bool) -> i64 {
+        let is_through = |queue: &RecordQueue| queue.is_empty() && at_end(queue.partition());
+        match self.queues.iter().all(|(_, queue)| is_through(queue)) {
+            true => (now.0 - self.last_record.0).max(0),
+            false => 0,
+        }
     }
 
     /// Whether a commit is due before its time, to bound memory.
@@ -204,15 +221,7 @@ impl Task {
         now: Timestamp,
         at_end: &dyn Fn(&TopicPartition) -> bool,
     ) -> Result<(), ProcessError> {
-        let caught_up = self
-            .queues
-            .iter()
-            .all(|(_, q)| q.is_empty() && at_end(q.partition()));
-        let idle_ms = if caught_up {
-            (now.0 - self.last_record.0).max(0)
-        } else {
-            0
-        };
+        let idle_ms = self.idle_ms(now, at_end);
         self.processor
             .flush(&*self.state, outputs, &mut self.batch, idle_ms)?;
         self.write_marker(outputs).map_err(ProcessError::Output)

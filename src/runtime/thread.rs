@@ -24,6 +24,7 @@ use super::metrics::EngineMetrics;
 use super::outputs::{DeadLetters, SizeLimits, TaskOutputs, Writer};
 use super::restore::{RestoreError, Restorer, decide_positions};
 use super::settings::EngineSettings;
+use super::start::LogRanges;
 use super::stop::StopSignal;
 use super::task::{Task, TaskStart};
 use crate::broker::{
@@ -97,7 +98,11 @@ pub(crate) fn reaction(error: &ThreadError) -> Reaction {
         | ThreadError::Restore(RestoreError::State(error))
         | ThreadError::Process(ProcessError::State(error)) => state(error),
         ThreadError::Restore(RestoreError::Stopped) => Reaction::Leave,
-        ThreadError::Restore(RestoreError::PositionsDiffer { .. })
+        ThreadError::Restore(
+            RestoreError::PositionsDiffer { .. }
+            | RestoreError::ChangelogReplaced { .. }
+            | RestoreError::BeyondEnd { .. },
+        )
         | ThreadError::Process(
             ProcessError::Stop { .. }
             | ProcessError::Foreign { .. }
@@ -310,10 +315,15 @@ impl StreamThread {
     }
 
     fn is_commit_due(&self) -> bool {
-        let elapsed = self.shared.clock.now().0 - self.last_commit.0;
+        let now = self.shared.clock.now();
+        let at_end = |partition: &TopicPartition| self.member.at_end(partition);
+        let elapsed = now.0 - self.last_commit.0;
         let interval = self.shared.settings.commit_interval.as_millis();
         let due = elapsed >= i64::try_from(interval).unwrap_or(i64::MAX);
-        (due && self.tasks.values().any(Task::needs_commit))
+        (due && self
+            .tasks
+            .values()
+            .any(|task| task.needs_commit(now, &at_end)))
             || self.tasks.values().any(Task::wants_commit)
     }
 
@@ -321,10 +331,12 @@ impl StreamThread {
     pub(crate) fn commit(&mut self) -> Result<(), ThreadError> {
         let started = self.shared.clock.now();
         self.last_commit = started;
+        let member = &self.member;
+        let at_end = |partition: &TopicPartition| member.at_end(partition);
         let due: Vec<TaskId> = self
             .tasks
             .values()
-            .filter(|task| task.needs_commit())
+            .filter(|task| task.needs_commit(started, &at_end))
             .map(|task| task.id)
             .collect();
         if due.is_empty() {
@@ -337,9 +349,8 @@ impl StreamThread {
         for id in &due {
             let task = self.tasks.get_mut(id).expect("just listed");
             let plan = Arc::clone(task.plan());
-            let member = &self.member;
             let mut outputs = task_outputs(&self.shared, writer, *id, &plan);
-            task.flush(&mut outputs, started, &|partition| member.at_end(partition))?;
+            task.flush(&mut outputs, started, &at_end)?;
         }
         self.shared.failpoint("after-flush");
         let offsets: Vec<(TopicPartition, Offset)> = due
@@ -480,10 +491,17 @@ impl StreamThread {
             stop: &stop,
         };
         let restored = restorer.restore(id, plan)?;
-        let starts = shared.broker.start_offsets(&inputs)?;
         let exactly_once = shared.plan.guarantee == Guarantee::ExactlyOnce;
         let marker = restored.marker.as_ref();
-        let positions = decide_positions(id, &inputs, &committed, marker, &starts, exactly_once)?;
+        if marker.is_none() && !plan.stores.is_empty() && !committed.is_empty() {
+            tracing::warn!(
+                task = %id, ?committed,
+                "no changelog has anything of this task: its stores are new, or their changelogs \
+                 were deleted. The state begins empty at the group's positions"
+            );
+        }
+        let kept = decide_positions(id, &inputs, &committed, marker, exactly_once)?;
+        let positions = self.begin(id, kept)?;
         let progress = restored
             .marker
             .map(|marker| marker.progress)
@@ -498,7 +516,7 @@ impl StreamThread {
             partitions: partitions.unwrap_or(1),
         };
         let cache_bytes = shared.settings.cache_bytes / self.assigned.len().max(1);
-        tracing::debug!(task = %id, ?committed, ?starts, ?positions, "task opened");
+        tracing::debug!(task = %id, ?committed, ?positions, "task opened");
         let start = TaskStart {
             state: restored.state,
             positions,
@@ -507,6 +525,31 @@ impl StreamThread {
             now: shared.clock.now(),
         };
         Ok(Task::new(id, Arc::clone(plan), share, start))
+    }
+
+    /// The positions to read from, and what is lost because the log has deleted it.
+    fn begin(
+        &self,
+        task: TaskId,
+        kept: BTreeMap<TopicPartition, Option<Offset>>,
+    ) -> Result<BTreeMap<TopicPartition, Offset>, ThreadError> {
+        let partitions: Vec<_> = kept.keys().cloned().collect();
+        let ranges = LogRanges::of(&*self.shared.broker, &partitions)?;
+        let mut positions = BTreeMap::new();
+        for (partition, position) in kept {
+            let start = ranges
+                .begin(&partition, position)
+                .map_err(|source| RestoreError::BeyondEnd { task, source })?;
+            if start.lost > 0 {
+                tracing::error!(
+                    %task, %partition, ?position, lost = start.lost,
+                    "records were deleted from the topic before they were processed"
+                );
+                self.shared.metrics.lost(start.lost);
+            }
+            positions.insert(partition, start.offset);
+        }
+        Ok(positions)
     }
 
     /// The group's positions; waits while another member's open transaction holds any of them.
@@ -557,10 +600,14 @@ impl StreamThread {
         }
     }
 
-    /// Throws producer and tasks away, and begins anew with what is assigned.
+    /// Throws producer and tasks away, and begins anew with what is assigned. The group is heard
+    /// first: a member that has been replaced must not fence its successor with a new producer.
     fn reset(&mut self) -> Result<(), ThreadError> {
         self.drop_work();
-        match self.assigned.is_empty() {
+        if let Some(event) = self.poll(Duration::ZERO)? {
+            self.handle(event)?;
+        }
+        match self.assigned.is_empty() || !self.tasks.is_empty() {
             true => Ok(()),
             false => self.open_tasks(),
         }

@@ -155,6 +155,24 @@ impl TopologyTestDriver {
         piped.expect("the topology goes on");
     }
 
+    /// Writes a record without a key to a partition, and runs until everything has come through.
+    ///
+    /// # Panics
+    /// When a thread has to give up, or there is no such partition.
+    pub fn pipe_to(&mut self, topic: &str, partition: i32, value: &str) {
+        let sent = self.producer.send(Outgoing {
+            topic,
+            partition: Some(partition),
+            timestamp: self.clock.now(),
+            key: None,
+            value: Some(value.as_bytes()),
+            headers: &[],
+        });
+        sent.and_then(|()| self.producer.flush())
+            .expect("a partition of that topic");
+        self.run().expect("the topology goes on");
+    }
+
     /// Writes a record with everything said, and runs until everything has come through.
     ///
     /// # Errors
@@ -369,6 +387,16 @@ impl TopologyTestDriver {
             .get(node)
             .copied()
             .unwrap_or_default()
+    }
+
+    /// How many records the log deleted before they were read.
+    pub fn lost(&self) -> u64 {
+        self.metrics.status().lost
+    }
+
+    /// The log, to look into or to break.
+    pub fn broker(&self) -> &MemoryBroker {
+        &self.broker
     }
 
     /// How many rows a node has dropped for this reason.

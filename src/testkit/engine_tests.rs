@@ -1,6 +1,7 @@
 //! The engine over the in-memory log: each scenario has one answer, however often it crashes.
 
 use super::{DriverOptions, TopologyTestDriver};
+use crate::broker::TopicPartition;
 use crate::expr::Expression;
 use crate::processor::DropReason;
 use crate::time::Timestamp;
@@ -290,6 +291,135 @@ fn what_was_processed_and_not_committed_is_done_again_after_a_crash() {
                 "{guarantee:?} {key:?}"
             );
         }
+    }
+}
+
+/// Sales are sent to partitions by a key that is no shop, so the aggregate is behind a repartition.
+fn silent_driver(idle_close_ms: Option<i64>) -> TopologyTestDriver {
+    let mut topology = topology(None, Guarantee::ExactlyOnce, Emit::Close);
+    for node in &mut topology.nodes {
+        if let NodeKind::Aggregate(aggregate) = &mut node.kind {
+            aggregate.window = Window::Tumbling {
+                size_ms: 10_000,
+                grace_ms: 5_000,
+                idle_close_ms,
+                retention_ms: None,
+            };
+        }
+    }
+    driver(&topology, 3)
+}
+
+fn starts(driver: &mut TopologyTestDriver) -> Vec<i64> {
+    results(driver)
+        .iter()
+        .map(|(_, start, ..)| *start)
+        .collect()
+}
+
+//  partition 0:   3    7        26 closes [0, 10)
+//  partition 1:   (never a record)       silent after 5 s of the clock
+//  partition 2:   4                      holds [0, 10) open until it is silent as well
+#[test]
+fn behind_a_repartition_a_silent_partition_does_not_hold_windows_open() {
+    for crash in [false, true] {
+        let mut driver = silent_driver(None);
+        let pipe = |driver: &mut TopologyTestDriver, partition: i32, at_s| {
+            let order = sale("a", at_s, 1);
+            driver.pipe_to("orders", partition, &order);
+        };
+        pipe(&mut driver, 0, 3);
+        pipe(&mut driver, 2, 4);
+        pipe(&mut driver, 0, 26);
+        assert_eq!(
+            starts(&mut driver),
+            [0; 0],
+            "two partitions may still bring sales"
+        );
+        driver.advance_wall_clock(4_000).unwrap();
+        pipe(&mut driver, 0, 27);
+        assert_eq!(
+            starts(&mut driver),
+            [0; 0],
+            "they are not silent for long enough"
+        );
+        driver.advance_wall_clock(1_500).unwrap();
+        if crash {
+            driver.lose_state();
+            driver.restart().unwrap();
+        }
+        pipe(&mut driver, 0, 28);
+        assert_eq!(results(&mut driver), [("a".to_owned(), 0, 2, 4)], "{crash}");
+        // One that speaks again counts again, by its own time.
+        pipe(&mut driver, 2, 21);
+        pipe(&mut driver, 0, 60);
+        assert_eq!(
+            starts(&mut driver),
+            [0; 0],
+            "partition 2 may still bring sales of [20, 30)"
+        );
+        pipe(&mut driver, 2, 61);
+        assert_eq!(results(&mut driver), [("a".to_owned(), 20, 4, 8)]);
+    }
+}
+
+#[test]
+fn an_idle_close_closes_the_last_window_when_all_partitions_are_silent() {
+    for key in [Some("shop"), None] {
+        let mut driver = silent_driver(Some(8_000));
+        if key.is_some() {
+            let mut topology = topology(key, Guarantee::ExactlyOnce, Emit::Close);
+            let NodeKind::Aggregate(aggregate) = &mut topology.nodes[3].kind else {
+                unreachable!("the fourth node is the aggregate")
+            };
+            let Window::Tumbling { idle_close_ms, .. } = &mut aggregate.window;
+            *idle_close_ms = Some(8_000);
+            driver = self::driver(&topology, 3);
+        }
+        driver.pipe("orders", Some("a"), &sale("a", 3, 1));
+        driver.advance_wall_clock(7_000).unwrap();
+        assert_eq!(starts(&mut driver), [0; 0], "{key:?}");
+        // Stream time counts on from 3 s; the window closes at 15 s. Behind a repartition the
+        // silence is known 5 s later.
+        driver.advance_wall_clock(12_500).unwrap();
+        assert_eq!(starts(&mut driver), [0], "{key:?}");
+        driver.advance_wall_clock(100_000).unwrap();
+        assert_eq!(starts(&mut driver), [0; 0], "{key:?}: once");
+    }
+}
+
+#[test]
+fn records_that_are_gone_before_they_were_read_are_counted_and_the_rest_goes_on() {
+    let topology = topology(Some("shop"), Guarantee::ExactlyOnce, Emit::Updates);
+    let mut driver = driver(&topology, 1);
+    driver.pipe("orders", Some("a"), &sale("a", 1, 1));
+    driver.crash();
+    for at_s in 2..=5 {
+        driver.pipe("orders", Some("a"), &sale("a", at_s, 1));
+    }
+    let orders = TopicPartition::new("orders", 0);
+    driver.broker().delete_records(&orders, 3);
+    driver.restart().unwrap();
+    assert_eq!(driver.lost(), 2);
+    assert_eq!(results(&mut driver), [("a".to_owned(), 0, 3, 6)]);
+}
+
+#[test]
+fn a_topic_or_changelog_that_was_replaced_stops_the_task() {
+    for (topic, part) in [
+        ("orders", "topic ends at 0"),
+        ("shop-per_shop-changelog", "changelog"),
+    ] {
+        let topology = topology(Some("shop"), Guarantee::ExactlyOnce, Emit::Updates);
+        let mut driver = driver(&topology, 1);
+        driver.pipe("orders", Some("a"), &sale("a", 1, 1));
+        driver.crash();
+        driver.broker().recreate_topic(topic);
+        let error = driver.restart().expect_err("it needs a human").to_string();
+        assert!(
+            error.contains(part) && error.contains("egin anew"),
+            "{error}"
+        );
     }
 }
 

@@ -29,12 +29,14 @@ use super::native::{Callbacks, Handle, Kind, Rebalance};
 use super::{KafkaSettings, config};
 use crate::broker::{
     Acknowledge, BrokerError, GroupEvent, GroupMember, GroupMetadata, MemberOptions, Offset,
-    OnRecord, TopicPartition,
+    OnRecord, TopicPartition, replaced,
 };
 
 pub(super) struct KafkaMember {
     fetcher: Fetcher<Rebalances>,
     group: String,
+    /// Its instance id, empty if it has none.
+    instance: String,
     owned: BTreeSet<TopicPartition>,
     stage: Stage,
     proof: Option<Arc<Proof>>,
@@ -99,6 +101,7 @@ impl KafkaMember {
         Ok(KafkaMember {
             fetcher,
             group: options.group.clone(),
+            instance: options.instance_id.clone().unwrap_or_default(),
             owned: BTreeSet::new(),
             stage: Stage::Waiting,
             proof: None,
@@ -113,6 +116,13 @@ impl KafkaMember {
         }
     }
 
+    fn check_replaced(&self) -> Result<(), BrokerError> {
+        match &self.fenced {
+            Some(reason) => Err(BrokerError::fatal(self.doing("poll"), reason.clone())),
+            None => Ok(()),
+        }
+    }
+
     fn doing(&self, action: &str) -> String {
         format!("{action} (group {})", self.group)
     }
@@ -120,8 +130,9 @@ impl KafkaMember {
     fn take_error(&mut self) -> Result<(), BrokerError> {
         let error = self.fetcher.take_error();
         if let Some(BrokerError::Fenced { reason, .. }) = &error {
-            self.fenced = Some(reason.clone());
+            self.fenced = Some(replaced(&self.instance, reason));
             self.lose();
+            return self.check_replaced();
         }
         error.map_or(Ok(()), Err)
     }
@@ -228,7 +239,7 @@ impl GroupMember for KafkaMember {
         max_records: usize,
         on_record: OnRecord<'_>,
     ) -> Result<Option<GroupEvent>, BrokerError> {
-        self.check_fenced("poll")?;
+        self.check_replaced()?;
         self.take_error()?;
         if let Some(event) = self.next_event()? {
             return Ok(Some(event));

@@ -12,7 +12,7 @@ use super::topics::{missing, missing_partition};
 use super::{Shared, deliver};
 use crate::broker::{
     Acknowledge, BrokerError, GroupEvent, GroupMember, GroupMetadata, MemberOptions, Offset,
-    OnRecord, OwnedRecord, TopicPartition,
+    OnRecord, OwnedRecord, TopicPartition, replaced,
 };
 use crate::time::Timestamp;
 
@@ -79,7 +79,10 @@ impl MemoryMember {
                 Some(lost) => Ok(Some(Found::Event(lost))),
                 None => self.look(state, now, max_records),
             },
-            Err(refusal) => Err(self.fenced("poll", refusal)),
+            Err(refusal) => Err(BrokerError::fatal(
+                format!("poll (group {})", self.options.group),
+                replaced(instance.unwrap_or_default(), &refusal),
+            )),
             Ok(Some(news)) => Ok(Some(Found::Event(self.hear(news)))),
             Ok(None) if group.is_reading(self.id) => {
                 let isolation = self.options.isolation;

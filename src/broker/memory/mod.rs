@@ -138,6 +138,16 @@ impl MemoryBroker {
             None => panic!("there is no partition {partition}"),
         }
     }
+
+    /// Empties a topic, as if it had been deleted and created again: offsets begin at 0. For times
+    /// when nobody reads it.
+    ///
+    /// # Panics
+    /// When there is no such topic.
+    pub fn recreate_topic(&self, topic: &str) {
+        let recreated = self.0.lock().0.topics.recreate(topic);
+        assert!(recreated, "there is no topic {topic}");
+    }
 }
 
 impl Broker for MemoryBroker {

@@ -79,6 +79,18 @@ impl Topics {
         Ok((partition, offset))
     }
 
+    /// Empties a topic, as if it had been deleted and created again. False when there is none.
+    pub(super) fn recreate(&mut self, name: &str) -> bool {
+        let Some(topic) = self.0.get_mut(name) else {
+            return false;
+        };
+        topic
+            .partitions
+            .iter_mut()
+            .for_each(|log| *log = PartitionLog::default());
+        true
+    }
+
     /// Compacts all partitions of a topic. None when there is no such compacted topic.
     pub(super) fn compact(&mut self, name: &str) -> Option<usize> {
         let topic = self.0.get_mut(name).filter(|topic| topic.compacted)?;
