@@ -199,7 +199,7 @@ pub struct GroupMetadata(pub Arc<dyn std::any::Any + Send + Sync>);
 #[derive(Debug, thiserror::Error)]
 pub enum BrokerError {
     /// Passing trouble: try the same again.
-    #[error("{action}: {reason} (will be tried again)")]
+    #[error("{action}: {reason}")]
     Retry {
         /// What was tried.
         action: String,

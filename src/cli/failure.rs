@@ -22,6 +22,18 @@ impl Failure {
         Failure::Usage(reason.into())
     }
 
+    /// Whether it is only that nobody listens to the output any more, as with `| head`.
+    pub(super) fn is_closed_pipe(&self) -> bool {
+        let Failure::Failed(error) = self else {
+            return false;
+        };
+        let is_it = |error: &std::io::Error| error.kind() == std::io::ErrorKind::BrokenPipe;
+        error
+            .chain()
+            .filter_map(|cause| cause.downcast_ref())
+            .any(is_it)
+    }
+
     pub(super) fn exit_code(&self) -> ExitCode {
         match self {
             Failure::Usage(_) => ExitCode::from(2),

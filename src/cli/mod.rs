@@ -72,6 +72,9 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let ended = dispatch(&cli);
     ended.unwrap_or_else(|failure| {
+        if failure.is_closed_pipe() {
+            return ExitCode::SUCCESS;
+        }
         eprintln!("error: {failure}");
         failure.exit_code()
     })

@@ -1,8 +1,10 @@
 //! `tidemill run`: one member of the cluster.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
 
@@ -13,9 +15,11 @@ use super::interrupt::Process;
 use super::{load, serve};
 use crate::broker::Broker;
 use crate::http::{AppFacts, Facts, Progress};
-use crate::runtime::{App, EngineMetrics, Environment};
+use crate::runtime::{
+    App, AppError, Database, EngineMetrics, EngineSettings, Environment, StopSignal, TopicError,
+};
 use crate::settings::LogFormat;
-use crate::sql;
+use crate::sql::{self, SqlError};
 use crate::state::directory::StateDirectory;
 use crate::state::rocks::RocksBackend;
 use crate::time::{Clock, SystemClock};
@@ -69,7 +73,13 @@ pub(super) fn run(args: &Run, context: &Context) -> Ended {
     let process = Process::start()?;
     let broker = context.kafka()?;
     if has_tables && !args.no_migrate {
-        process.tokio.block_on(sql::migrate(context.database()?))?;
+        // Sinks do it too, and for as long as it takes; what needs a human is said at once.
+        match process.tokio.block_on(sql::migrate(context.database()?)) {
+            Err(error @ SqlError::Unavailable { .. }) => {
+                tracing::warn!(%error, "the database is away; sinks wait for it");
+            }
+            migrated => migrated?,
+        }
     }
     process.watch(context.settings.stop_timeout);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -78,7 +88,8 @@ pub(super) fn run(args: &Run, context: &Context) -> Ended {
     facts.database = context.settings.database.clone();
     let mut members = Vec::new();
     for plan in plans {
-        let member = Member::start(plan, context, &broker, &clock, &process)?;
+        let migrate = !args.no_migrate;
+        let member = Member::start(plan, context, &broker, &clock, &process, migrate)?;
         facts.apps.push(member.facts(&broker, &clock));
         members.push(member);
     }
@@ -134,6 +145,7 @@ impl Member {
         broker: &Arc<dyn Broker>,
         clock: &Arc<dyn Clock>,
         process: &Process,
+        migrate: bool,
     ) -> Result<Member, Failure> {
         let settings = &context.settings;
         let directory = StateDirectory::acquire(&settings.state_dir, plan.app.as_str())?;
@@ -145,10 +157,14 @@ impl Member {
             backend: Arc::new(backend),
             clock: Arc::clone(clock),
             instance: directory.instance().to_string(),
-            database: database.map(|database| (database, process.tokio.handle().clone())),
+            database: database.map(|url| Database {
+                url,
+                tokio: process.tokio.handle().clone(),
+                migrate,
+            }),
         };
-        let app = App::start(
-            Arc::clone(&plan),
+        let app = start(
+            &plan,
             &environment,
             &settings.engine,
             &engine,
@@ -198,6 +214,36 @@ impl Member {
     }
 }
 
+/// How long topics that others create are waited for.
+const TOPIC_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Starts the application. Whoever ingests may have been started at the same moment, so topics that
+/// are not there are waited for.
+fn start(
+    plan: &Arc<Plan>,
+    environment: &Environment,
+    settings: &EngineSettings,
+    engine: &Arc<EngineMetrics>,
+    stop: &StopSignal,
+) -> Result<App, AppError> {
+    let mut left = TOPIC_PATIENCE;
+    loop {
+        match App::start(Arc::clone(plan), environment, settings, engine, stop) {
+            Err(AppError::Topics(TopicError::Missing { topic })) if !left.is_zero() => {
+                if left == TOPIC_PATIENCE {
+                    tracing::warn!(topic, "waiting for the topic to be created");
+                }
+                let pause = Duration::from_millis(500);
+                if stop.wait(pause) {
+                    left = Duration::ZERO;
+                }
+                left = left.saturating_sub(pause);
+            }
+            started => return started,
+        }
+    }
+}
+
 /// The tables of a plan's SQL sinks.
 pub(super) fn tables(plan: &Plan) -> Vec<String> {
     let table = |(_, sql): (_, &crate::topology::plan::SqlPlan)| sql.table.clone();
@@ -212,7 +258,8 @@ pub(super) fn tables(plan: &Plan) -> Vec<String> {
 fn say(context: &Context, lines: &[String]) {
     for line in lines {
         match context.settings.log_format {
-            LogFormat::Text => println!("{line}"),
+            // Whoever listened may have left; that ends nothing.
+            LogFormat::Text => writeln!(std::io::stdout(), "{line}").unwrap_or_default(),
             LogFormat::Json => tracing::info!("{line}"),
         }
     }

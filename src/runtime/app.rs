@@ -30,8 +30,19 @@ pub struct Environment {
     pub clock: Arc<dyn Clock>,
     /// The process's identity: the same after a restart, different from every other process's.
     pub instance: String,
-    /// Where SQL sinks write, and the runtime on which they wait for it.
-    pub database: Option<(DatabaseUrl, Handle)>,
+    /// Where SQL sinks write.
+    pub database: Option<Database>,
+}
+
+/// Where SQL sinks write.
+#[derive(Clone)]
+pub struct Database {
+    /// Where it is.
+    pub url: DatabaseUrl,
+    /// The runtime on which sinks wait for it.
+    pub tokio: Handle,
+    /// Whether sinks bring the shipped tables up to date before they open theirs.
+    pub migrate: bool,
 }
 
 /// An application could not be started, or had to stop.
@@ -123,7 +134,7 @@ impl App {
         let (node, _) = plan
             .sql()
             .expect("the planner ends a sink's sub-topology in one");
-        let (database, tokio) = environment.database.clone().ok_or_else(|| {
+        let database = environment.database.clone().ok_or_else(|| {
             let sinks = shared.plan.sinks.iter().map(|sink| sink.name.as_str());
             AppError::NoDatabase {
                 sinks: sinks.collect::<Vec<_>>().join(", "),
@@ -137,7 +148,6 @@ impl App {
             plan: Arc::clone(plan),
             broker: Arc::clone(&shared.broker),
             database,
-            tokio,
             clock: Arc::clone(&shared.clock),
             settings: shared.settings.clone(),
             metrics: Arc::clone(&shared.metrics),
@@ -179,13 +189,29 @@ impl App {
     ///
     /// # Errors
     /// The first error that made a thread give up.
-    pub fn join(self) -> Result<(), AppError> {
+    pub fn join(mut self) -> Result<(), AppError> {
+        self.wait()
+    }
+
+    fn wait(&mut self) -> Result<(), AppError> {
         let mut result = Ok(());
-        for (name, handle) in self.threads {
+        for (name, handle) in self.threads.drain(..) {
             let ended = handle.join().unwrap_or(Err(AppError::Panicked(name)));
             result = result.and(ended);
         }
         result
+    }
+}
+
+/// When a process ends for another reason than its threads: they are stopped and waited for, since
+/// they use what is dropped after them.
+impl Drop for App {
+    fn drop(&mut self) {
+        if !self.threads.is_empty() {
+            self.stop.set();
+            // Whoever drops it has an error of its own to tell.
+            self.wait().ok();
+        }
     }
 }
 

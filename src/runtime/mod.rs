@@ -18,7 +18,7 @@ mod thread;
 mod topics;
 
 pub(crate) use app::prepare;
-pub use app::{App, AppError, Environment};
+pub use app::{App, AppError, Database, Environment};
 pub use metrics::{EngineMetrics, EngineStatus, SinkStatus, TaskStatus};
 pub use settings::EngineSettings;
 pub use sink::SinkError;

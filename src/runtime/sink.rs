@@ -16,8 +16,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::runtime::Handle;
-
+use super::app::Database;
 use super::metrics::EngineMetrics;
 use super::outputs::{DeadLetters, SizeLimits, Writer, send_dead_letter};
 use super::queue::RecordQueue;
@@ -33,7 +32,7 @@ use crate::processor::{
     Share, TableRow,
 };
 use crate::sql::{
-    Change, Column, ColumnType, DatabaseUrl, LedgerMove, RowBatch, SinkOptions, SqlError, SqlSink,
+    self, Change, Column, ColumnType, LedgerMove, RowBatch, SinkOptions, SqlError, SqlSink,
     TableSpec, live_columns,
 };
 use crate::state::memory::MemoryBackend;
@@ -80,8 +79,7 @@ pub(super) struct SinkContext {
     pub(super) dead_letters: Arc<str>,
     pub(super) plan: Arc<SubTopology>,
     pub(super) broker: Arc<dyn Broker>,
-    pub(super) database: DatabaseUrl,
-    pub(super) tokio: Handle,
+    pub(super) database: Database,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) settings: EngineSettings,
     pub(super) metrics: Arc<EngineMetrics>,
@@ -281,7 +279,8 @@ impl SinkThread {
             self.table = Some(self.open_table()?);
         }
         let table = self.table.as_mut().expect("just opened");
-        let ledger = self.context.tokio.block_on(table.claim(&self.assigned))?;
+        let tokio = &self.context.database.tokio;
+        let ledger = tokio.block_on(table.claim(&self.assigned))?;
         let ranges = LogRanges::of(&*self.context.broker, &self.assigned)?;
         let mut positions = Vec::new();
         let mut queues = Vec::new();
@@ -315,19 +314,26 @@ impl SinkThread {
     fn open_table(&self) -> Result<SqlSink, SinkError> {
         let SinkContext {
             plan,
-            database,
-            tokio,
+            database:
+                Database {
+                    url,
+                    tokio,
+                    migrate,
+                },
             app,
             node,
             ..
         } = &self.context;
+        if *migrate {
+            tokio.block_on(sql::migrate(url))?;
+        }
         let (_, sql) = plan
             .sql()
             .expect("the planner ends a sink's sub-topology in one");
-        let live = tokio.block_on(live_columns(database, &sql.table))?;
+        let live = tokio.block_on(live_columns(url, &sql.table))?;
         let spec = table_spec(sql, &live);
         let options = SinkOptions::default();
-        let open = SqlSink::open(database, app, node.as_str(), spec, options);
+        let open = SqlSink::open(url, app, node.as_str(), spec, options);
         Ok(tokio.block_on(open)?)
     }
 
@@ -445,9 +451,11 @@ impl SinkThread {
             }
             writer.commit().map_err(|error| error.to_string())
         };
-        let written = context
-            .tokio
-            .block_on(table.write_with(rows, moves, &mut before_commit));
+        let written =
+            context
+                .database
+                .tokio
+                .block_on(table.write_with(rows, moves, &mut before_commit));
         let ms = (context.clock.now().0 - started.0).max(0) as u64;
         context.metrics.sink(node, |status| match &written {
             Ok(report) => {

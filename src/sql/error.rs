@@ -28,7 +28,7 @@ pub enum SqlError {
     },
     /// Passing trouble: wait and do the same again, for as long as it takes. Nothing has been
     /// written, or it is not known yet whether; calling again with the same batch finds out.
-    #[error("{action}: {reason} (will be tried again)")]
+    #[error("{action}: {reason}")]
     Unavailable {
         /// What was tried.
         action: String,

@@ -21,7 +21,7 @@ use crate::ingest::generate::{self, GenerateOptions};
 use crate::ingest::metrics::IngestMetrics;
 use crate::ingest::target::Target;
 use crate::ingest::wikimedia;
-use crate::runtime::{App, EngineMetrics, EngineSettings, Environment};
+use crate::runtime::{App, Database, EngineMetrics, EngineSettings, Environment};
 use crate::sql::{self, DatabaseUrl};
 use crate::state::directory::StateDirectory;
 use crate::state::rocks::RocksBackend;
@@ -90,7 +90,11 @@ impl Stage {
             )),
             clock: Arc::clone(&clock),
             instance: state.instance().to_string(),
-            database: Some((database.clone(), process.tokio.handle().clone())),
+            database: Some(Database {
+                url: database.clone(),
+                tokio: process.tokio.handle().clone(),
+                migrate: false,
+            }),
         };
         let engine = Arc::<EngineMetrics>::default();
         let settings: &EngineSettings = &context.settings.engine;
