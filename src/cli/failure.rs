@@ -46,7 +46,8 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Failure::Usage(reason) => f.write_str(reason),
-            Failure::Failed(error) => write!(f, "{error:#}"),
+            // Our errors say what caused them themselves.
+            Failure::Failed(error) => write!(f, "{error}"),
         }
     }
 }

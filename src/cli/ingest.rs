@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use url::Url;
@@ -16,10 +17,11 @@ use crate::http::Facts;
 use crate::ingest::metrics::IngestMetrics;
 use crate::ingest::pace::Pace;
 use crate::ingest::summary::Summary;
-use crate::ingest::target::Target;
+use crate::ingest::target::{Target, TopicRetention};
 use crate::ingest::{generate, replay, wikimedia};
 use crate::sql::query::parse_when;
 use crate::time::{Clock, SystemClock, Timestamp};
+use crate::topology::duration::Millis;
 use crate::value::FieldPath;
 
 const EXAMPLES: &str = "\
@@ -122,6 +124,11 @@ struct To {
     /// How many partitions the topic is created with
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     partitions: u32,
+    /// How long the topic keeps its records, when it is created: a length of time such as 30d,
+    /// forever, or broker for the broker's own setting. Brokers count from the event time: what is
+    /// older is deleted before it is read [default: forever; wikimedia: broker]
+    #[arg(long, value_name = "TIME", value_parser = parse_retention)]
+    retention: Option<TopicRetention>,
     #[command(flatten)]
     kafka: KafkaFlags,
     #[command(flatten)]
@@ -146,7 +153,13 @@ impl Ingest {
 }
 
 impl To {
-    fn target(&self, usual_topic: &str, context: &Context) -> Result<Target, Failure> {
+    /// The target, whose topic keeps its records for so long unless something else was typed.
+    fn target(
+        &self,
+        usual_topic: &str,
+        usual_retention: TopicRetention,
+        context: &Context,
+    ) -> Result<Target, Failure> {
         let target = match &self.topology {
             Some(file) => {
                 let topology = load::topology(file)?;
@@ -163,6 +176,7 @@ impl To {
             time: field(&self.time, target.time),
             partitions: self.partitions,
             replication: context.settings.engine.replication,
+            retention: self.retention.unwrap_or(usual_retention),
             dead_letters,
             topic,
             ..target
@@ -178,10 +192,24 @@ pub(super) fn ingest(args: &Ingest, context: &Context) -> Ended {
     }
 }
 
+fn parse_retention(text: &str) -> Result<TopicRetention, String> {
+    match text {
+        "forever" => Ok(TopicRetention::Forever),
+        "broker" => Ok(TopicRetention::Broker),
+        time => match time.parse::<Millis>() {
+            Ok(Millis(ms)) if ms > 0 => Ok(TopicRetention::For(Duration::from_millis(ms as u64))),
+            Ok(_) => Err("expected a length of time above nothing".to_owned()),
+            Err(error) => Err(format!("{error}; or forever, or broker")),
+        },
+    }
+}
+
 const USUAL_TOPIC: &str = "wikimedia.recentchange";
 
 fn replay(args: &Replay, context: &Context) -> Ended {
-    let target = args.to.target(USUAL_TOPIC, context)?;
+    let target = args
+        .to
+        .target(USUAL_TOPIC, TopicRetention::Forever, context)?;
     let options = replay::ReplayOptions {
         pace: match args.speed {
             None => Pace::Fastest,
@@ -200,7 +228,9 @@ fn replay(args: &Replay, context: &Context) -> Ended {
 }
 
 fn generate(args: &Generate, context: &Context) -> Ended {
-    let target = args.to.target(USUAL_TOPIC, context)?;
+    let target = args
+        .to
+        .target(USUAL_TOPIC, TopicRetention::Forever, context)?;
     let options = generate::GenerateOptions {
         seed: args.seed,
         rate: args.rate.map(|rate| positive("--rate", rate)).transpose()?,
@@ -226,7 +256,9 @@ fn wikimedia(args: &Wikimedia, context: &Context) -> Ended {
     let mut streams = Vec::new();
     for stream in &args.streams {
         let usual = wikimedia::StreamTarget::new(stream, &format!("wikimedia.{stream}"));
-        let target = args.to.target(&usual.target.topic, context)?;
+        let target = args
+            .to
+            .target(&usual.target.topic, TopicRetention::Broker, context)?;
         let key = match args.to.key.is_some() || args.to.topology.is_some() {
             true => target.key,
             false => usual.target.key,

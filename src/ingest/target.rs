@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::broker::{Broker, BrokerError, TopicSpec};
 use crate::ingest::fields::{FieldTree, Found, Scalar, Unreadable};
@@ -27,10 +28,35 @@ pub struct Target {
     pub partitions: u32,
     /// How many copies; −1 is the broker's default.
     pub replication: i32,
+    /// How long the topic keeps its records when it is created here.
+    pub retention: TopicRetention,
     /// Where unreadable events go; none: they are only counted.
     pub dead_letters: Option<String>,
     /// Records above this size (key and value) are dead letters without being tried.
     pub max_record_bytes: usize,
+}
+
+/// How long a topic keeps its records. A broker counts from the record's time, which is the event's:
+/// of events that are older than that, it deletes what nobody has read yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TopicRetention {
+    /// As the broker is set up; usually seven days. For events that come as they happen.
+    Broker,
+    /// For ever. For recordings.
+    Forever,
+    /// So long.
+    For(Duration),
+}
+
+impl TopicRetention {
+    fn config(self) -> BTreeMap<String, String> {
+        let ms = match self {
+            TopicRetention::Broker => return BTreeMap::new(),
+            TopicRetention::Forever => "-1".to_owned(),
+            TopicRetention::For(time) => time.as_millis().to_string(),
+        };
+        BTreeMap::from([("retention.ms".to_owned(), ms)])
+    }
 }
 
 /// What the log needs to know of an event.
@@ -67,6 +93,7 @@ impl Target {
             time: Some(FieldPath::new("meta.dt")),
             partitions: 4,
             replication: -1,
+            retention: TopicRetention::Broker,
             dead_letters: Some(format!("{topic}-dead-letters")),
             max_record_bytes: 1_000_000,
         }
@@ -97,7 +124,7 @@ impl Target {
             name: name.to_owned(),
             partitions,
             replication: self.replication,
-            config: BTreeMap::new(),
+            config: self.retention.config(),
         };
         let events = spec(&self.topic, self.partitions);
         let dead_letters = self.dead_letters.iter().map(|name| spec(name, 1));

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::connection::{Purpose, Session};
 use super::database::DatabaseUrl;
@@ -362,6 +362,11 @@ impl SqlSink {
     /// Settles a commit that was in doubt: the ledger was there already, so it had gone through.
     fn finish(&mut self, outcome: Outcome, moves: &[LedgerMove]) -> WriteReport {
         let in_doubt = self.in_doubt.take();
+        let (Outcome::Written(report) | Outcome::Already(report)) = &outcome;
+        if report.replayed > 0 {
+            let (sink, rows) = (&self.sink, report.replayed);
+            info!(sink, rows, "the table had rows already, by the ledger");
+        }
         match outcome {
             Outcome::Already(report) => match in_doubt {
                 Some((pending, earlier)) if pending == moves => earlier,
@@ -405,16 +410,19 @@ impl SqlSink {
         Ok(claimed)
     }
 
-    /// A table with rows that nobody in the ledger has written: the ledger may have been lost.
+    /// A table with rows that nobody in the ledger has written: the ledger may have been lost. The
+    /// rows are looked for first: whoever has written those that are seen has moved the ledger in
+    /// the same transaction, so it is seen then too. The other way round, a first write between the
+    /// two looks would be taken for a lost ledger.
     async fn check_ledger_is_there(&self, session: &mut Session) -> Result<(), Trouble> {
         let table = &self.table.table;
+        let any = format!("SELECT 1 FROM {} LIMIT 1", self.dialect.quote(table));
+        if session.rows(&any, &[]).await?.rows.is_empty() {
+            return Ok(());
+        }
         let known = format!("SELECT 1 FROM {LEDGER} WHERE table_name = ? LIMIT 1");
         let known = session.rows(&known, &[Cell::Text(table)]).await?;
         if !known.rows.is_empty() {
-            return Ok(());
-        }
-        let any = format!("SELECT 1 FROM {} LIMIT 1", self.dialect.quote(table));
-        if session.rows(&any, &[]).await?.rows.is_empty() {
             return Ok(());
         }
         Err(Trouble::Refused(SqlError::Fatal {

@@ -172,6 +172,12 @@ impl Attempt<'_> {
             self.write_rows(session, &plan, change, &mut report).await?;
         }
         report.rejected.sort_by_key(|rejected| rejected.row);
+        let accounted = report.rows + report.replayed + report.superseded;
+        assert_eq!(
+            accounted + report.rejected.len() as u64,
+            self.batch.len() as u64,
+            "each row of a batch has one fate: {report:?}"
+        );
         if !report.rejected.is_empty() {
             before_commit(&report.rejected).map_err(|reason| {
                 let action = format!("put {} rows aside", report.rejected.len());

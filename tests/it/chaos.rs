@@ -1,37 +1,58 @@
 //! The same job under fire: processes are killed and the database is restarted in the middle of it,
 //! and the tables are still exact.
 
-use std::path::Path;
 use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
 use crate::harness::{
-    OwnServer, Pair, Run, Tidemill, assert_tables, data_folder, databases, kafka, pairs, skip,
-    wait_for_tables,
+    OwnServer, Pair, Run, Tidemill, assert_tables, skip, stage, wait_for_tables, wait_until,
 };
 
-/// The pair with the most wikis, which spreads over all partitions.
-fn pair(folder: &Path) -> Option<Pair> {
-    pairs(folder)
-        .into_iter()
-        .find(|pair| pair.name.contains("full"))
-}
+/// How long the events come in.
+const FEED: Duration = Duration::from_secs(8);
 
-/// Kills a random member at a random moment, several times, and starts another one in its place.
+/// Short, so that others take over soon what a dead process had.
+const SESSION: [&str; 4] = ["--session-timeout", "3s", "--http", "off"];
+
+/// Nothing here takes so long unless something is wrong.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Where a commit can be interrupted.
+const PLACES: [&str; 4] = [
+    "after-flush",
+    "before-commit",
+    "after-commit",
+    "after-store",
+];
+
+/// Kills a random member at a random moment, several times, while the events come in. Some come
+/// back at once, and get their own tasks; the last one of every other seed stays away, and others
+/// take over what it had.
 fn kill_at_random(pair: &Pair, bootstrap: &str, server: (&str, &str), seed: u64) {
     let context = format!("{} on {}, seed {seed}", pair.name, server.0);
     let mut random = StdRng::seed_from_u64(seed);
     let run = Run::new(pair, bootstrap, server.1);
-    run.replay(&pair.events, 6);
-    let mut members: Vec<_> = (0..3).map(|n| run.member(&format!("member-{n}"))).collect();
+    let mut feed = run.replay_within(pair, 6, FEED);
+    let member = |name: String| run.member_with(&name, &SESSION, &[]);
+    let mut members: Vec<_> = (0..3).map(|n| member(format!("member-{n}"))).collect();
+    wait_until("the first rows", PATIENCE, || run.raw_rows() > Some(0));
     for kill in 0..3 {
-        std::thread::sleep(Duration::from_millis(random.random_range(300..2_500)));
+        std::thread::sleep(Duration::from_millis(random.random_range(100..1_800)));
         let victim = random.random_range(0..members.len());
+        let rows = run.raw_rows().expect("a database");
+        assert!(
+            rows < pair.events(),
+            "{context}: all was done before kill {kill}"
+        );
         members[victim].kill();
-        members[victim] = run.member(&format!("member-{victim}-after-{kill}"));
+        match kill == 2 && seed % 2 == 1 {
+            true => drop(members.remove(victim)),
+            false => members[victim] = member(format!("member-{victim}-after-{kill}")),
+        }
     }
+    feed.succeed();
     wait_for_tables(&run, pair, &mut members);
     assert_tables(&run, pair, &context);
     members.iter_mut().for_each(Tidemill::stop);
@@ -40,48 +61,69 @@ fn kill_at_random(pair: &Pair, bootstrap: &str, server: (&str, &str), seed: u64)
 
 #[test]
 fn killed_processes_lose_nothing_and_count_nothing_twice() {
-    if std::env::var_os("TIDEMILL_LONG_TESTS").is_none() {
-        return skip("chaos", "takes minutes; set TIDEMILL_LONG_TESTS=1");
-    }
-    let Some(folder) = data_folder() else {
-        return skip("chaos", "no data folder");
+    let Some(stage) = stage("chaos") else {
+        return;
     };
-    let (Some(pair), Some(bootstrap)) = (pair(&folder), kafka()) else {
-        return skip("chaos", "no Kafka, or no events");
-    };
-    let servers = databases();
-    if servers.is_empty() {
-        return skip("chaos", "no database");
-    }
+    let pairs = stage.recent_changes();
     for seed in 0..10 {
-        let (name, url) = &servers[seed as usize % servers.len()];
-        kill_at_random(&pair, &bootstrap, (*name, url.as_str()), seed);
+        // Each pair meets each server, with and without a process that stays away.
+        let pair = pairs[seed / 2 % pairs.len()];
+        kill_at_random(pair, &stage.bootstrap, stage.server(seed / 4), seed as u64);
+    }
+}
+
+/// A process dies by its own hand at each step of a commit; the next one goes on.
+#[test]
+fn a_process_that_dies_at_any_step_of_a_commit_leaves_exact_tables() {
+    let Some(stage) = stage("failpoints") else {
+        return;
+    };
+    let pair = stage.recent_changes()[0];
+    for (at, place) in PLACES.into_iter().enumerate() {
+        let (name, url) = stage.server(at);
+        let run = Run::new(pair, &stage.bootstrap, url);
+        let mut feed = run.replay_within(pair, 4, FEED);
+        for commit in [1, 2, 3] {
+            let failpoint = format!("{place}:{commit}");
+            let variables = [("TIDEMILL_FAILPOINT", failpoint.as_str())];
+            let mut dying = run.member_with(&failpoint, &SESSION, &variables);
+            dying.wait_for_its_end();
+            assert!(dying.log().contains("failpoint reached"), "{}", dying.log());
+        }
+        feed.succeed();
+        let mut members = [run.member_with("survivor", &SESSION, &[])];
+        wait_for_tables(&run, pair, &mut members);
+        assert_tables(&run, pair, &format!("{} on {name}, {place}", pair.name));
+        members.iter_mut().for_each(Tidemill::stop);
     }
 }
 
 #[test]
 fn a_database_that_is_killed_and_comes_back_has_every_row_once() {
-    let Some(folder) = data_folder() else {
-        return skip("chaos", "no data folder");
+    let Some(stage) = stage("database restart") else {
+        return;
     };
-    let (Some(pair), Some(bootstrap)) = (pair(&folder), kafka()) else {
-        return skip("chaos", "no Kafka, or no events");
-    };
-    for (name, _) in databases() {
+    let pairs = stage.recent_changes();
+    for (at, (name, _)) in stage.servers.iter().enumerate() {
         let Some(server) = OwnServer::start(name) else {
-            return skip("chaos", "the databases are not ours to restart");
+            return skip("database restart", "the servers are not ours to restart");
         };
-        let run = Run::new(&pair, &bootstrap, &server.url());
-        run.replay(&pair.events, 6);
+        let pair = pairs[at % pairs.len()];
+        let run = Run::new(pair, &stage.bootstrap, &server.url());
+        let mut feed = run.replay_within(pair, 6, FEED);
         let mut members: Vec<_> = (0..2).map(|n| run.member(&format!("member-{n}"))).collect();
-        for _ in 0..2 {
-            std::thread::sleep(Duration::from_millis(1_200));
+        wait_until("the first rows", PATIENCE, || run.raw_rows() > Some(0));
+        for outage in 0..2 {
+            std::thread::sleep(Duration::from_millis(600));
+            let rows = run.raw_rows().expect("a database");
+            assert!(rows < pair.events(), "all was done before outage {outage}");
             server.kill();
             std::thread::sleep(Duration::from_millis(500));
             server.restart();
         }
-        wait_for_tables(&run, &pair, &mut members);
-        assert_tables(&run, &pair, &format!("{} on {name}, restarted", pair.name));
+        feed.succeed();
+        wait_for_tables(&run, pair, &mut members);
+        assert_tables(&run, pair, &format!("{} on {name}, restarted", pair.name));
         members.iter_mut().for_each(Tidemill::stop);
     }
 }

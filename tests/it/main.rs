@@ -8,6 +8,7 @@ mod harness;
 mod broker;
 mod chaos;
 mod cli;
+mod cluster;
 mod eventstreams;
 mod ingest;
 mod oracle;

@@ -4,16 +4,33 @@
 //!
 //! Every pair `NAME.ndjson[.gz]` and `oracle/NAME.*.tsv` of the data folder is run.
 
-use crate::harness::{Pair, wait_for_tables};
-use crate::harness::{Run, Tidemill, assert_tables, data_folder, databases, kafka, pairs, skip};
+use crate::harness::{Pair, Run, Tidemill, assert_tables, stage, wait_for_tables};
+
+/// How a pair is run.
+#[derive(Clone, Copy)]
+struct Way {
+    partitions: u32,
+    processes: usize,
+    exactly_once: bool,
+}
 
 /// Runs a pair and holds the tables against the oracle.
-fn check(pair: &Pair, bootstrap: &str, server: (&str, &str), partitions: u32, processes: usize) {
+fn check(pair: &Pair, bootstrap: &str, server: (&str, &str), way: Way) {
+    let Way {
+        partitions,
+        processes,
+        exactly_once,
+    } = way;
     let context = format!(
-        "{} on {}, {partitions} partitions, {processes} processes",
+        "{} on {}, {partitions} partitions, {processes} processes, exactly once: {exactly_once}",
         pair.name, server.0
     );
     let run = Run::new(pair, bootstrap, server.1);
+    let run = if exactly_once {
+        run
+    } else {
+        run.at_least_once()
+    };
     run.replay(&pair.events, partitions);
     let mut members: Vec<_> = (0..processes)
         .map(|n| run.member(&format!("member-{n}")))
@@ -26,36 +43,35 @@ fn check(pair: &Pair, bootstrap: &str, server: (&str, &str), partitions: u32, pr
 
 #[test]
 fn every_table_equals_the_independent_count() {
-    let Some(folder) = data_folder() else {
-        return skip("oracle", "no data folder");
+    let Some(stage) = stage("oracle") else {
+        return;
     };
-    let Some(bootstrap) = kafka() else {
-        return skip("oracle", "no Kafka");
-    };
-    let servers = databases();
-    if servers.is_empty() {
-        return skip("oracle", "no database");
-    }
-    let pairs = pairs(&folder);
-    assert!(!pairs.is_empty(), "no pairs in {}", folder.display());
-    for pair in &pairs {
-        for (at, (name, url)) in servers.iter().enumerate() {
-            // Each server sees one process and three, and both partition counts.
-            let (partitions, processes) = if at % 2 == 0 { (4, 3) } else { (6, 1) };
-            check(
-                pair,
-                &bootstrap,
-                (*name, url.as_str()),
-                partitions,
-                processes,
-            );
-            check(
-                pair,
-                &bootstrap,
-                (*name, url.as_str()),
-                10 - partitions,
-                4 - processes,
-            );
+    for pair in &stage.pairs {
+        for server in 0..stage.servers.len() {
+            for (partitions, processes) in [(4, 1), (4, 3), (6, 1), (6, 3)] {
+                let way = Way {
+                    partitions,
+                    processes,
+                    exactly_once: true,
+                };
+                check(pair, &stage.bootstrap, stage.server(server), way);
+            }
         }
+    }
+}
+
+/// Without a crash the weaker guarantee gives the same.
+#[test]
+fn at_least_once_gives_the_same_tables() {
+    let Some(stage) = stage("oracle at least once") else {
+        return;
+    };
+    for (at, pair) in stage.pairs.iter().enumerate() {
+        let way = Way {
+            partitions: 6,
+            processes: 2,
+            exactly_once: false,
+        };
+        check(pair, &stage.bootstrap, stage.server(at), way);
     }
 }

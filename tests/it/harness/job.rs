@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::{Database, Tidemill, unique, wait_until};
+use tidemill::time::Timestamp;
+
+use super::{Database, Groups, Tidemill, unique, wait_until};
 
 /// Long enough for a loaded machine.
-const TIMEOUT: Duration = Duration::from_secs(180);
+const TIMEOUT: Duration = Duration::from_secs(90);
 
 /// Recorded events and the tables that they must give.
 pub struct Pair {
@@ -116,51 +118,92 @@ impl Run {
         }
     }
 
+    /// The same with the weaker guarantee.
+    pub fn at_least_once(self) -> Run {
+        let text = fs::read_to_string(&self.topology).expect("just written");
+        let weaker = text.replace("guarantee: exactly_once\n", "");
+        let weaker = weaker.replacen("\nnodes:", "\nguarantee: at_least_once\nnodes:", 1);
+        assert!(weaker.contains("at_least_once"), "{weaker}");
+        fs::write(&self.topology, weaker).expect("a writable folder");
+        self
+    }
+
     fn topology(&self) -> &str {
         self.topology.to_str().expect("UTF-8")
     }
 
     /// Replays the events into the topic, which is made with that many partitions.
     pub fn replay(&self, events: &Path, partitions: u32) {
-        let events = events.to_str().expect("UTF-8");
         let partitions = partitions.to_string();
-        Tidemill::run(
-            self.folder.path(),
-            "replay",
-            &[
-                "ingest",
-                "replay",
-                events,
-                "--topology",
-                self.topology(),
-                "--partitions",
-                &partitions,
-                "--brokers",
-                &self.bootstrap,
-            ],
-        );
+        let arguments = self.replay_arguments(events, &partitions);
+        Tidemill::run(self.folder.path(), "replay", &arguments);
+    }
+
+    /// Begins to replay the events, so fast that it takes about that long.
+    pub fn replay_within(&self, pair: &Pair, partitions: u32, time: Duration) -> Tidemill {
+        let partitions = partitions.to_string();
+        let speed = (pair.span().as_secs_f64() / time.as_secs_f64()).to_string();
+        let mut arguments = self.replay_arguments(&pair.events, &partitions);
+        arguments.extend(["--speed", &speed]);
+        Tidemill::start(self.folder.path(), "replay", &arguments)
+    }
+
+    fn replay_arguments<'a>(&'a self, events: &'a Path, partitions: &'a str) -> Vec<&'a str> {
+        let events = events.to_str().expect("UTF-8");
+        let mut arguments = vec!["ingest", "replay", events, "--topology", self.topology()];
+        arguments.extend(["--partitions", partitions, "--brokers", &self.bootstrap]);
+        arguments
     }
 
     /// Starts a process of the cluster.
     pub fn member(&self, name: &str) -> Tidemill {
+        self.member_with(name, &["--http", "off"], &[])
+    }
+
+    /// Starts a process of the cluster with more arguments and variables of the environment.
+    pub fn member_with(&self, name: &str, more: &[&str], variables: &[(&str, &str)]) -> Tidemill {
         let state = self.folder.path().join("state");
         let url = self.database.url();
-        Tidemill::start(
-            self.folder.path(),
-            name,
-            &[
-                "run",
-                self.topology(),
-                "--brokers",
-                &self.bootstrap,
-                "--database-url",
-                &url,
-                "--state-dir",
-                state.to_str().expect("UTF-8"),
-                "--http",
-                "off",
-            ],
-        )
+        let mut arguments = vec!["run", self.topology(), "--brokers", &self.bootstrap];
+        arguments.extend(["--database-url", &url]);
+        arguments.extend(["--state-dir", state.to_str().expect("UTF-8")]);
+        arguments.extend(more);
+        Tidemill::start_with(self.folder.path(), name, &arguments, variables)
+    }
+
+    /// How many events the table of raw events has; none while it cannot be asked.
+    pub fn raw_rows(&self) -> Option<i64> {
+        self.database.number("SELECT COUNT(*) FROM recentchange")
+    }
+
+    /// How far its groups have come.
+    pub fn groups(&self) -> Groups {
+        Groups::of(&self.bootstrap, &self.topology)
+    }
+}
+
+impl Pair {
+    /// From the first event to the last.
+    fn span(&self) -> Duration {
+        let times = lines(&self.events).into_iter().map(|line| {
+            let event: serde_json::Value = serde_json::from_slice(&line).expect("an event");
+            let time = event["meta"]["dt"].as_str().expect("a time");
+            Timestamp::parse_rfc3339(time).expect("a time").millis()
+        });
+        let times: Vec<i64> = times.collect();
+        let (first, last) = (times.iter().min(), times.iter().max());
+        let ms = last.zip(first).map_or(0, |(last, first)| last - first);
+        Duration::from_millis(ms as u64)
+    }
+
+    /// How many events reach the tables.
+    pub fn events(&self) -> i64 {
+        number_of_events(self) as i64
+    }
+
+    /// Whether these are Wikimedia's recent changes.
+    pub fn is_recentchange(&self) -> bool {
+        !is_wikiticker(self)
     }
 }
 
@@ -266,22 +309,36 @@ pub fn wait_for_tables(run: &Run, pair: &Pair, members: &mut [Tidemill]) {
                 .sum()
         });
     let total = total as i64;
-    wait_until("all rows to arrive", TIMEOUT, || {
+    let wanted = [
+        (raw, Some(total)),
+        (rolled_up, Some(total)),
+        (
+            "SELECT CAST(SUM(edits) AS CHAR) FROM edits_per_user_5m",
+            users,
+        ),
+    ];
+    let began = Instant::now();
+    loop {
         for member in &mut *members {
             assert!(!member.has_ended(), "a process gave up:\n{}", member.log());
         }
-        run.database.number(raw).is_some_and(|rows| rows >= total)
-            && run
-                .database
-                .number(rolled_up)
-                .is_some_and(|events| events >= total)
-            && users.is_none_or(|edits| {
-                let query = "SELECT CAST(SUM(edits) AS CHAR) FROM edits_per_user_5m";
-                run.database
-                    .number(query)
-                    .is_some_and(|found| found >= edits)
+        let missing: Vec<String> = wanted
+            .iter()
+            .filter_map(|(query, wanted)| {
+                let found = run.database.number(query);
+                let wanted = wanted.filter(|wanted| found < Some(*wanted))?;
+                Some(format!("{query}: {found:?} of {wanted}"))
             })
-    });
+            .collect();
+        if missing.is_empty() {
+            break;
+        }
+        assert!(began.elapsed() < TIMEOUT, "after {TIMEOUT:?}: {missing:#?}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    // What would be too much comes later still.
+    let groups = run.groups();
+    wait_until("all groups to be through", TIMEOUT, || groups.are_through());
 }
 
 /// The raw table holds each event once, byte for byte.

@@ -5,11 +5,13 @@
 
 mod database;
 mod job;
+mod lag;
 mod process;
 mod server;
 
 pub use database::{Database, databases};
 pub use job::{Pair, Run, assert_tables, pairs, wait_for_tables};
+pub use lag::Groups;
 pub use process::Tidemill;
 pub use server::OwnServer;
 
@@ -25,10 +27,74 @@ pub fn kafka() -> Option<String> {
 }
 
 /// The folder with recorded events and what they roll up to; none when it is not there.
+///
+/// # Panics
+/// When `TIDEMILL_DATA_DIR` names no folder.
 pub fn data_folder() -> Option<PathBuf> {
-    let default = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data");
-    let folder = std::env::var("TIDEMILL_DATA_DIR").unwrap_or_else(|_| default.to_owned());
-    Some(PathBuf::from(folder)).filter(|folder| folder.is_dir())
+    match std::env::var_os("TIDEMILL_DATA_DIR") {
+        Some(named) => {
+            let folder = PathBuf::from(named);
+            assert!(
+                folder.is_dir(),
+                "TIDEMILL_DATA_DIR: no folder {}",
+                folder.display()
+            );
+            Some(folder)
+        }
+        None => {
+            let usual = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data");
+            Some(PathBuf::from(usual)).filter(|folder| folder.is_dir())
+        }
+    }
+}
+
+/// Everything that a test of the main job needs.
+pub struct Stage {
+    /// Recorded events and what they roll up to.
+    pub pairs: Vec<Pair>,
+    /// Where Kafka is.
+    pub bootstrap: String,
+    /// Databases: name and URL.
+    pub servers: Vec<(&'static str, String)>,
+}
+
+/// The stage for a test; none, with a loud word, when something is not there.
+pub fn stage(test: &str) -> Option<Stage> {
+    let (Some(folder), Some(bootstrap)) = (data_folder(), kafka()) else {
+        skip(test, "no data folder, or no Kafka");
+        return None;
+    };
+    let servers = databases();
+    if servers.is_empty() {
+        skip(test, "no database");
+        return None;
+    }
+    let pairs = pairs(&folder);
+    assert!(!pairs.is_empty(), "no pairs in {}", folder.display());
+    Some(Stage {
+        pairs,
+        bootstrap,
+        servers,
+    })
+}
+
+impl Stage {
+    /// The pairs of Wikimedia's recent changes; at least one.
+    pub fn recent_changes(&self) -> Vec<&Pair> {
+        let pairs: Vec<_> = self
+            .pairs
+            .iter()
+            .filter(|pair| pair.is_recentchange())
+            .collect();
+        assert!(!pairs.is_empty(), "no recent changes among the pairs");
+        pairs
+    }
+
+    /// The server with that number, counted round.
+    pub fn server(&self, number: usize) -> (&'static str, &str) {
+        let (name, url) = &self.servers[number % self.servers.len()];
+        (*name, url.as_str())
+    }
 }
 
 /// A name that no other test of this run has.
@@ -38,8 +104,14 @@ pub fn unique(prefix: &str) -> String {
     format!("{prefix}_{}_{number}", std::process::id())
 }
 
-/// Says that a test proves nothing in this environment.
+/// Says that a test proves nothing in this environment. Where `scripts/test` has started the
+/// services nothing of theirs can be missing.
 pub fn skip(test: &str, missing: &str) {
+    let promised = std::env::var_os("TIDEMILL_TEST_SERVICES").is_some();
+    assert!(
+        !promised || !missing.contains("database"),
+        "{test}: {missing}"
+    );
     eprintln!("SKIPPED {test}: {missing}");
 }
 

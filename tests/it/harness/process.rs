@@ -17,6 +17,16 @@ pub struct Tidemill {
 impl Tidemill {
     /// Starts the binary with these arguments; its output goes to a file in `folder`.
     pub fn start(folder: &Path, name: &str, arguments: &[&str]) -> Tidemill {
+        Tidemill::start_with(folder, name, arguments, &[])
+    }
+
+    /// Starts the binary with these arguments and variables of the environment.
+    pub fn start_with(
+        folder: &Path,
+        name: &str,
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Tidemill {
         let log = folder.join(format!("{name}.log"));
         let file = File::options()
             .create(true)
@@ -25,6 +35,7 @@ impl Tidemill {
             .expect("a log file");
         let child = Command::new(env!("CARGO_BIN_EXE_tidemill"))
             .args(arguments)
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(file.try_clone().expect("a second handle"))
             .stderr(file)
@@ -83,6 +94,42 @@ impl Tidemill {
             "{status:?}\n{}",
             self.log()
         );
+    }
+
+    /// Waits until it has ended by itself, well or not.
+    ///
+    /// # Panics
+    /// When it goes on.
+    pub fn wait_for_its_end(&mut self) {
+        wait_until("tidemill to end", Duration::from_secs(60), || {
+            self.has_ended()
+        });
+        self.ended = true;
+    }
+
+    /// Waits until it has ended well by itself.
+    ///
+    /// # Panics
+    /// When it goes on, or failed.
+    pub fn succeed(&mut self) {
+        self.wait_for_its_end();
+        let status = self.child.wait().expect("a child of this process");
+        assert!(status.success(), "{status}\n{}", self.log());
+    }
+
+    /// Where it serves HTTP, as it says in its log.
+    ///
+    /// # Panics
+    /// When it does not say.
+    pub fn address(&self) -> String {
+        let mut address = None;
+        wait_until("the address of HTTP", Duration::from_secs(30), || {
+            let log = self.log();
+            let line = log.lines().find_map(|line| line.strip_prefix("http "));
+            address = line.and_then(|line| Some(line.split_whitespace().next()?.to_owned()));
+            address.is_some()
+        });
+        address.expect("just found")
     }
 
     /// Whether it has ended by itself.

@@ -78,6 +78,7 @@ everywhere! {
 }
 
 on_servers! {
+    sink::members_that_claim_and_write_at_once_lose_and_repeat_nothing,
     sink::every_kind_of_refusal_isolates_its_row,
     faults::a_commit_that_was_not_answered_is_settled_by_the_ledger,
     faults::a_commit_in_doubt_outlives_an_outage,

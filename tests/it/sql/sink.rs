@@ -715,3 +715,100 @@ pub async fn every_kind_of_refusal_isolates_its_row(database: TestDatabase) {
     assert_eq!(report.rows, 35);
     assert_eq!(database.number("SELECT COUNT(*) FROM narrow").await, 35);
 }
+
+/// Partitions of each sink of [`members_that_claim_and_write_at_once_lose_and_repeat_nothing`].
+const SHARED: i32 = 6;
+
+/// Records of each of those partitions.
+const RECORDS: i64 = 300;
+
+/// A member of one sink's group: in each round it claims what falls to it, writes a while, and
+/// gives it back when all members of the sink are ready to.
+async fn take_part(
+    mut sink: SqlSink,
+    number: usize,
+    members: usize,
+    barrier: std::sync::Arc<tokio::sync::Barrier>,
+) {
+    let mut random = StdRng::seed_from_u64(number as u64);
+    for round in 0.. {
+        let mine: Vec<i32> = (0..SHARED)
+            .filter(|p| (*p as usize * 7 + round) % members == number % members)
+            .collect();
+        let partitions: Vec<_> = mine.iter().copied().map(partition).collect();
+        let found = sink.claim(&partitions).await.unwrap();
+        let mut next: Vec<i64> = found.into_iter().map(Option::unwrap_or_default).collect();
+        for _ in 0..random.random_range(1..4) {
+            let (mut rows, mut moves) = (RowBatch::new(4), Vec::new());
+            for (number, next) in mine.iter().zip(&mut next) {
+                let to = (*next + random.random_range(0..30)).min(RECORDS);
+                if to == *next {
+                    continue;
+                }
+                for offset in *next..to {
+                    let wiki = format!("wiki{}", offset % 17);
+                    let at = moves.len() as u32;
+                    push(
+                        &mut rows,
+                        at,
+                        offset,
+                        &wiki,
+                        i64::from(*number) * RECORDS + offset,
+                        1,
+                    );
+                }
+                moves.push(step(*number, *next, to));
+                *next = to;
+            }
+            if !moves.is_empty() {
+                sink.write(&rows, &moves).await.unwrap();
+            }
+        }
+        barrier.wait().await;
+        sink.release(&partitions);
+        if round > 40 {
+            return;
+        }
+    }
+}
+
+/// Three sinks with three members each, all at the same ledger at once, as three processes are.
+pub async fn members_that_claim_and_write_at_once_lose_and_repeat_nothing(database: TestDatabase) {
+    let database = prepared(database).await;
+    let mut members = tokio::task::JoinSet::new();
+    let tables: Vec<String> = (0..3).map(|n| format!("edits_{n}")).collect();
+    for table in &tables {
+        let mut spec = edits();
+        spec.table = table.clone();
+        database.make(&spec).await;
+        let barrier = std::sync::Arc::new(tokio::sync::Barrier::new(3));
+        for number in 0..3 {
+            let options = SinkOptions {
+                seed: number as u64,
+                ..SinkOptions::default()
+            };
+            let sink = SqlSink::open(&database.url, "app", table, spec.clone(), options);
+            let sink = sink.await.unwrap();
+            members.spawn(take_part(sink, number, 3, barrier.clone()));
+        }
+    }
+    while let Some(ended) = members.join_next().await {
+        ended.unwrap();
+    }
+    for table in &tables {
+        let rows = database
+            .number(&format!("SELECT COUNT(*) FROM {table}"))
+            .await;
+        let ledger = format!("SELECT SUM(next_offset) FROM tidemill_ledger WHERE sink = '{table}'");
+        assert_eq!(
+            rows,
+            database.number(&ledger).await,
+            "{table}: rows and ledger"
+        );
+        assert_eq!(
+            rows,
+            i64::from(SHARED) * RECORDS,
+            "{table}: all were written"
+        );
+    }
+}
