@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use url::Url;
@@ -17,9 +18,11 @@ use crate::ingest::metrics::IngestMetrics;
 use crate::ingest::pace::Pace;
 use crate::ingest::summary::Summary;
 use crate::ingest::target::Target;
+use crate::ingest::wikimedia::backoff::BackoffSettings;
 use crate::ingest::{generate, replay, wikimedia};
 use crate::sql::query::parse_when;
 use crate::time::{Clock, SystemClock, Timestamp};
+use crate::topology::duration::Millis;
 use crate::value::FieldPath;
 
 const EXAMPLES: &str = "\
@@ -94,6 +97,12 @@ struct Wikimedia {
     /// Another EventStreams service
     #[arg(long, value_name = "URL", default_value = wikimedia::WIKIMEDIA_URL)]
     url: Url,
+    /// Shortest wait before the next connection; 0s for none while connections bring events
+    #[arg(long, value_name = "TIME", default_value = "1s")]
+    retry_min: Millis,
+    /// Longest wait, reached by doubling while connections bring nothing
+    #[arg(long, value_name = "TIME", default_value = "60s")]
+    retry_max: Millis,
     #[command(flatten)]
     to: To,
 }
@@ -142,6 +151,20 @@ impl Ingest {
             Vec::from_iter(contact),
         ];
         Ok(groups.concat())
+    }
+}
+
+impl Wikimedia {
+    fn backoff(&self) -> Result<BackoffSettings, Failure> {
+        let floor = length("--retry-min", self.retry_min)?;
+        let ceiling = length("--retry-max", self.retry_max)?;
+        match ceiling >= floor {
+            true => Ok(BackoffSettings { floor, ceiling }),
+            false => Err(Failure::usage(format!(
+                "--retry-max: expected at least --retry-min, which is {}, found {}",
+                self.retry_min, self.retry_max
+            ))),
+        }
     }
 }
 
@@ -240,6 +263,7 @@ fn wikimedia(args: &Wikimedia, context: &Context) -> Ended {
         url: args.url.clone(),
         contact: context.settings.contact.clone(),
         since: when("--since", args.since.as_ref())?,
+        backoff: args.backoff()?,
         chance: rand::random(),
         ..wikimedia::WikimediaOptions::new(&args.name, streams)
     };
@@ -287,6 +311,12 @@ fn positive(flag: &str, number: f64) -> Result<f64, Failure> {
             "{flag}: expected a number above 0, found {number}"
         ))),
     }
+}
+
+fn length(flag: &str, time: Millis) -> Result<Duration, Failure> {
+    let ms = u64::try_from(time.0);
+    ms.map(Duration::from_millis)
+        .map_err(|_| Failure::usage(format!("{flag}: expected 0s or more, found {time}")))
 }
 
 fn when(flag: &str, text: Option<&String>) -> Result<Option<Timestamp>, Failure> {

@@ -75,6 +75,9 @@ pub struct WikimediaOptions {
     pub connect_timeout: Duration,
     /// How long a connection may be silent. The live stream never rests for more than seconds.
     pub read_timeout: Duration,
+    /// How long a connector that the log has fenced waits for another run to claim the position;
+    /// when none does, it goes on itself.
+    pub claim_patience: Duration,
     /// Data of more bytes than this is a dead letter.
     pub max_event_bytes: usize,
     /// A number that differs between processes: the jitter and the name of the run come from it.
@@ -195,6 +198,7 @@ impl WikimediaOptions {
             backoff: BackoffSettings::default(),
             connect_timeout: Duration::from_secs(10),
             read_timeout: Duration::from_secs(60),
+            claim_patience: Duration::from_secs(5),
             max_event_bytes: 4 * 1024 * 1024,
             chance: 0,
         }
