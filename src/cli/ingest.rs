@@ -17,7 +17,7 @@ use crate::http::Facts;
 use crate::ingest::metrics::IngestMetrics;
 use crate::ingest::pace::Pace;
 use crate::ingest::summary::Summary;
-use crate::ingest::target::Target;
+use crate::ingest::target::{Partitions, Target};
 use crate::ingest::wikimedia::backoff::BackoffSettings;
 use crate::ingest::{generate, replay, wikimedia};
 use crate::sql::query::parse_when;
@@ -128,9 +128,9 @@ struct To {
     /// The field that holds the event time [default: meta.dt]
     #[arg(long, value_name = "FIELD")]
     time: Option<String>,
-    /// How many partitions the topic is created with
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    partitions: u32,
+    /// How many partitions the topic must have [default: 4 when it is created]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    partitions: Option<u32>,
     #[command(flatten)]
     kafka: KafkaFlags,
     #[command(flatten)]
@@ -184,7 +184,9 @@ impl To {
             key: field(&self.key, target.key),
             id: field(&self.id, target.id),
             time: field(&self.time, target.time),
-            partitions: self.partitions,
+            partitions: self
+                .partitions
+                .map_or(target.partitions, Partitions::Exactly),
             replication: context.settings.engine.replication,
             dead_letters,
             topic,
