@@ -10,7 +10,7 @@ use url::Url;
 
 use super::context::Context;
 use super::failure::{Ended, Failure};
-use super::flags::{HttpFlags, KafkaFlags, Typed};
+use super::flags::{DatabaseFlags, HttpFlags, KafkaFlags, Typed};
 use super::interrupt::Process;
 use super::{load, serve};
 use crate::http::Facts;
@@ -105,6 +105,8 @@ struct Wikimedia {
     retry_max: Millis,
     #[command(flatten)]
     to: To,
+    #[command(flatten)]
+    database: DatabaseFlags,
 }
 
 /// Where events go.
@@ -139,22 +141,22 @@ struct To {
 
 impl Ingest {
     pub fn settings(&self) -> Result<Typed, Failure> {
-        let (to, contact) = match &self.source {
-            IngestSource::Replay(args) => (&args.to, None),
-            IngestSource::Generate(args) => (&args.to, None),
-            IngestSource::Wikimedia(args) => (&args.to, args.contact.clone()),
+        let (to, own) = match &self.source {
+            IngestSource::Replay(args) => (&args.to, Typed::new()),
+            IngestSource::Generate(args) => (&args.to, Typed::new()),
+            IngestSource::Wikimedia(args) => (&args.to, args.settings()),
         };
-        let contact = contact.map(|contact| ("contact".to_owned(), contact));
-        let groups = [
-            to.kafka.settings()?,
-            to.http.settings(),
-            Vec::from_iter(contact),
-        ];
-        Ok(groups.concat())
+        Ok([to.kafka.settings()?, to.http.settings(), own].concat())
     }
 }
 
 impl Wikimedia {
+    fn settings(&self) -> Typed {
+        let contact = self.contact.clone();
+        let contact = contact.map(|contact| ("contact".to_owned(), contact));
+        [Vec::from_iter(contact), self.database.settings()].concat()
+    }
+
     fn backoff(&self) -> Result<BackoffSettings, Failure> {
         let floor = length("--retry-min", self.retry_min)?;
         let ceiling = length("--retry-max", self.retry_max)?;
@@ -266,6 +268,7 @@ fn wikimedia(args: &Wikimedia, context: &Context) -> Ended {
         contact: context.settings.contact.clone(),
         since: when("--since", args.since.as_ref())?,
         backoff: args.backoff()?,
+        gap_table: context.settings.database.clone(),
         chance: rand::random(),
         ..wikimedia::WikimediaOptions::new(&args.name, streams)
     };
