@@ -10,6 +10,7 @@ mod chaos;
 mod cli;
 mod eventstreams;
 mod ingest;
+mod live;
 mod oracle;
 mod sql;
 mod tidy;
