@@ -10,14 +10,15 @@ use url::Url;
 
 use super::context::Context;
 use super::failure::{Ended, Failure};
-use super::flags::{HttpFlags, KafkaFlags, Typed};
+use super::flags::{DatabaseFlags, HttpFlags, KafkaFlags, Typed};
 use super::interrupt::Process;
 use super::{load, serve};
 use crate::http::Facts;
 use crate::ingest::metrics::IngestMetrics;
 use crate::ingest::pace::Pace;
 use crate::ingest::summary::Summary;
-use crate::ingest::target::{Target, TopicRetention};
+use crate::ingest::target::{Partitions, Target, TopicRetention};
+use crate::ingest::wikimedia::backoff::BackoffSettings;
 use crate::ingest::{generate, replay, wikimedia};
 use crate::sql::query::parse_when;
 use crate::time::{Clock, SystemClock, Timestamp};
@@ -96,8 +97,16 @@ struct Wikimedia {
     /// Another EventStreams service
     #[arg(long, value_name = "URL", default_value = wikimedia::WIKIMEDIA_URL)]
     url: Url,
+    /// Shortest wait before the next connection; 0s for none while connections bring events
+    #[arg(long, value_name = "TIME", default_value = "1s")]
+    retry_min: Millis,
+    /// Longest wait, reached by doubling while connections bring nothing
+    #[arg(long, value_name = "TIME", default_value = "60s")]
+    retry_max: Millis,
     #[command(flatten)]
     to: To,
+    #[command(flatten)]
+    database: DatabaseFlags,
 }
 
 /// Where events go.
@@ -121,9 +130,9 @@ struct To {
     /// The field that holds the event time [default: meta.dt]
     #[arg(long, value_name = "FIELD")]
     time: Option<String>,
-    /// How many partitions the topic is created with
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    partitions: u32,
+    /// How many partitions the topic must have [default: 4 when it is created]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    partitions: Option<u32>,
     /// How long the topic keeps its records, when it is created: a length of time such as 30d,
     /// forever, or broker for the broker's own setting. Brokers count from the event time: what is
     /// older is deleted before it is read [default: forever; wikimedia: broker]
@@ -137,18 +146,32 @@ struct To {
 
 impl Ingest {
     pub fn settings(&self) -> Result<Typed, Failure> {
-        let (to, contact) = match &self.source {
-            IngestSource::Replay(args) => (&args.to, None),
-            IngestSource::Generate(args) => (&args.to, None),
-            IngestSource::Wikimedia(args) => (&args.to, args.contact.clone()),
+        let (to, own) = match &self.source {
+            IngestSource::Replay(args) => (&args.to, Typed::new()),
+            IngestSource::Generate(args) => (&args.to, Typed::new()),
+            IngestSource::Wikimedia(args) => (&args.to, args.settings()),
         };
+        Ok([to.kafka.settings()?, to.http.settings(), own].concat())
+    }
+}
+
+impl Wikimedia {
+    fn settings(&self) -> Typed {
+        let contact = self.contact.clone();
         let contact = contact.map(|contact| ("contact".to_owned(), contact));
-        let groups = [
-            to.kafka.settings()?,
-            to.http.settings(),
-            Vec::from_iter(contact),
-        ];
-        Ok(groups.concat())
+        [Vec::from_iter(contact), self.database.settings()].concat()
+    }
+
+    fn backoff(&self) -> Result<BackoffSettings, Failure> {
+        let floor = length("--retry-min", self.retry_min)?;
+        let ceiling = length("--retry-max", self.retry_max)?;
+        match ceiling >= floor {
+            true => Ok(BackoffSettings { floor, ceiling }),
+            false => Err(Failure::usage(format!(
+                "--retry-max: expected at least --retry-min, which is {}, found {}",
+                self.retry_min, self.retry_max
+            ))),
+        }
     }
 }
 
@@ -174,7 +197,9 @@ impl To {
             key: field(&self.key, target.key),
             id: field(&self.id, target.id),
             time: field(&self.time, target.time),
-            partitions: self.partitions,
+            partitions: self
+                .partitions
+                .map_or(target.partitions, Partitions::Exactly),
             replication: context.settings.engine.replication,
             retention: self.retention.unwrap_or(usual_retention),
             dead_letters,
@@ -272,6 +297,8 @@ fn wikimedia(args: &Wikimedia, context: &Context) -> Ended {
         url: args.url.clone(),
         contact: context.settings.contact.clone(),
         since: when("--since", args.since.as_ref())?,
+        backoff: args.backoff()?,
+        gap_table: context.settings.database.clone(),
         chance: rand::random(),
         ..wikimedia::WikimediaOptions::new(&args.name, streams)
     };
@@ -319,6 +346,12 @@ fn positive(flag: &str, number: f64) -> Result<f64, Failure> {
             "{flag}: expected a number above 0, found {number}"
         ))),
     }
+}
+
+fn length(flag: &str, time: Millis) -> Result<Duration, Failure> {
+    let ms = u64::try_from(time.0);
+    ms.map(Duration::from_millis)
+        .map_err(|_| Failure::usage(format!("{flag}: expected 0s or more, found {time}")))
 }
 
 fn when(flag: &str, text: Option<&String>) -> Result<Option<Timestamp>, Failure> {

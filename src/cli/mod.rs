@@ -56,7 +56,7 @@ enum Command {
     /// Draws a topology
     Describe(describe::Describe),
     /// Gets events into Kafka
-    Ingest(ingest::Ingest),
+    Ingest(Box<ingest::Ingest>),
     /// Asks the tables
     Query(query::Query),
     /// Brings the shipped tables up to date

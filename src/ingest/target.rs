@@ -24,8 +24,8 @@ pub struct Target {
     /// The field that holds the event time, RFC 3339 or milliseconds; an event without it gets
     /// the time of its arrival.
     pub time: Option<FieldPath>,
-    /// How many partitions the topic is created with when it does not exist.
-    pub partitions: u32,
+    /// How many partitions the topic has.
+    pub partitions: Partitions,
     /// How many copies; −1 is the broker's default.
     pub replication: i32,
     /// How long the topic keeps its records when it is created here.
@@ -57,6 +57,15 @@ impl TopicRetention {
         };
         BTreeMap::from([("retention.ms".to_owned(), ms)])
     }
+}
+
+/// How many partitions a topic has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Partitions {
+    /// So many when it is created; one that exists is used as it is.
+    Usually(u32),
+    /// So many; one that exists with another count is refused.
+    Exactly(u32),
 }
 
 /// What the log needs to know of an event.
@@ -91,7 +100,7 @@ impl Target {
             key: Some(FieldPath::new("wiki")),
             id: Some(FieldPath::new("meta.id")),
             time: Some(FieldPath::new("meta.dt")),
-            partitions: 4,
+            partitions: Partitions::Usually(4),
             replication: -1,
             retention: TopicRetention::Broker,
             dead_letters: Some(format!("{topic}-dead-letters")),
@@ -118,7 +127,8 @@ impl Target {
     /// Creates the topics that do not exist yet.
     ///
     /// # Errors
-    /// When the log refuses.
+    /// When the log refuses; [`BrokerError::Fatal`] when the topic exists with another partition
+    /// count than it must have.
     pub fn create_topics(&self, broker: &dyn Broker) -> Result<(), BrokerError> {
         let spec = |name: &str, partitions| TopicSpec {
             name: name.to_owned(),
@@ -126,13 +136,31 @@ impl Target {
             replication: self.replication,
             config: self.retention.config(),
         };
-        let events = spec(&self.topic, self.partitions);
+        let (Partitions::Usually(count) | Partitions::Exactly(count)) = self.partitions;
+        broker.create_topics(&[spec(&self.topic, count)])?;
+        self.check_partitions(broker)?;
         let dead_letters = self.dead_letters.iter().map(|name| spec(name, 1));
-        broker.create_topics(
-            &std::iter::once(events)
-                .chain(dead_letters)
-                .collect::<Vec<_>>(),
-        )
+        broker.create_topics(&dead_letters.collect::<Vec<_>>())
+    }
+
+    /// A count that was asked for is also that of a topic which was there before, or which another
+    /// process has created a moment ago.
+    fn check_partitions(&self, broker: &dyn Broker) -> Result<(), BrokerError> {
+        let Partitions::Exactly(wanted) = self.partitions else {
+            return Ok(());
+        };
+        let counts = broker.partition_counts(&[&self.topic])?;
+        match counts.get(&self.topic) {
+            Some(found) if *found != wanted => Err(BrokerError::fatal(
+                format!("create topic {} with {wanted} partitions", self.topic),
+                format!(
+                    "it exists with {found}: leave --partitions away to use it as it is, or name \
+                     another --topic; a count cannot be lowered, and raising it with Kafka's own \
+                     tools sends the events of a key elsewhere than before"
+                ),
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// A reader of lines for this topic.

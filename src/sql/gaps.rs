@@ -2,6 +2,7 @@
 
 use super::connection::{Purpose, Session};
 use super::database::DatabaseUrl;
+use super::datum::calendar;
 use super::error::SqlError;
 use super::rows::Cell;
 use super::table::{Column, ColumnType, TableSpec};
@@ -42,14 +43,17 @@ pub async fn record_gaps(database: &DatabaseUrl, gaps: &[GapRow]) -> Result<(), 
         .await
         .map_err(|error| SqlError::of(action(), &error, None))?;
     let dialect = session.dialect;
-    let upsert = dialect.upsert(&table(), 1).into();
-    for gap in gaps {
-        let failed = |error| SqlError::of(action(), &error, Some(dialect));
-        let row = session.bind(cells(gap)).map_err(failed)?;
-        session.execute(&upsert, row).await.map_err(failed)?;
+    let failed = |error| SqlError::of(action(), &error, Some(dialect));
+    for gaps in gaps.chunks(ROWS) {
+        let upsert = dialect.upsert(&table(), gaps.len()).into();
+        let rows = session.bind(gaps.iter().flat_map(cells)).map_err(failed)?;
+        session.execute(&upsert, rows).await.map_err(failed)?;
     }
-    Ok(())
+    session.close().await.map_err(failed)
 }
+
+/// Rows per statement.
+const ROWS: usize = 100;
 
 fn table() -> TableSpec {
     let column = |(name, kind): (&str, ColumnType)| Column {
@@ -77,7 +81,11 @@ fn table() -> TableSpec {
 }
 
 fn cells(gap: &GapRow) -> [Cell<'_>; 10] {
-    let time = |time: Option<Timestamp>| time.map_or(Cell::Null, Cell::Time);
+    // A server refuses a time outside its calendar, and with it all other rows.
+    let time = |time: Option<Timestamp>| {
+        time.filter(|time| calendar(*time).is_some())
+            .map_or(Cell::Null, Cell::Time)
+    };
     [
         Cell::Text(&gap.source),
         Cell::Text(&gap.partition.topic),

@@ -162,6 +162,23 @@ fn what_is_needed_and_missing_is_said_before_anything_is_tried() {
 }
 
 #[test]
+fn the_bounds_of_the_reconnect_back_off_are_checked_before_anything_is_tried() {
+    let bounds = |flags: &[&str]| {
+        let wikimedia = ["ingest", "wikimedia", "--contact", "a@example.org"];
+        Run::new(&[&wikimedia, flags].concat())
+    };
+    let parts = ["--retry-max", "at least --retry-min", "2m", "found 1m"];
+    bounds(&["--retry-min", "2m"]).gives(2, &parts);
+    let parts = ["--retry-max", "which is 1s", "found 500ms"];
+    bounds(&["--retry-max", "500ms"]).gives(2, &parts);
+    let parts = ["--retry-min", "expected 0s or more", "found -1s"];
+    bounds(&["--retry-min=-1s"]).gives(2, &parts);
+    let parts = ["--retry-min", "expected a unit (ms, s, m, h, d) after 5"];
+    bounds(&["--retry-min", "5"]).gives(2, &parts);
+    bounds(&["--help"]).gives(0, &["--retry-min", "[default: 1s]", "[default: 60s]"]);
+}
+
+#[test]
 fn a_migrated_database_answers_queries_and_names_what_it_does_not_have() {
     let directory = tempfile::tempdir().unwrap();
     let address = format!("sqlite:{}", directory.path().join("t.db").display());

@@ -6,5 +6,6 @@ mod stage;
 mod replay;
 
 mod faults;
+mod gap_table;
 mod standard;
 mod wikimedia;

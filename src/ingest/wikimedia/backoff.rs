@@ -8,12 +8,16 @@ use rand::{RngExt, SeedableRng};
 /// A server that asks for more patience than this is asked again after this.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
+/// With a floor below this, the doubling begins here: a server that brings nothing is not asked
+/// again at once.
+const FIRST_STEP: Duration = Duration::from_millis(100);
+
 /// The bounds of the waiting time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BackoffSettings {
     /// Never shorter.
     pub floor: Duration,
-    /// Never longer, unless the server asks for it.
+    /// Never longer, unless the server asks for it. At least the floor.
     pub ceiling: Duration,
 }
 
@@ -66,7 +70,7 @@ impl Backoff {
             Lesson::Useless => {
                 let factor = 1u32.checked_shl(self.useless).unwrap_or(u32::MAX);
                 self.useless = self.useless.saturating_add(1);
-                self.settings.floor.saturating_mul(factor)
+                self.settings.floor.max(FIRST_STEP).saturating_mul(factor)
             }
             Lesson::Refused => self.settings.ceiling,
         };
@@ -137,12 +141,29 @@ mod tests {
     }
 
     #[test]
-    fn a_floor_of_nothing_waits_for_nothing() {
+    fn a_floor_of_nothing_waits_for_nothing_as_long_as_connections_are_useful() {
         let settings = BackoffSettings {
             floor: Duration::ZERO,
             ..BackoffSettings::default()
         };
         let mut backoff = Backoff::new(settings, 4);
-        assert_eq!(backoff.wait(Lesson::Useless, None), Duration::ZERO);
+        assert_eq!(backoff.wait(Lesson::Useful, None), Duration::ZERO);
+        for base in [100, 200, 400].map(Duration::from_millis) {
+            let wait = backoff.wait(Lesson::Useless, None);
+            assert!(wait >= base && wait <= base.mul_f64(1.5), "{wait:?}");
+        }
+        assert_eq!(backoff.wait(Lesson::Useful, None), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_ceiling_of_nothing_never_waits() {
+        let settings = BackoffSettings {
+            floor: Duration::ZERO,
+            ceiling: Duration::ZERO,
+        };
+        let mut backoff = Backoff::new(settings, 5);
+        for lesson in [Lesson::Useful, Lesson::Useless, Lesson::Refused] {
+            assert_eq!(backoff.wait(lesson, None), Duration::ZERO);
+        }
     }
 }

@@ -21,9 +21,8 @@ use crate::ingest::wikimedia::store::{LoadError, OwnTopics, load};
 use crate::ingest::wikimedia::{ConnectorError, WikimediaOptions};
 use crate::time::Clock;
 
-/// How long a fenced connector looks whether another run claims the position. When none does, the
-/// log had only timed its transaction out.
-const LOOKS_AFTER_FENCING: u32 = 5;
+/// How often a fenced connector looks whether another run claims the position.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 pub(super) struct Connector<'a> {
     options: &'a WikimediaOptions,
@@ -196,16 +195,19 @@ impl<'a> Connector<'a> {
         }
     }
 
-    /// After the log has fenced us: whether another run has claimed the position.
+    /// After the log has fenced us: whether another run claims the position. When none does, the
+    /// log had only timed our transaction out.
     fn taken_over(&self) -> Result<bool, ConnectorError> {
-        for _ in 0..LOOKS_AFTER_FENCING {
+        let begun = Instant::now();
+        loop {
             match load(self.broker, &self.own, self.options.position) {
                 Ok(Some(stored)) if stored.session != self.name => return Ok(true),
                 Err(unreadable @ LoadError::Unreadable { .. }) => return Err(unreadable.into()),
-                _ => self.sleep(self.options.backoff.floor),
+                _ if self.shutdown.is_cancelled() => return Ok(false),
+                _ if begun.elapsed() >= self.options.claim_patience => return Ok(false),
+                _ => self.sleep(LOOK_EVERY.min(self.options.claim_patience)),
             }
         }
-        Ok(false)
     }
 
     /// Connection after connection, until the shutdown.
@@ -222,9 +224,11 @@ impl<'a> Connector<'a> {
             }
             let wait = self.backoff.wait(end.lesson, end.retry_after);
             tracing::info!(reason = end.reason.label(), ?wait, "connection ended");
-            if self
-                .drive(session, async { tokio::time::sleep(wait).await })?
-                .is_none()
+            // Even the shortest sleep takes as long as a whole connection to a near server.
+            if !wait.is_zero()
+                && self
+                    .drive(session, async { tokio::time::sleep(wait).await })?
+                    .is_none()
             {
                 return Ok(session.commit_rest()?);
             }

@@ -5,12 +5,14 @@
 //!  HTTP ───► client ─► sse::Parser ─► Position (new? repeat? gap?) ─► batch ─┐
 //!            ▲                             │                                 │ one transaction:
 //!            └──── backoff ◄── resume ◄────┘          store::load ◄── log ◄──┘ events, position,
-//!                                                     (at the start)           ids, gap reports
+//!                                                     (at the start)   │       ids, gap reports
+//!                                                                      └─► gap_table ─► database
 //! ```
 //!
 //! The thread owns the producer, and a tokio runtime of its own for the HTTP side: it asks for the
 //! next chunk, and while it commits, the network waits in its buffers. There is no queue and no
-//! second thread, so nothing can be between the two.
+//! second thread, so nothing can be between the two. (Where gap reports are copied into a table,
+//! that is done by a thread which only reads the log.)
 //!
 //! The invariant: **whatever goes wrong with the log is treated as a crash.** Everything in memory
 //! is dropped, and the work begins again from the position that is committed. So there is one way
@@ -30,6 +32,7 @@ mod client;
 mod session;
 
 mod connector;
+mod gap_table;
 
 use std::time::Duration;
 
@@ -39,12 +42,14 @@ use url::Url;
 use crate::broker::{Broker, BrokerError};
 use crate::ingest::metrics::IngestMetrics;
 use crate::ingest::target::Target;
+use crate::sql::DatabaseUrl;
 use crate::time::{Clock, Timestamp};
 use crate::value::FieldPath;
 
-use self::backoff::BackoffSettings;
+use self::backoff::{Backoff, BackoffSettings};
+use self::gap_table::GapTable;
 use self::position::PositionSettings;
-use self::store::LoadError;
+use self::store::{LoadError, OwnTopics};
 
 /// Wikimedia's public service.
 pub const WIKIMEDIA_URL: &str = "https://stream.wikimedia.org/v2/stream";
@@ -75,8 +80,14 @@ pub struct WikimediaOptions {
     pub connect_timeout: Duration,
     /// How long a connection may be silent. The live stream never rests for more than seconds.
     pub read_timeout: Duration,
+    /// How long a connector that the log has fenced waits for another run to claim the position;
+    /// when none does, it goes on itself.
+    pub claim_patience: Duration,
     /// Data of more bytes than this is a dead letter.
     pub max_event_bytes: usize,
+    /// A database whose table `tidemill_gaps` gets the gap reports too. It is written to when it can
+    /// be; the connector works on without it.
+    pub gap_table: Option<DatabaseUrl>,
     /// A number that differs between processes: the jitter and the name of the run come from it.
     pub chance: u64,
 }
@@ -195,7 +206,9 @@ impl WikimediaOptions {
             backoff: BackoffSettings::default(),
             connect_timeout: Duration::from_secs(10),
             read_timeout: Duration::from_secs(60),
+            claim_patience: Duration::from_secs(5),
             max_event_bytes: 4 * 1024 * 1024,
+            gap_table: None,
             chance: 0,
         }
     }
@@ -270,7 +283,25 @@ pub fn run(
     metrics: &IngestMetrics,
     shutdown: &CancellationToken,
 ) -> Result<(), ConnectorError> {
-    connector::Connector::new(options, broker, clock, metrics, shutdown)?.run()
+    let mut connector = connector::Connector::new(options, broker, clock, metrics, shutdown)?;
+    let Some(database) = &options.gap_table else {
+        return connector.run();
+    };
+    let done = CancellationToken::new();
+    let gaps = GapTable {
+        broker,
+        own: OwnTopics::of(&options.name),
+        replication: options.streams[0].target.replication,
+        database,
+        backoff: Backoff::new(options.backoff, options.chance),
+        done: done.clone(),
+    };
+    std::thread::scope(|scope| {
+        // Also when the connector panics, or its end would be waited for in vain.
+        let _done = done.drop_guard();
+        scope.spawn(|| gaps.run());
+        connector.run()
+    })
 }
 
 #[cfg(test)]

@@ -23,9 +23,13 @@
 //!        └──────────────────────────────────────────────────┴───────────────────────┘
 //! ```
 //!
-//! An offset means something within one cluster only. It is used for a topic only after a repeat
-//! has come at exactly the offset where it was seen before, and the first event must continue
-//! there; otherwise the connection is given up and the next one goes by time again.
+//! An offset means something within one cluster only, and the next connection may reach another
+//! cluster, where the same offset is that of a later event. So an offset is used for a topic only
+//! after a repeat has come at exactly the offset where it was seen before, and then the last event is
+//! asked for once more: if the connection begins with it, nothing can be missing behind it. Only
+//! when such a connection ends before it brings anything else, the next one asks for what is behind,
+//! and its first event must lie there. Whatever does not fit ends the connection, and the next one
+//! goes by time again.
 //!
 //! Offsets also prove that nothing is missing: within a cluster they are contiguous. Where they
 //! are not, a [`Gap`] is reported.
@@ -93,10 +97,29 @@ pub struct TopicPosition {
     pub ids: RecentIds,
     /// The time of the last event in the order of the log.
     pub last: Option<Timestamp>,
-    /// A repeat has come at the offset where it was seen before.
-    confirmed: bool,
+    trust: Trust,
     /// Repeats in a row that came at another offset than before.
     strange: u32,
+}
+
+/// How far a topic's offsets are known to mean the same as before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trust {
+    /// Nothing has shown it.
+    None,
+    /// A repeat has come at the offset where it was seen before.
+    Repeat,
+    /// A connection that was resumed at the offset of the last event has begun with it.
+    Last,
+}
+
+/// What a topic must begin with after a resume by offset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Expected {
+    /// The last event, at its offset.
+    Last(Offset),
+    /// The event behind it.
+    Next(Offset),
 }
 
 /// How the next resume is made.
@@ -114,14 +137,14 @@ struct Connection {
     events: u64,
     new: u64,
     refused: bool,
-    /// The topics resumed by offset that have not spoken since, and the offset they must begin at.
-    expected: BTreeMap<TopicPartition, Offset>,
+    /// The topics resumed by offset that have not spoken since.
+    expected: BTreeMap<TopicPartition, Expected>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Discontinuity {
     place: TopicPartition,
-    expected: Offset,
+    expected: Expected,
     found: Option<Offset>,
 }
 
@@ -255,11 +278,11 @@ impl Position {
             let since = known.map_or(self.began, |known| known.min(self.began));
             return Resume::Learn(since.plus_millis(-self.settings.margin_ms));
         }
-        for (place, at) in &plan {
-            if let ResumeAt::Offset(offset) = at {
-                self.connection.expected.insert((*place).clone(), *offset);
-            }
-        }
+        let expected = plan.iter().filter_map(|(place, _)| {
+            let expected = self.topics[*place].expects(step)?;
+            Some(((*place).clone(), expected))
+        });
+        self.connection.expected = expected.collect();
         Resume::LastEventId(last_event_id(plan.into_iter()))
     }
 
@@ -313,23 +336,26 @@ impl Position {
         verdict
     }
 
-    /// After a resume by offset: true when the first event of the topic does not lie there. The
-    /// same finding twice is the truth, however: those offsets do not exist any more.
+    /// After a resume by offset: true when the first event of the topic is not the one that must
+    /// come.
     fn breaks_off(&mut self, event: &Arrival) -> bool {
         let Some(expected) = self.connection.expected.remove(&event.place) else {
             return false;
         };
-        let newest = self.topics.get(&event.place).and_then(|topic| topic.time);
-        let old = match (newest, event.time) {
-            (Some(newest), Some(time)) => time < newest.plus_millis(-NEAR_MS),
-            _ => false,
-        };
+        let topic = self.topics.get_mut(&event.place);
+        let topic = topic.expect("only known topics are resumed by offset");
+        if topic.continues(event, expected) {
+            return false;
+        }
         let finding = Discontinuity {
             place: event.place.clone(),
             expected,
             found: event.offset,
         };
-        if (event.offset == Some(expected) && !old) || self.refused.as_ref() == Some(&finding) {
+        // The same finding twice is the truth: those offsets do not exist any more. But another
+        // event in the last one's place is another cluster's, however often it is found.
+        let exists = matches!(expected, Expected::Last(offset) if event.offset == Some(offset));
+        if !exists && self.refused.as_ref() == Some(&finding) {
             return false;
         }
         self.refused = Some(finding);
@@ -368,7 +394,7 @@ impl Position {
     fn trust_no_offset(&mut self) {
         self.topics
             .values_mut()
-            .for_each(|topic| topic.confirmed = false);
+            .for_each(|topic| topic.trust = Trust::None);
     }
 }
 
@@ -386,17 +412,48 @@ impl TopicPosition {
             numbering: 0,
             ids,
             last: None,
-            confirmed: false,
+            trust: Trust::None,
             strange: 0,
         }
     }
 
     fn at(&self, step: Step) -> ResumeAt {
         let newest = self.time.unwrap_or(self.began);
-        match (step, self.next) {
-            (Step::Offsets, Some(next)) if self.confirmed => ResumeAt::Offset(next),
-            (Step::Offsets, _) => ResumeAt::Time(newest),
-            (Step::Margin(margin), _) => ResumeAt::Time(newest.plus_millis(-margin)),
+        match (self.expects(step), step) {
+            (Some(Expected::Last(offset) | Expected::Next(offset)), _) => ResumeAt::Offset(offset),
+            (None, Step::Offsets) => ResumeAt::Time(newest),
+            (None, Step::Margin(margin)) => ResumeAt::Time(newest.plus_millis(-margin)),
+        }
+    }
+
+    /// What must come first when this topic is resumed by offset; none when it is resumed by time.
+    fn expects(&self, step: Step) -> Option<Expected> {
+        match (step, self.trust) {
+            (Step::Margin(_), _) | (_, Trust::None) => None,
+            (Step::Offsets, Trust::Repeat) => Some(Expected::Last(self.next? - 1)),
+            (Step::Offsets, Trust::Last) => Some(Expected::Next(self.next?)),
+        }
+    }
+
+    /// Whether the first event after a resume by offset is the one that must come.
+    fn continues(&mut self, event: &Arrival, expected: Expected) -> bool {
+        match expected {
+            Expected::Last(offset) => {
+                // An event that cannot be read has no offset of its own.
+                let there = event.offset.is_none_or(|found| found == offset);
+                let it_is = there && self.ids.get(event.id) == Some(Some(offset));
+                if it_is {
+                    self.trust = Trust::Last;
+                }
+                it_is
+            }
+            Expected::Next(offset) => {
+                let old = match (self.time, event.time) {
+                    (Some(newest), Some(time)) => time < newest.plus_millis(-NEAR_MS),
+                    _ => false,
+                };
+                event.offset == Some(offset) && !old
+            }
         }
     }
 
@@ -405,7 +462,9 @@ impl TopicPosition {
     fn repeat(&mut self, event: &Arrival, seen_at: Option<Offset>) -> Option<Gap> {
         let (offset, reached) = (event.offset?, self.next?);
         if offset < reached && seen_at == Some(offset) {
-            self.confirmed = true;
+            if self.trust == Trust::None {
+                self.trust = Trust::Repeat;
+            }
             self.strange = 0;
         } else if offset < reached && seen_at.is_none() {
             self.ids.set_offset(event.id, offset);
@@ -473,7 +532,7 @@ impl TopicPosition {
     fn renumber(&mut self) {
         self.numbering += 1;
         self.ids.forget_offsets();
-        self.confirmed = false;
+        self.trust = Trust::None;
         self.strange = 0;
     }
 }

@@ -13,6 +13,7 @@
 //! A chunk: version (1 byte), numbering (u32), the number of its first identity (u64), then 16
 //! bytes of identity and the offset (i64; the least one for "none") for each; little endian.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::broker::{Broker, BrokerError, Isolation, Offset, TopicPartition, TopicSpec};
 use crate::ingest::wikimedia::position::{Gap, GapKind, Position, PositionSettings, TopicPosition};
+use crate::sql::GapRow;
 use crate::time::Timestamp;
 
 mod loader;
@@ -28,6 +30,9 @@ use loader::Loader;
 
 /// How many identities a chunk holds.
 pub const CHUNK: u64 = 128;
+
+/// The kind of a report that says nothing about missing events.
+const JUMP: &str = "jump";
 
 const VERSION: u8 = 1;
 const CHUNK_HEAD: usize = 1 + 4 + 8;
@@ -110,10 +115,12 @@ struct TopicRecord {
 }
 
 /// A gap as JSON, with times that SQL and people can read.
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 struct GapRecord<'a> {
-    kind: &'static str,
-    topic: &'a str,
+    #[serde(borrow)]
+    kind: Cow<'a, str>,
+    #[serde(borrow)]
+    topic: Cow<'a, str>,
     partition: i32,
     expected: Offset,
     found: Offset,
@@ -227,11 +234,11 @@ fn chunks(
 /// The record that reports a gap, `noticed` at that wall-clock time.
 pub fn gap_record(gap: &Gap, noticed: Timestamp) -> Vec<u8> {
     let record = GapRecord {
-        kind: match gap.kind {
+        kind: Cow::Borrowed(match gap.kind {
             GapKind::Gap => "gap",
-            GapKind::Jump => "jump",
-        },
-        topic: &gap.topic,
+            GapKind::Jump => JUMP,
+        }),
+        topic: Cow::Borrowed(&gap.topic),
         partition: gap.partition,
         expected: gap.expected,
         found: gap.found,
@@ -241,6 +248,24 @@ pub fn gap_record(gap: &Gap, noticed: Timestamp) -> Vec<u8> {
         noticed: noticed.to_string(),
     };
     serde_json::to_vec(&record).expect("texts and numbers are always JSON")
+}
+
+/// The row of the table `tidemill_gaps` for a record that [`gap_record`] has made for the connector
+/// of that name; none for anything else.
+pub fn gap_row(name: &str, record: &[u8]) -> Option<GapRow> {
+    let record: GapRecord<'_> = serde_json::from_slice(record).ok()?;
+    let time = |text: &String| Timestamp::parse_rfc3339(text).ok();
+    Some(GapRow {
+        source: name.to_owned(),
+        partition: TopicPartition::new(&*record.topic, record.partition),
+        expected: record.expected,
+        found: record.found,
+        jump: record.kind == JUMP,
+        missing: record.missing,
+        after: record.after.as_ref().and_then(time),
+        before: record.before.as_ref().and_then(time),
+        detected_at: time(&record.noticed)?,
+    })
 }
 
 /// Reads the stored position, up to the end of what is committed.

@@ -6,7 +6,10 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use tidemill::broker::kafka::{KafkaBroker, KafkaSettings};
+use tidemill::broker::{Broker, Fetched, Isolation, TopicPartition, TopicSpec};
 use tidemill::time::Timestamp;
+use url::Url;
 
 use super::{Database, Groups, Tidemill, unique, wait_until};
 
@@ -53,7 +56,8 @@ pub fn pairs(folder: &Path) -> Vec<Pair> {
         .collect()
 }
 
-fn lines(path: &Path) -> Vec<Vec<u8>> {
+/// The lines of a file, unpacked.
+pub fn lines(path: &Path) -> Vec<Vec<u8>> {
     let bytes = fs::read(path).expect("a readable file");
     let mut text = Vec::new();
     match bytes.starts_with(&[0x1F, 0x8B]) {
@@ -72,6 +76,8 @@ fn lines(path: &Path) -> Vec<Vec<u8>> {
 
 /// One run: a topology under a name of its own, a topic, a database, some processes.
 pub struct Run {
+    /// The name of application and topic.
+    name: String,
     folder: tempfile::TempDir,
     topology: PathBuf,
     bootstrap: String,
@@ -111,6 +117,7 @@ impl Run {
         let topology = folder.path().join("topology.yaml");
         fs::write(&topology, text).expect("a writable folder");
         Run {
+            name,
             folder,
             topology,
             bootstrap: bootstrap.to_owned(),
@@ -153,6 +160,83 @@ impl Run {
         let mut arguments = vec!["ingest", "replay", events, "--topology", self.topology()];
         arguments.extend(["--partitions", partitions, "--brokers", &self.bootstrap]);
         arguments
+    }
+
+    /// Starts the connector: EventStreams at that address into the topic, from a time on. Asks
+    /// again at once whenever a connection has ended.
+    pub fn connector(&self, log: &str, address: &Url, since: Timestamp) -> Tidemill {
+        let url = self.database.url();
+        Tidemill::start(
+            self.folder.path(),
+            log,
+            &[
+                "ingest",
+                "wikimedia",
+                "--url",
+                address.as_str(),
+                "--since",
+                &since.to_string(),
+                "--retry-min",
+                "0s",
+                "--name",
+                &self.name,
+                "--topology",
+                self.topology(),
+                "--brokers",
+                &self.bootstrap,
+                "--database-url",
+                &url,
+                "--log",
+                "warn",
+            ],
+        )
+    }
+
+    /// Makes the topic so that it keeps its records: a broker counts from the event time, and would
+    /// delete a recording of weeks ago before it is read.
+    pub fn make_topic(&self, partitions: u32) {
+        let spec = TopicSpec {
+            name: self.name.clone(),
+            partitions,
+            replication: -1,
+            config: BTreeMap::from([("retention.ms".to_owned(), "-1".to_owned())]),
+        };
+        self.kafka().create_topics(&[spec]).expect("a topic");
+    }
+
+    /// The committed values of the topic.
+    pub fn topic(&self) -> Vec<Vec<u8>> {
+        let broker = self.kafka();
+        let counts = broker.partition_counts(&[&self.name]).expect("an answer");
+        let partitions: Vec<_> = (0..counts[&self.name] as i32)
+            .map(|partition| TopicPartition::new(self.name.as_str(), partition))
+            .collect();
+        let ends = broker.end_offsets(&partitions, Isolation::ReadCommitted);
+        let ends = ends.expect("an answer");
+        let mut reader = broker.reader(Isolation::ReadCommitted).expect("a reader");
+        let starts: Vec<_> = partitions.iter().map(|place| (place.clone(), 0)).collect();
+        reader.assign(&starts).expect("partitions");
+        let mut values = Vec::new();
+        let patience = Duration::from_secs(30);
+        wait_until("the whole topic to be read", patience, || {
+            let mut take = |record: Fetched<'_>| {
+                values.push(record.value.expect("an event").to_vec());
+            };
+            let poll = Duration::from_millis(100);
+            reader.poll(poll, usize::MAX, &mut take).expect("a poll");
+            let reached = |place| reader.position(place) >= ends.get(place).copied();
+            partitions.iter().all(reached)
+        });
+        values
+    }
+
+    fn kafka(&self) -> KafkaBroker {
+        let settings = KafkaSettings {
+            bootstrap: self.bootstrap.clone(),
+            client_id: "test".to_owned(),
+            properties: BTreeMap::new(),
+        };
+        KafkaBroker::connect(&settings).expect("Kafka answers")
     }
 
     /// Starts a process of the cluster.
@@ -269,7 +353,7 @@ fn number_of_events(pair: &Pair) -> usize {
 }
 
 /// Whether the events are of the other shape.
-fn is_wikiticker(pair: &Pair) -> bool {
+pub fn is_wikiticker(pair: &Pair) -> bool {
     pair.expected.iter().any(|(kind, _)| kind == "channel_hour")
 }
 

@@ -10,7 +10,7 @@ mod process;
 mod server;
 
 pub use database::{Database, databases};
-pub use job::{Pair, Run, assert_tables, pairs, wait_for_tables};
+pub use job::{Pair, Run, assert_tables, is_wikiticker, lines, pairs, wait_for_tables};
 pub use lag::Groups;
 pub use process::Tidemill;
 pub use server::OwnServer;

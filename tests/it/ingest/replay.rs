@@ -16,6 +16,7 @@ use tidemill::ingest::metrics::{DeadReason, IngestMetrics};
 use tidemill::ingest::pace::Pace;
 use tidemill::ingest::replay::{self, ReplayError, ReplayOptions};
 use tidemill::ingest::summary::Summary;
+use tidemill::ingest::target::Partitions;
 use tidemill::time::{ManualClock, SystemClock, Timestamp};
 use tokio_util::sync::CancellationToken;
 
@@ -59,6 +60,33 @@ fn recording(line: &str, recv_ns: i64) -> String {
         r#"{{"data":{},"recv_ns":{recv_ns}}}"#,
         serde_json::to_string(line).unwrap()
     )
+}
+
+#[test]
+fn a_partition_count_that_was_asked_for_is_that_of_the_topic_or_refused() {
+    let folder = TempDir::new().unwrap();
+    let path = file(&folder, "x.ndjson", &generated(40, 20));
+    let broker = memory();
+    let with = |partitions| {
+        let mut options = ReplayOptions::new(&path, TOPIC);
+        options.target.partitions = partitions;
+        replay(&options, &broker)
+    };
+    with(Partitions::Exactly(4)).unwrap();
+    let refused = with(Partitions::Exactly(6)).unwrap_err().to_string();
+    for part in [
+        TOPIC,
+        "with 6 partitions",
+        "it exists with 4",
+        "leave --partitions away",
+    ] {
+        assert!(refused.contains(part), "{part:?} is not in: {refused}");
+    }
+    assert_eq!(values(&broker, TOPIC).len(), 20, "nothing was written");
+    // What is only usual does not stand against a topic that is there.
+    with(Partitions::Usually(6)).unwrap();
+    with(Partitions::Exactly(4)).unwrap();
+    assert_eq!(broker.partition_counts(&[TOPIC]).unwrap()[TOPIC], 4);
 }
 
 #[test]

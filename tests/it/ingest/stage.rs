@@ -79,6 +79,7 @@ pub fn options(double: &Double, since: Timestamp) -> WikimediaOptions {
         floor: Duration::ZERO,
         ceiling: Duration::ZERO,
     };
+    options.claim_patience = Duration::from_millis(20);
     options.batch = BatchSettings {
         max_age: Duration::from_millis(5),
         ..BatchSettings::default()

@@ -188,16 +188,27 @@ fn a_connection_that_brought_nothing_new_halves_the_margin_and_something_new_res
         position.asks(&[(A, "timestamp", T - margin)]);
         position.sees_again(&old[1..]);
     }
+    // The last event is asked for once more; with it alone the connection has brought too little.
+    position.asks(&[(A, "offset", 2)]);
+    position.sees_again(&old[1..]);
     position.asks(&[(A, "offset", 3)]);
     position.sees_new(&[event(A, 3, T + 1)]);
     position.asks(&[(A, "timestamp", T + 1 - MARGIN)]);
 }
 
-/// Brings a story to the step of offsets, with event 1 of A as the only one.
-fn at_offsets(position: &mut Position) -> Arrival {
+/// Brings a story to where the last event, event 1 of A and the only one, is asked for by offset.
+fn at_the_last(position: &mut Position) -> Arrival {
     let only = event(A, 1, T);
     position.sees_new(std::slice::from_ref(&only));
     down_to_offsets(position, &only);
+    position.asks(&[(A, "offset", 1)]);
+    only
+}
+
+/// And further, to where the event behind it is.
+fn at_offsets(position: &mut Position) -> Arrival {
+    let only = at_the_last(position);
+    position.sees_again(std::slice::from_ref(&only));
     position.asks(&[(A, "offset", 2)]);
     only
 }
@@ -217,10 +228,48 @@ fn an_offset_is_used_only_for_a_topic_whose_repeats_came_where_they_were_seen() 
     position.sees_new(&[a.clone(), b.clone()]);
     down_to_offsets(&mut position, &a);
     // Nothing has confirmed that B's offsets still mean the same.
-    position.asks(&[(B, "timestamp", T + 100), (A, "offset", 2)]);
+    position.asks(&[(B, "timestamp", T + 100), (A, "offset", 1)]);
     position.sees_again(std::slice::from_ref(&b));
-    // Now something has, and A's still stands: both can go on.
+    // Now something has. Each connection brings one of the last events, and in the end both can
+    // go on.
+    position.asks(&[(B, "offset", 7), (A, "offset", 1)]);
+    position.sees_again(std::slice::from_ref(&a));
+    position.asks(&[(B, "offset", 7), (A, "offset", 2)]);
+    position.sees_again(std::slice::from_ref(&b));
     position.asks(&[(B, "offset", 8), (A, "offset", 2)]);
+}
+
+/// ```text
+///   before:  … 1 │ 2 3 4
+///   now:     … 1 2 3 │ 4        offsets are lower by two
+///                    └ event 4 lies at 2, where the next one is expected
+/// ```
+#[test]
+fn another_clusters_event_in_the_last_ones_place_is_refused_however_often_it_comes() {
+    let mut position = story();
+    let only = at_the_last(&mut position);
+    let third = elsewhere(&event(A, 3, T + 2), 1);
+    position.sees(&third, &Verdict::NotContinued);
+    // The clusters answer in turn.
+    down_to_offsets(&mut position, &only);
+    position.asks(&[(A, "offset", 1)]);
+    position.sees(&third, &Verdict::NotContinued);
+    position.asks(&[(A, "timestamp", T - MARGIN)]);
+}
+
+#[test]
+fn an_event_that_cannot_be_read_is_still_the_last_one() {
+    let mut position = story();
+    let unreadable = Arrival {
+        offset: None,
+        ..event(A, 2, T)
+    };
+    let first = event(A, 1, T);
+    position.sees_new(&[first.clone(), unreadable.clone()]);
+    down_to_offsets(&mut position, &first);
+    position.asks(&[(A, "offset", 2)]);
+    position.sees_again(std::slice::from_ref(&unreadable));
+    position.asks(&[(A, "offset", 3)]);
 }
 
 #[test]
@@ -253,6 +302,8 @@ fn offsets_that_do_not_exist_any_more_are_a_gap_once_the_same_was_found_twice() 
     let next = event(A, 5, T + 1);
     position.sees(&next, &Verdict::NotContinued);
     down_to_offsets(&mut position, &only);
+    position.asks(&[(A, "offset", 1)]);
+    position.sees_again(std::slice::from_ref(&only));
     position.asks(&[(A, "offset", 2)]);
     assert_eq!(
         gap(&position.arrive(&next, NOW)),
@@ -277,6 +328,8 @@ fn another_cluster_is_recognised_by_two_repeats_at_other_offsets() {
         Some((GapKind::Gap, 504, 506, 2))
     );
     down_to_offsets(&mut position, &elsewhere(&events[0], 501));
+    position.asks(&[(A, "offset", 506)]);
+    position.sees_again(&[next]);
     position.asks(&[(A, "offset", 507)]);
 }
 

@@ -194,3 +194,40 @@ fn a_gap_is_reported_with_readable_times() {
         expected
     );
 }
+
+#[test]
+fn a_gap_report_becomes_the_row_that_the_table_wants() {
+    let check = |kind, times: [Option<i64>; 2]| {
+        let [after, before] = times.map(|ms| ms.map(Timestamp));
+        let (expected, found, missing) = (6_101_423_904, 6_101_423_910, 6);
+        let partition = 3;
+        let gap = Gap {
+            topic: "eqiad.\"x\"".to_owned(),
+            partition,
+            expected,
+            found,
+            missing,
+            kind,
+            after,
+            before,
+        };
+        let row = GapRow {
+            source: "w".to_owned(),
+            partition: TopicPartition::new(gap.topic.as_str(), partition),
+            expected,
+            found,
+            jump: kind == GapKind::Jump,
+            missing,
+            after,
+            before,
+            detected_at: Timestamp(1_777_979_999_123),
+        };
+        let record = gap_record(&gap, row.detected_at);
+        assert_eq!(gap_row("w", &record), Some(row));
+    };
+    check(GapKind::Gap, [Some(1_777_979_860_822), Some(0)]);
+    check(GapKind::Jump, [None, None]);
+    for other in ["", "{}", r#"{"kind":"gap"}"#] {
+        assert_eq!(gap_row("w", other.as_bytes()), None, "{other}");
+    }
+}

@@ -1,0 +1,66 @@
+//! The whole engine on a real Kafka, beside a bare consumer of the same topic on the same broker.
+//!
+//! Everything is measured from outside: a run of Tidemill is the built program as a process, its
+//! progress is what the broker says its group has committed, its CPU time and memory are what the
+//! kernel says. After each run the result topics are read and must account for every accepted
+//! event. Cases alternate within a round, so that a busy machine is busy for all of them.
+//!
+//! `benches/end-to-end` starts a broker, runs this, and keeps the raw figures.
+
+use std::path::PathBuf;
+
+mod consume;
+mod job;
+mod log;
+mod process;
+mod report;
+
+use job::{Guarantee, Job, Keyed};
+use log::Topic;
+use report::{Case, Figures, Report};
+
+fn setting<T: std::str::FromStr>(name: &str, default: T) -> T {
+    match std::env::var(name) {
+        Err(_) => default,
+        Ok(text) => text
+            .parse()
+            .unwrap_or_else(|_| panic!("{name}: {text:?} is no number")),
+    }
+}
+
+fn main() {
+    let bootstrap = std::env::var("KAFKA_BOOTSTRAP").ok();
+    let bootstrap =
+        bootstrap.expect("KAFKA_BOOTSTRAP says where Kafka is; benches/end-to-end starts one");
+    // Alternated cases run in children of this program, so that each has its own CPU and memory.
+    if let Some(topic) = consume::asked_for() {
+        return consume::run(&bootstrap, &topic);
+    }
+    let events: u64 = setting("TIDEMILL_BENCH_EVENTS", 1_000_000);
+    let rounds: u32 = setting("TIDEMILL_BENCH_ROUNDS", 3);
+    let out = std::env::var_os("TIDEMILL_BENCH_OUT").map(PathBuf::from);
+
+    let mut topic = Topic::load(&bootstrap, events);
+    let expected = topic.count_accepted();
+    eprintln!(
+        "{}: {events} events, {:.0} bytes on average, {expected} of them edits",
+        topic.name,
+        topic.bytes as f64 / events as f64
+    );
+    let mut report = Report::new(out);
+    for round in 1..=rounds {
+        report.add(round, Case::Consume, consume::measure(&topic));
+        for guarantee in [Guarantee::ExactlyOnce, Guarantee::AtLeastOnce] {
+            for keyed in [Keyed::Yes, Keyed::No] {
+                let job = Job {
+                    guarantee,
+                    keyed,
+                    threads: 1,
+                };
+                let figures: Figures = job.measure(&topic, expected);
+                report.add(round, Case::Run(job), figures);
+            }
+        }
+    }
+    report.show();
+}
