@@ -465,8 +465,12 @@ impl SinkThread {
         if let Some(stopped) = stopped {
             return Err(stopped.into());
         }
-        written?;
-        context.metrics.add_counts(&processor.take_counts());
+        let refused = written?.rejected.len() as u64;
+        let mut counts = processor.take_counts();
+        for (_, counts) in counts.iter_mut().filter(|(name, _)| name == node) {
+            counts.drops[DropReason::Refused as usize] += refused;
+        }
+        context.metrics.add_counts(&counts);
         Ok(())
     }
 
