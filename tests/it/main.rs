@@ -10,6 +10,7 @@ mod chaos;
 mod cli;
 mod eventstreams;
 mod ingest;
+mod input;
 mod oracle;
 mod sql;
 mod tidy;

@@ -71,6 +71,8 @@ fn lines(path: &Path) -> Vec<Vec<u8>> {
 /// One run: a topology under a name of its own, a topic, a database, some processes.
 pub struct Run {
     folder: tempfile::TempDir,
+    /// The name of the application and of its topic.
+    pub name: String,
     topology: PathBuf,
     bootstrap: String,
     /// Where the tables are.
@@ -81,36 +83,41 @@ impl Run {
     /// A run of the shipped topology that fits the pair.
     pub fn new(pair: &Pair, bootstrap: &str, server: &str) -> Run {
         match is_wikiticker(pair) {
-            true => Run::with(
-                "wikiticker.yaml",
+            true => Run::shipped(
                 "wikiticker",
                 "${WIKITICKER_TOPIC:-wikiticker}",
                 bootstrap,
                 server,
             ),
-            false => Run::with(
-                "wikimedia.yaml",
-                "wikimedia",
-                "${WIKIMEDIA_TOPIC:-wikimedia.recentchange}",
-                bootstrap,
-                server,
-            ),
+            false => Run::wikimedia(bootstrap, server),
         }
     }
 
-    fn with(shipped: &str, app: &str, topic: &str, bootstrap: &str, server: &str) -> Run {
-        let folder = tempfile::tempdir().expect("a temp directory");
-        let shipped = format!("{}/topology/{shipped}", env!("CARGO_MANIFEST_DIR"));
-        let text = fs::read_to_string(shipped).expect("the shipped topology");
-        let name = unique("oracle");
+    /// A run of the main job.
+    pub fn wikimedia(bootstrap: &str, server: &str) -> Run {
+        let topic = "${WIKIMEDIA_TOPIC:-wikimedia.recentchange}";
+        Run::shipped("wikimedia", topic, bootstrap, server)
+    }
+
+    fn shipped(app: &str, topic: &str, bootstrap: &str, server: &str) -> Run {
+        let path = format!("{}/topology/{app}.yaml", env!("CARGO_MANIFEST_DIR"));
+        let text = fs::read_to_string(path).expect("the shipped topology");
         let text = text
-            .replace(&format!("app: {app}"), &format!("app: {name}"))
-            .replace(topic, &name);
-        let topology = folder.path().join("topology.yaml");
-        fs::write(&topology, text).expect("a writable folder");
+            .replace(&format!("app: {app}"), "app: NAME")
+            .replace(topic, "NAME");
+        Run::of(&text, bootstrap, server)
+    }
+
+    /// A run of a topology of a test's own, in which `NAME` stands for the run's name.
+    pub fn of(topology: &str, bootstrap: &str, server: &str) -> Run {
+        let folder = tempfile::tempdir().expect("a temp directory");
+        let name = unique("oracle");
+        let path = folder.path().join("topology.yaml");
+        fs::write(&path, topology.replace("NAME", &name)).expect("a writable folder");
         Run {
             folder,
-            topology,
+            name,
+            topology: path,
             bootstrap: bootstrap.to_owned(),
             database: Database::create(server),
         }
@@ -143,24 +150,18 @@ impl Run {
 
     /// Starts a process of the cluster.
     pub fn member(&self, name: &str) -> Tidemill {
+        self.member_with(name, &["--http", "off"], &[])
+    }
+
+    /// Starts a process of the cluster with more arguments and variables of the environment.
+    pub fn member_with(&self, name: &str, more: &[&str], variables: &[(&str, &str)]) -> Tidemill {
         let state = self.folder.path().join("state");
         let url = self.database.url();
-        Tidemill::start(
-            self.folder.path(),
-            name,
-            &[
-                "run",
-                self.topology(),
-                "--brokers",
-                &self.bootstrap,
-                "--database-url",
-                &url,
-                "--state-dir",
-                state.to_str().expect("UTF-8"),
-                "--http",
-                "off",
-            ],
-        )
+        let mut arguments = vec!["run", self.topology(), "--brokers", &self.bootstrap];
+        arguments.extend(["--database-url", &url]);
+        arguments.extend(["--state-dir", state.to_str().expect("UTF-8")]);
+        arguments.extend(more);
+        Tidemill::start_with(self.folder.path(), name, &arguments, variables)
     }
 }
 

@@ -7,11 +7,13 @@ mod database;
 mod job;
 mod process;
 mod server;
+mod topics;
 
 pub use database::{Database, databases};
 pub use job::{Pair, Run, assert_tables, pairs, wait_for_tables};
 pub use process::Tidemill;
 pub use server::OwnServer;
+pub use topics::{LOG_TIME, Raw, Topics, header};
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};

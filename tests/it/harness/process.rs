@@ -17,6 +17,16 @@ pub struct Tidemill {
 impl Tidemill {
     /// Starts the binary with these arguments; its output goes to a file in `folder`.
     pub fn start(folder: &Path, name: &str, arguments: &[&str]) -> Tidemill {
+        Tidemill::start_with(folder, name, arguments, &[])
+    }
+
+    /// The same with these variables in its environment.
+    pub fn start_with(
+        folder: &Path,
+        name: &str,
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Tidemill {
         let log = folder.join(format!("{name}.log"));
         let file = File::options()
             .create(true)
@@ -25,6 +35,7 @@ impl Tidemill {
             .expect("a log file");
         let child = Command::new(env!("CARGO_BIN_EXE_tidemill"))
             .args(arguments)
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(file.try_clone().expect("a second handle"))
             .stderr(file)
@@ -58,6 +69,26 @@ impl Tidemill {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
+    /// What a path of its page answers.
+    pub fn page(&self, path: &str) -> String {
+        let mut address = None;
+        wait_until("the page", Duration::from_secs(30), || {
+            let log = self.log();
+            let line = log.lines().find(|line| line.starts_with("http "));
+            address = line
+                .and_then(|line| line.split_whitespace().nth(1))
+                .map(str::to_owned);
+            address.is_some()
+        });
+        let address = format!("{}{path}", address.expect("just found"));
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        let answer = async { reqwest::get(address).await?.text().await };
+        let answer = runtime.expect("a runtime").block_on(answer);
+        answer.expect("an answer")
+    }
+
     /// Ends it at once, as `kill -9` does.
     pub fn kill(&mut self) {
         let _ = self.child.kill();
@@ -83,6 +114,21 @@ impl Tidemill {
             "{status:?}\n{}",
             self.log()
         );
+    }
+
+    /// Waits until it gives up by itself; gives what it said.
+    ///
+    /// # Panics
+    /// When it does not, or says that all is well.
+    pub fn fails(&mut self) -> String {
+        let mut status = None;
+        wait_until("tidemill to give up", Duration::from_secs(60), || {
+            status = self.child.try_wait().expect("a child of this process");
+            status.is_some()
+        });
+        self.ended = true;
+        assert!(!status.is_some_and(|status| status.success()));
+        self.log()
     }
 
     /// Whether it has ended by itself.
