@@ -2,6 +2,7 @@
 //! behind it arrives as if nothing had been.
 
 mod cases;
+mod refused;
 mod sizes;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
