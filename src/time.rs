@@ -20,6 +20,13 @@ impl Timestamp {
     /// Before every other timestamp: the stream time of a task that has seen no record.
     pub const MIN: Timestamp = Timestamp(i64::MIN);
 
+    /// Whether it lies in the years 1 to 9999, as far as calendars can show them all: databases and
+    /// people know no other times.
+    pub fn is_in_calendar(self) -> bool {
+        const FIRST: i64 = -62_135_596_800_000;
+        FIRST <= self.0 && self.0 <= jiff::Timestamp::MAX.as_millisecond()
+    }
+
     /// Reads RFC 3339 with 0 to 9 fraction digits and any offset (`Z`, `+00:00`, …); what is finer
     /// than a millisecond is cut off towards the past.
     ///
@@ -119,6 +126,16 @@ mod tests {
         check("yesterday", None);
         check("", None);
         check("2026-13-05T11:17:40Z", None);
+    }
+
+    #[test]
+    fn the_calendar_ends_where_that_of_the_tables_does() {
+        let at = |text| Timestamp::parse_rfc3339(text).unwrap().is_in_calendar();
+        assert!(at("0001-01-01T00:00:00Z"));
+        assert!(!at("0000-12-31T23:59:59.999Z"));
+        assert!(at("9999-12-30T22:00:00.999Z"));
+        assert!(!Timestamp(i64::MAX).is_in_calendar());
+        assert!(!Timestamp::MIN.is_in_calendar());
     }
 
     #[test]

@@ -81,14 +81,24 @@ fn decode_event(source: &SourceReader, row: &mut Row<'_, '_>) -> Result<(), (Dro
     Ok(())
 }
 
+/// A time outside the calendar is none: as stream time it would close every window there will ever
+/// be. Microseconds in place of milliseconds are such.
 fn event_time(value: Value<'_>) -> Result<Timestamp, String> {
-    match value {
-        Value::Str(text) => Timestamp::parse_rfc3339(text).map_err(|error| error.to_string()),
-        Value::Int(ms) => Ok(Timestamp(ms)),
-        Value::Time(time) => Ok(time),
-        other => Err(format!(
-            "expected the event time as RFC 3339 text or milliseconds, found {}",
-            other.type_name()
+    let time = match value {
+        Value::Str(text) => Timestamp::parse_rfc3339(text).map_err(|error| error.to_string())?,
+        Value::Int(ms) => Timestamp(ms),
+        Value::Time(time) => time,
+        other => {
+            return Err(format!(
+                "expected the event time as RFC 3339 text or milliseconds, found {}",
+                other.type_name()
+            ));
+        }
+    };
+    match time.is_in_calendar() {
+        true => Ok(time),
+        false => Err(format!(
+            "expected an event time in the years 1 to 9999, found {time}"
         )),
     }
 }
@@ -188,5 +198,34 @@ fn read_partial(
             counts.output += 1;
             aggregate::fold_partial(context, operators, id, group, partial, row)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_time_lies_in_the_calendar() {
+        #[track_caller]
+        fn check(value: Value<'_>, expected: Result<i64, &str>) {
+            let found = event_time(value).map(Timestamp::millis);
+            assert_eq!(found, expected.map_err(str::to_owned));
+        }
+        check(Value::Str("2026-05-05T11:17:40Z"), Ok(1_777_979_860_000));
+        check(Value::Int(1_777_979_860_822), Ok(1_777_979_860_822));
+        check(Value::Int(-1), Ok(-1));
+        check(
+            Value::Int(1_777_979_860_822_000),
+            Err("expected an event time in the years 1 to 9999, found 1777979860822000 ms"),
+        );
+        check(
+            Value::Str("-000001-05-05T11:17:40Z"),
+            Err("expected an event time in the years 1 to 9999, found -000001-05-05T11:17:40.000Z"),
+        );
+        check(
+            Value::Float(1.5),
+            Err("expected the event time as RFC 3339 text or milliseconds, found double"),
+        );
     }
 }

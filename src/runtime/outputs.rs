@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::broker::{BrokerError, Outgoing, Producer};
+use crate::broker::{BrokerError, GroupMetadata, Offset, Outgoing, Producer, TopicPartition};
 use crate::ingest::delivery::{HEADER_LENGTH, HEADER_REASON};
 use crate::processor::{DeadLetter, OutputError, Outputs, Produced, TableRow};
 use crate::time::Timestamp;
@@ -83,8 +83,14 @@ impl Writer {
         self.limits
     }
 
-    pub(super) fn producer(&mut self) -> &mut dyn Producer {
-        &mut *self.producer
+    /// Adds the positions of the inputs to the transaction.
+    pub(super) fn send_offsets(
+        &mut self,
+        offsets: &[(TopicPartition, Offset)],
+        member: &GroupMetadata,
+    ) -> Result<(), BrokerError> {
+        let sent = self.producer.send_offsets(offsets, member);
+        sent.map_err(|error| self.learn(error))
     }
 
     /// Makes everything that was sent durable, with the offsets of transactions sent before.

@@ -93,6 +93,8 @@ pub(super) struct SinkThread {
     /// For dead letters.
     writer: Writer,
     table: Option<SqlSink>,
+    /// The types of the table's columns, once it is open.
+    kinds: Vec<ColumnType>,
     processor: Processor,
     state: Box<dyn TaskState>,
     rows: RowBatch,
@@ -149,6 +151,7 @@ impl SinkThread {
             member,
             writer: Writer::new(producer, false, SizeLimits::new()),
             table: None,
+            kinds: Vec::new(),
             processor,
             state,
             rows,
@@ -276,7 +279,8 @@ impl SinkThread {
     /// Claims everything that is assigned and reads on from the ledger's positions.
     fn start_reading(&mut self) -> Result<(), SinkError> {
         if self.table.is_none() {
-            self.table = Some(self.open_table()?);
+            let (table, kinds) = self.open_table()?;
+            (self.table, self.kinds) = (Some(table), kinds);
         }
         let table = self.table.as_mut().expect("just opened");
         let tokio = &self.context.database.tokio;
@@ -311,7 +315,7 @@ impl SinkThread {
         Ok(self.member.acknowledge(Acknowledge::Start(&positions))?)
     }
 
-    fn open_table(&self) -> Result<SqlSink, SinkError> {
+    fn open_table(&self) -> Result<(SqlSink, Vec<ColumnType>), SinkError> {
         let SinkContext {
             plan,
             database:
@@ -332,9 +336,10 @@ impl SinkThread {
             .expect("the planner ends a sink's sub-topology in one");
         let live = tokio.block_on(live_columns(url, &sql.table))?;
         let spec = table_spec(sql, &live);
+        let kinds = spec.columns.iter().map(|column| column.kind).collect();
         let options = SinkOptions::default();
         let open = SqlSink::open(url, app, node.as_str(), spec, options);
-        Ok(tokio.block_on(open)?)
+        Ok((tokio.block_on(open)?, kinds))
     }
 
     fn stop_reading(&mut self) {
@@ -361,6 +366,7 @@ impl SinkThread {
             let last = queue.records.last_offset().expect("it is not empty");
             let mut outputs = SinkOutputs {
                 rows: &mut self.rows,
+                kinds: &self.kinds,
                 origins: &mut origins,
                 queue: at,
                 partition: moves.len() as u32,
@@ -473,8 +479,12 @@ impl SinkThread {
         if let Some(stopped) = stopped {
             return Err(stopped.into());
         }
-        written?;
-        context.metrics.add_counts(&processor.take_counts());
+        let refused = written?.rejected.len() as u64;
+        let mut counts = processor.take_counts();
+        for (_, counts) in counts.iter_mut().filter(|(name, _)| name == node) {
+            counts.drops[DropReason::Refused as usize] += refused;
+        }
+        context.metrics.add_counts(&counts);
         Ok(())
     }
 
@@ -572,6 +582,8 @@ fn table_spec(plan: &SqlPlan, live: &[Column]) -> TableSpec {
 /// The outputs of a sink's operators: rows into the batch, dead letters into the log.
 struct SinkOutputs<'o> {
     rows: &'o mut RowBatch,
+    /// The types of the columns.
+    kinds: &'o [ColumnType],
     /// The queue and offset of each row.
     origins: &'o mut Vec<(usize, Offset)>,
     queue: usize,
@@ -592,8 +604,8 @@ impl Outputs for SinkOutputs<'_> {
     }
 
     fn row(&mut self, row: TableRow<'_, '_>) -> Result<(), OutputError> {
-        for cell in row.cells {
-            if let Err(found) = push_cell(self.rows, cell) {
+        for (cell, kind) in row.cells.iter().zip(self.kinds) {
+            if let Err(found) = push_cell(self.rows, cell, *kind) {
                 self.rows.abandon_row();
                 return Err(OutputError::Cell { found });
             }
@@ -614,17 +626,83 @@ impl Outputs for SinkOutputs<'_> {
     }
 }
 
-fn push_cell(rows: &mut RowBatch, value: &Value<'_>) -> Result<(), &'static str> {
-    match value {
-        Value::Missing | Value::Null => rows.push_null(),
-        Value::Bool(value) => rows.push_bool(*value),
-        Value::Int(value) => rows.push_int(*value),
-        Value::Float(value) => rows.push_double(*value),
-        Value::Str(text) => rows.push_text(text),
-        Value::Bytes(bytes) => rows.push_bytes(bytes),
-        Value::Time(time) => rows.push_time(*time),
-        Value::Duration(ms) => rows.push_int(*ms),
-        Value::List(_) | Value::Map(_) => return Err(value.type_name()),
+/// Puts a value into a column of that type. Numbers become texts where the column wants texts, and
+/// texts that are numbers become numbers where it wants those; whatever else does not fit is given
+/// as it is, for the sink to refuse the row.
+fn push_cell(rows: &mut RowBatch, value: &Value<'_>, kind: ColumnType) -> Result<(), &'static str> {
+    match (kind, value) {
+        (_, Value::Missing | Value::Null) => rows.push_null(),
+        (ColumnType::Text, Value::Bytes(bytes)) => match str::from_utf8(bytes) {
+            Ok(text) => rows.push_text(text),
+            Err(_) => rows.push_bytes(bytes),
+        },
+        (ColumnType::Bytes, Value::Str(text)) => rows.push_bytes(text.as_bytes()),
+        (ColumnType::Text, Value::Bool(_) | Value::Int(_) | Value::Float(_)) => {
+            rows.push_text(&number_text(value));
+        }
+        (ColumnType::Bytes, Value::Bool(_) | Value::Int(_) | Value::Float(_)) => {
+            rows.push_bytes(number_text(value).as_bytes());
+        }
+        (ColumnType::Int, Value::Str(text)) => match text.parse() {
+            Ok(number) => rows.push_int(number),
+            Err(_) => rows.push_text(text),
+        },
+        (ColumnType::Double, Value::Str(text)) => match text.parse() {
+            Ok(number) => rows.push_double(number),
+            Err(_) => rows.push_text(text),
+        },
+        (_, Value::Bool(value)) => rows.push_bool(*value),
+        (_, Value::Int(value)) => rows.push_int(*value),
+        (_, Value::Float(value)) => rows.push_double(*value),
+        (_, Value::Str(text)) => rows.push_text(text),
+        (_, Value::Bytes(bytes)) => rows.push_bytes(bytes),
+        (_, Value::Time(time)) => rows.push_time(*time),
+        (_, Value::Duration(ms)) => rows.push_int(*ms),
+        (_, Value::List(_) | Value::Map(_)) => return Err(value.type_name()),
     }
     Ok(())
+}
+
+/// A number, or true or false, as JSON writes it.
+fn number_text(value: &Value<'_>) -> String {
+    match value {
+        Value::Bool(value) => value.to_string(),
+        Value::Int(value) => value.to_string(),
+        Value::Float(value) => value.to_string(),
+        other => unreachable!("{} is no number", other.type_name()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql::Cell;
+
+    #[test]
+    fn a_value_becomes_what_its_column_holds_if_nothing_is_lost_by_it() {
+        #[track_caller]
+        fn check(value: Value<'_>, kind: ColumnType, expected: Cell<'_>) {
+            let mut rows = RowBatch::new(1);
+            push_cell(&mut rows, &value, kind).expect("a column can hold it");
+            rows.finish_row(Change::Upsert, 0, 0);
+            assert_eq!(rows.cell(0, 0), expected, "{value:?} in {kind:?}");
+        }
+        use ColumnType::{Bytes, Double, Int, Text, Time};
+        check(Value::Missing, Text, Cell::Null);
+        check(Value::Int(5), Text, Cell::Text("5"));
+        check(Value::Bool(true), Text, Cell::Text("true"));
+        check(Value::Float(1.5), Text, Cell::Text("1.5"));
+        check(Value::Bytes(b"a"), Text, Cell::Text("a"));
+        check(Value::Bytes(b"\xff"), Text, Cell::Bytes(b"\xff"));
+        check(Value::Str("a"), Bytes, Cell::Bytes(b"a"));
+        check(Value::Int(5), Bytes, Cell::Bytes(b"5"));
+        check(Value::Str("5"), Int, Cell::Int(5));
+        check(Value::Str("1.5"), Int, Cell::Text("1.5"));
+        check(Value::Str("1.5"), Double, Cell::Double(1.5));
+        check(Value::Float(1.5), Int, Cell::Double(1.5));
+        check(Value::Duration(5), Int, Cell::Int(5));
+        check(Value::Str("now"), Time, Cell::Text("now"));
+        let list = push_cell(&mut RowBatch::new(1), &Value::List(&[]), Text);
+        assert_eq!(list, Err("list"));
+    }
 }

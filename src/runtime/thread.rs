@@ -365,7 +365,7 @@ impl StreamThread {
                     reason: "no longer a member of the group".to_owned(),
                 })?;
                 writer.begin()?;
-                writer.producer().send_offsets(&offsets, &metadata)?;
+                writer.send_offsets(&offsets, &metadata)?;
                 self.shared.failpoint("before-commit");
                 writer.commit()?;
             }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use super::datum::calendar;
 use super::rows::{Cell, Change, RowBatch};
-use super::table::TableSpec;
+use super::table::{ColumnType, TableSpec};
 use super::write::{Rejected, STATEMENT_BYTES};
 use crate::broker::Offset;
 
@@ -153,6 +153,14 @@ fn refusal(
                 let text = format!("column {name} would be {time}, outside the years 1 to 9999");
                 return Some(("out_of_calendar", text));
             }
+            cell if !fits(column.kind, cell) => {
+                let text = format!(
+                    "column {name} would be {}, it holds {}",
+                    shown(cell),
+                    column.kind.name()
+                );
+                return Some(("wrong_type", text));
+            }
             _ => {}
         }
     }
@@ -165,10 +173,50 @@ fn refusal(
     })
 }
 
+/// Whether a column of that type takes the cell as it is. No database is asked: MySQL rounds
+/// fractions away; and where a prepared statement had a number in place of a text once, it takes
+/// all later texts for Latin-1 and refuses those that are not.
+fn fits(kind: ColumnType, cell: Cell<'_>) -> bool {
+    match cell {
+        Cell::Null => true,
+        Cell::Bool(_) | Cell::Int(_) => {
+            matches!(
+                kind,
+                ColumnType::Bool | ColumnType::Int | ColumnType::Double
+            )
+        }
+        Cell::Double(value) => {
+            kind == ColumnType::Double || (kind == ColumnType::Int && is_int(value))
+        }
+        Cell::Text(_) => matches!(kind, ColumnType::Text | ColumnType::Time),
+        Cell::Bytes(_) => kind == ColumnType::Bytes,
+        Cell::Time(_) => matches!(kind, ColumnType::Text | ColumnType::Time),
+    }
+}
+
+/// Whether the number is a whole one of 64 bits; servers take 2^63 for 2^63 - 1.
+fn is_int(value: f64) -> bool {
+    const BEYOND: f64 = 9_223_372_036_854_775_808.0;
+    value.fract() == 0.0 && (-BEYOND..BEYOND).contains(&value)
+}
+
+/// A cell in a message; of a text its beginning.
+fn shown(cell: Cell<'_>) -> String {
+    match cell {
+        Cell::Null => "null".to_owned(),
+        Cell::Bool(value) => value.to_string(),
+        Cell::Int(value) => value.to_string(),
+        Cell::Double(value) => value.to_string(),
+        Cell::Text(text) => format!("{:?}", text.chars().take(40).collect::<String>()),
+        Cell::Bytes(_) => "bytes".to_owned(),
+        Cell::Time(time) => time.to_string(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sql::table::{Column, ColumnType};
+    use crate::sql::table::Column;
     use crate::time::Timestamp;
 
     fn table() -> TableSpec {
@@ -186,6 +234,26 @@ mod tests {
             ],
             key: vec![1, 2],
         }
+    }
+
+    #[test]
+    fn what_a_column_would_have_to_change_does_not_fit() {
+        use ColumnType::{Bool, Bytes, Double, Int, Text, Time};
+        let all = [Bool, Int, Double, Text, Bytes, Time];
+        let check = |cell: Cell<'_>, expected: &[ColumnType]| {
+            let found: Vec<_> = all.into_iter().filter(|kind| fits(*kind, cell)).collect();
+            assert_eq!(found, expected, "{cell:?}");
+        };
+        check(Cell::Null, &all);
+        check(Cell::Bool(true), &[Bool, Int, Double]);
+        check(Cell::Int(5), &[Bool, Int, Double]);
+        check(Cell::Double(5.0), &[Int, Double]);
+        check(Cell::Double(5.5), &[Double]);
+        check(Cell::Double(-9_223_372_036_854_775_808.0), &[Int, Double]);
+        check(Cell::Double(9_223_372_036_854_775_808.0), &[Double]);
+        check(Cell::Text("5"), &[Text, Time]);
+        check(Cell::Bytes(b"5"), &[Bytes]);
+        check(Cell::Time(Timestamp(0)), &[Text, Time]);
     }
 
     fn batch(rows: &[(&str, i64, u32, Offset)]) -> RowBatch {

@@ -11,6 +11,7 @@ mod cli;
 mod cluster;
 mod eventstreams;
 mod ingest;
+mod input;
 mod live;
 mod oracle;
 mod sql;

@@ -40,6 +40,10 @@ const SLOW_COMMIT: Duration = Duration::from_secs(3);
 /// Delivery reports are served once in so many records.
 const SERVE_EVERY: u32 = 256;
 
+/// When a transaction breaks down, the report of a record that was not written is waited for so
+/// long.
+const REPORT_WAIT: Duration = Duration::from_millis(100);
+
 /// How long a send waits for room in the queue before it looks again.
 const FULL_QUEUE_WAIT: Duration = Duration::from_millis(10);
 
@@ -272,10 +276,30 @@ impl KafkaProducer {
     /// the better explanation, as librdkafka only says that there was one.
     fn suspicious(&mut self, action: &str, failure: Failure) -> BrokerError {
         self.suspect = true;
-        let undelivered = self.handle.callbacks().written().first_error.take();
-        match undelivered {
-            Some(unwritten) if failure.must_abort => self.undelivered(unwritten),
-            _ => failure.in_doing(action),
+        if !failure.must_abort {
+            return failure.in_doing(action);
+        }
+        match self.unwritten_within(REPORT_WAIT) {
+            Some(unwritten) => self.undelivered(unwritten),
+            // Of which record is not known yet; the next attempt will tell.
+            None if failure.code == Code::MessageSizeTooLarge => {
+                BrokerError::abort(action, failure.to_string())
+            }
+            None => failure.in_doing(action),
+        }
+    }
+
+    /// The first record that was not written. Its report waits to be served, and may come a moment
+    /// later than the news that the transaction is lost.
+    fn unwritten_within(&mut self, wait: Duration) -> Option<Unwritten> {
+        let until = Instant::now() + wait;
+        loop {
+            self.handle.serve(Duration::ZERO);
+            let unwritten = self.handle.callbacks().written().first_error.take();
+            if unwritten.is_some() || Instant::now() >= until {
+                return unwritten;
+            }
+            self.handle.serve(Duration::from_millis(1));
         }
     }
 

@@ -8,12 +8,14 @@ mod job;
 mod lag;
 mod process;
 mod server;
+mod topics;
 
 pub use database::{Database, databases};
 pub use job::{Pair, Run, assert_tables, is_wikiticker, lines, pairs, wait_for_tables};
 pub use lag::Groups;
 pub use process::Tidemill;
 pub use server::OwnServer;
+pub use topics::{LOG_TIME, Raw, Topics, header};
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -69,6 +69,26 @@ impl Tidemill {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
+    /// What a path of its page answers.
+    pub fn page(&self, path: &str) -> String {
+        let mut address = None;
+        wait_until("the page", Duration::from_secs(30), || {
+            let log = self.log();
+            let line = log.lines().find(|line| line.starts_with("http "));
+            address = line
+                .and_then(|line| line.split_whitespace().nth(1))
+                .map(str::to_owned);
+            address.is_some()
+        });
+        let address = format!("{}{path}", address.expect("just found"));
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        let answer = async { reqwest::get(address).await?.text().await };
+        let answer = runtime.expect("a runtime").block_on(answer);
+        answer.expect("an answer")
+    }
+
     /// Ends it at once, as `kill -9` does.
     pub fn kill(&mut self) {
         let _ = self.child.kill();
@@ -130,6 +150,21 @@ impl Tidemill {
             address.is_some()
         });
         address.expect("just found")
+    }
+
+    /// Waits until it gives up by itself; gives what it said.
+    ///
+    /// # Panics
+    /// When it does not, or says that all is well.
+    pub fn fails(&mut self) -> String {
+        let mut status = None;
+        wait_until("tidemill to give up", Duration::from_secs(60), || {
+            status = self.child.try_wait().expect("a child of this process");
+            status.is_some()
+        });
+        self.ended = true;
+        assert!(!status.is_some_and(|status| status.success()));
+        self.log()
     }
 
     /// Whether it has ended by itself.

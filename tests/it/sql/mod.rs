@@ -45,6 +45,7 @@ macro_rules! everywhere {
 everywhere! {
     sink::rows_are_inserted_overwritten_and_deleted,
     sink::every_type_comes_back_as_it_was_written,
+    sink::a_cell_of_another_type_does_no_harm_to_the_rows_behind_it,
     sink::names_that_a_collation_would_merge_stay_apart,
     sink::large_batches_are_written_whole,
     sink::a_first_claim_has_no_position_and_the_next_one_has,

@@ -20,6 +20,74 @@ async fn prepared(database: TestDatabase) -> TestDatabase {
     database
 }
 
+/// MySQL keeps the types that a prepared statement was last given: after a number in the place of a
+/// text it took the next text for Latin-1, and refused what is not.
+pub async fn a_cell_of_another_type_does_no_harm_to_the_rows_behind_it(database: TestDatabase) {
+    use ColumnType::{Bool, Int, Text};
+    let database = database.with_ledger().await;
+    let kinds = [Int, Text, Text, Text, Int, Bool];
+    let columns = kinds.iter().enumerate();
+    let table = TableSpec {
+        table: "mixed".into(),
+        columns: columns
+            .map(|(at, kind)| column(&format!("c{at}"), *kind, at > 0))
+            .collect(),
+        key: vec![0],
+    };
+    match database.kind {
+        Kind::Sqlite => database.make(&table).await,
+        _ => {
+            let ddl = "CREATE TABLE mixed (c0 BIGINT PRIMARY KEY, c1 VARBINARY(255), \
+                       c2 VARCHAR(255) CHARACTER SET utf8mb4, c3 TEXT CHARACTER SET utf8mb4, \
+                       c4 INT, c5 BOOLEAN)";
+            database.execute(ddl).await;
+        }
+    }
+    let mut sink = database.sink(&table).await;
+    sink.claim(&[partition(0)]).await.unwrap();
+    let good = |rows: &mut RowBatch, at: usize| match kinds[at] {
+        Text => rows.push_text("行列 😀"),
+        Int => rows.push_int(7),
+        _ => rows.push_bool(true),
+    };
+    type Push = fn(&mut RowBatch);
+    let odd: [(&str, Push); 7] = [
+        ("null", RowBatch::push_null),
+        ("int", |rows| rows.push_int(5)),
+        ("double", |rows| rows.push_double(1.5)),
+        ("bool", |rows| rows.push_bool(true)),
+        ("bytes", |rows| rows.push_bytes(b"b")),
+        ("text", |rows| rows.push_text("x")),
+        ("time", |rows| rows.push_time(Timestamp(0))),
+    ];
+    let mut next = 0;
+    for ((name, push_odd), odd_at, size) in odd
+        .into_iter()
+        .flat_map(|odd| (1..kinds.len()).flat_map(move |at| [(odd, at, 1), (odd, at, 4)]))
+    {
+        for is_odd in [true, false] {
+            let mut rows = RowBatch::new(kinds.len());
+            for offset in next..next + size {
+                rows.push_int(offset);
+                for at in 1..kinds.len() {
+                    match is_odd && at == odd_at {
+                        true => push_odd(&mut rows),
+                        false => good(&mut rows, at),
+                    }
+                }
+                rows.finish_row(Change::Upsert, 0, offset);
+            }
+            let moved = step(0, next, next + size);
+            let report = sink.write(&rows, &[moved]).await.unwrap();
+            if !is_odd {
+                let context = format!("{size} rows after {name} in column {odd_at}");
+                assert_eq!(report.rejected, [], "{context}");
+            }
+            next += size;
+        }
+    }
+}
+
 pub async fn rows_are_inserted_overwritten_and_deleted(database: TestDatabase) {
     let database = prepared(database).await;
     let mut sink = database.sink(&edits()).await;

@@ -1,0 +1,108 @@
+//! Records for the topics of a test, written and read without the program under test.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use tidemill::broker::kafka::{KafkaBroker, KafkaSettings};
+use tidemill::broker::{
+    Broker, Isolation, Outgoing, OwnedRecord, ProducerOptions, TopicPartition, TopicSpec,
+};
+use tidemill::time::Timestamp;
+
+/// Long enough for a loaded machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The time that the log has for the records of tests: in the past, as brokers refuse the future.
+pub const LOG_TIME: Timestamp = Timestamp(1_520_439_377_000);
+
+/// A Kafka and what is in it.
+pub struct Topics(KafkaBroker);
+
+/// A record to be written.
+#[derive(Clone, Debug)]
+pub struct Raw {
+    /// Where to; none: by the hash of the key.
+    pub partition: Option<i32>,
+    pub key: Option<Vec<u8>>,
+    pub value: Option<Vec<u8>>,
+}
+
+impl Topics {
+    pub fn connect(bootstrap: &str) -> Topics {
+        let settings = KafkaSettings {
+            bootstrap: bootstrap.to_owned(),
+            client_id: "tidemill-tests".to_owned(),
+            properties: BTreeMap::new(),
+        };
+        Topics(KafkaBroker::connect(&settings).expect("a Kafka"))
+    }
+
+    /// A topic that keeps records however old they are.
+    pub fn create(&self, name: &str, partitions: u32, max_message_bytes: usize) {
+        let config = [
+            ("retention.ms", "-1".to_owned()),
+            ("max.message.bytes", max_message_bytes.to_string()),
+        ];
+        let spec = TopicSpec {
+            name: name.to_owned(),
+            partitions,
+            replication: -1,
+            config: config.map(|(key, value)| (key.to_owned(), value)).into(),
+        };
+        self.0.create_topics(&[spec]).expect("a new topic");
+    }
+
+    /// Writes records in their order, each with its place in the list in a header `case`.
+    pub fn write(&self, topic: &str, records: &[Raw]) {
+        let mut producer = self
+            .0
+            .producer(&ProducerOptions::default())
+            .expect("a producer");
+        for (at, record) in records.iter().enumerate() {
+            let case = at.to_string();
+            let sent = producer.send(Outgoing {
+                topic,
+                partition: record.partition,
+                timestamp: LOG_TIME,
+                key: record.key.as_deref(),
+                value: record.value.as_deref(),
+                headers: &[("case", case.as_bytes())],
+            });
+            sent.expect("the topic takes it");
+        }
+        producer.flush().expect("the topic takes them");
+    }
+
+    /// Everything committed that is in a topic now, by partition and offset.
+    pub fn read(&self, topic: &str) -> Vec<OwnedRecord> {
+        let partitions = self.0.partition_counts(&[topic]).expect("an answer");
+        let partitions: Vec<_> = (0..partitions.get(topic).copied().unwrap_or(0))
+            .map(|partition| TopicPartition::new(topic, partition as i32))
+            .collect();
+        let ends = self.0.end_offsets(&partitions, Isolation::ReadCommitted);
+        let ends = ends.expect("an answer");
+        let mut reader = self.0.reader(Isolation::ReadCommitted).expect("a reader");
+        let starts: Vec<_> = partitions.iter().cloned().map(|p| (p, 0)).collect();
+        reader.assign(&starts).expect("they are there");
+        let mut found = Vec::new();
+        let begun = Instant::now();
+        while ends
+            .iter()
+            .any(|(partition, end)| reader.position(partition).unwrap_or(0) < *end)
+        {
+            assert!(begun.elapsed() < PATIENCE, "{topic} cannot be read");
+            let poll = reader.poll(Duration::from_millis(50), 1_000, &mut |record| {
+                found.push(record.to_owned_record());
+            });
+            poll.expect("readable records");
+        }
+        found.sort_by_key(|record| (record.partition, record.offset));
+        found
+    }
+}
+
+/// The value of a header, as text.
+pub fn header<'r>(record: &'r OwnedRecord, name: &str) -> Option<&'r str> {
+    let (_, value) = record.headers.iter().find(|(known, _)| known == name)?;
+    Some(std::str::from_utf8(value).expect("headers are texts"))
+}
