@@ -1,11 +1,13 @@
 //! The input topic, and what is asked of Kafka directly.
 
+use std::collections::BTreeSet;
 use std::process::Command;
 use std::time::Duration;
 
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::KafkaError;
 use rdkafka::{Message as _, Offset, TopicPartitionList};
 use serde::Deserialize;
 
@@ -140,14 +142,17 @@ pub fn read_all(bootstrap: &str, topic: &str, visit: &mut dyn FnMut(&[u8], &[u8]
         .create()
         .expect("a consumer");
     assign_all(&consumer, topic);
-    let mut open = PARTITIONS;
-    while open > 0 {
+    // A partition may say more than once that it is at its end.
+    let mut open: BTreeSet<i32> = (0..PARTITIONS).collect();
+    while !open.is_empty() {
         match consumer.poll(PATIENCE) {
             Some(Ok(message)) => visit(
                 message.key().unwrap_or_default(),
                 message.payload().unwrap_or_default(),
             ),
-            Some(Err(rdkafka::error::KafkaError::PartitionEOF(_))) => open -= 1,
+            Some(Err(KafkaError::PartitionEOF(partition))) => {
+                open.remove(&partition);
+            }
             Some(Err(error)) => panic!("{topic}: {error}"),
             None => panic!("{topic}: nothing came for {PATIENCE:?}"),
         }

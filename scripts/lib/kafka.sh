@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # One Kafka node (KRaft, broker and controller in one process), from Maven Central's jars.
 
-KAFKA_VERSION=${TIDEMILL_KAFKA_VERSION:-4.3.1}
+KAFKA_VERSION=${TIDEMILL_SERVICES_KAFKA_VERSION:-4.3.1}
 KAFKA_JARS=$CACHE/kafka-$KAFKA_VERSION
 
 java_command() { if [[ -n ${JAVA_HOME:-} ]]; then echo "$JAVA_HOME/bin/java"; else command -v java; fi; }
@@ -90,7 +90,7 @@ kafka_java() {
   local jars=$1
   shift
   # shellcheck disable=SC2086
-  "$(java_command)" -Xmx512m ${TIDEMILL_KAFKA_JAVA_OPTS--XX:TieredStopAtLevel=1} \
+  "$(java_command)" -Xmx512m ${TIDEMILL_SERVICES_KAFKA_JAVA_OPTS--XX:TieredStopAtLevel=1} \
     "-Dlog4j2.configurationFile=$LIB/kafka-log4j2.properties" -cp "$jars/*" "$@"
 }
 
@@ -142,7 +142,7 @@ kafka_launch() {
   put kafka version "$KAFKA_VERSION"
   (($#)) || set -- "-XX:SharedArchiveFile=$(kafka_archive)"
   # shellcheck disable=SC2086
-  spawn kafka "$(java_command)" -Xms512m -Xmx1g ${TIDEMILL_KAFKA_JAVA_OPTS--XX:TieredStopAtLevel=1} "$@" \
+  spawn kafka "$(java_command)" -Xms512m -Xmx1g ${TIDEMILL_SERVICES_KAFKA_JAVA_OPTS--XX:TieredStopAtLevel=1} "$@" \
     "-Dlog4j2.configurationFile=$LIB/kafka-log4j2.properties" -cp "$KAFKA_JARS/*" \
     kafka.Kafka "$dir/server.properties"
 }
