@@ -5,6 +5,48 @@
 //! cuts it into tasks, keeps their state in RocksDB with changelogs in Kafka, and writes raw events
 //! and rolling aggregates into SQL tables, exactly once.
 //!
+//! # From Rust
+//!
+//! What a file can say, the builder can; the test driver runs it without a broker.
+//!
+//! ```
+//! use std::time::Duration;
+//! use tidemill::testkit::TopologyTestDriver;
+//! use tidemill::topology::builder::{KafkaSink, Rollup, Source};
+//! use tidemill::topology::graph::Topology;
+//!
+//! let topology = Topology::builder("edits")
+//!     .source("changes", Source::json("changes").timestamp("meta.dt").key("wiki"))
+//!     .filter("edits", "changes", "type in ['edit', 'new']")
+//!     .aggregate(
+//!         "per_wiki",
+//!         "edits",
+//!         Rollup::by(["wiki"])
+//!             .tumbling(Duration::from_secs(60))
+//!             .grace(Duration::from_secs(30))
+//!             .set("edits", "count()")
+//!             .set("bots", "count_if(bot)"),
+//!     )
+//!     .kafka("out", "per_wiki", KafkaSink::topic("edits-per-wiki"))
+//!     .build()?;
+//!
+//! let mut driver = TopologyTestDriver::new(&topology)?;
+//! for second in [10, 20, 70] {
+//!     let edit = format!(
+//!         r#"{{"wiki":"enwiki","type":"edit","bot":true,"meta":{{"dt":"2026-05-05T11:{:02}:{:02}Z"}}}}"#,
+//!         17 + second / 60,
+//!         second % 60
+//!     );
+//!     driver.pipe("changes", Some("enwiki"), &edit);
+//! }
+//! let results = driver.read_json("edits-per-wiki");
+//! let edits: Vec<_> = results.iter().map(|row| row["edits"].as_i64()).collect();
+//! assert_eq!(edits, [Some(1), Some(2), Some(1)]);
+//! assert_eq!(results[1]["window_start"], "2026-05-05T11:17:00.000Z");
+//! assert_eq!(driver.store("per_wiki").len(), 2);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # The map, in reading order
 //!
 //! The path of a record is one-way: ingest → topic → [`broker`] → runtime (thread → queue → task)

@@ -208,6 +208,29 @@ impl Numbers {
             "tidemill_lost_records",
             "Records that the log deleted before they were read",
             lost,
+        )?;
+        self.restores(encoder)
+    }
+
+    fn restores(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let restored = self.samples(|app| vec![(vec![], app.status.restored)]);
+        counter(
+            encoder,
+            "tidemill_restored_records",
+            "Changelog records read to restore state",
+            restored,
+        )?;
+        let left = self.samples(|app| {
+            let tasks = app.status.restores.iter();
+            tasks
+                .map(|(task, restore)| (vec![("task", task.to_string())], restore.left as f64))
+                .collect()
+        });
+        gauge(
+            encoder,
+            "tidemill_restore_left",
+            "Changelog entries that a task has yet to read before it starts",
+            left,
         )
     }
 

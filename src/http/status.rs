@@ -8,7 +8,7 @@ use super::facts::{AppFacts, Facts};
 use super::progress::Verdict;
 use crate::ingest::metrics::IngestMetrics;
 use crate::processor::{DropReason, NodeCounts};
-use crate::runtime::{EngineStatus, SinkStatus};
+use crate::runtime::{EngineStatus, RestoreStatus, SinkStatus};
 use crate::time::Timestamp;
 
 pub(super) fn status(facts: &Facts) -> Value {
@@ -50,6 +50,8 @@ fn app(app: &AppFacts) -> Value {
         "commits": status.commits,
         "commit_ms": status.commit_ms,
         "resets": status.resets,
+        "lost_records": status.lost,
+        "restores": restores(&status),
     })
 }
 
@@ -78,6 +80,26 @@ fn tasks(status: &EngineStatus) -> Vec<Value> {
         json!({ "id": id.to_string(), "stream_time": stream_time.map(|time| time.to_string()) })
     };
     status.assigned.iter().map(task).collect()
+}
+
+/// The tasks whose state is being restored, and how far that has come.
+fn restores(status: &EngineStatus) -> Vec<Value> {
+    let restore = |(task, restore): (&crate::topology::plan::TaskId, &RestoreStatus)| {
+        let RestoreStatus {
+            records,
+            bytes,
+            left,
+            ms,
+        } = *restore;
+        json!({
+            "task": task.to_string(),
+            "records": records,
+            "bytes": bytes,
+            "left": left,
+            "records_per_s": records as f64 / (ms.max(1) as f64 / 1000.0),
+        })
+    };
+    status.restores.iter().map(restore).collect()
 }
 
 fn sink(name: &str, status: &SinkStatus) -> Value {

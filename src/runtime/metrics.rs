@@ -21,6 +21,8 @@ pub struct EngineMetrics {
     commit_ms_total: AtomicI64,
     resets: AtomicU64,
     lost: AtomicU64,
+    restores: Mutex<BTreeMap<TaskId, RestoreStatus>>,
+    restored: AtomicU64,
     sinks: Mutex<BTreeMap<String, SinkStatus>>,
 }
 
@@ -31,6 +33,19 @@ pub struct TaskStatus {
     pub stream_time: Timestamp,
     /// The offset of the next record by input.
     pub positions: Vec<(TopicPartition, Offset)>,
+}
+
+/// How far the restore of a changelog has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RestoreStatus {
+    /// Records read.
+    pub records: u64,
+    /// Bytes of keys and values read.
+    pub bytes: u64,
+    /// Offsets that are still to be read.
+    pub left: i64,
+    /// Milliseconds since it began.
+    pub ms: i64,
 }
 
 /// How a SQL sink fares.
@@ -69,6 +84,10 @@ pub struct EngineStatus {
     pub resets: u64,
     /// Records that the log deleted before they were read.
     pub lost: u64,
+    /// The tasks whose state is being restored.
+    pub restores: BTreeMap<TaskId, RestoreStatus>,
+    /// Changelog records read since the process started.
+    pub restored: u64,
 }
 
 impl EngineMetrics {
@@ -122,6 +141,15 @@ impl EngineMetrics {
             .fetch_add(records.max(0) as u64, Ordering::Relaxed);
     }
 
+    pub(super) fn restoring(&self, task: TaskId, status: RestoreStatus) {
+        lock(&self.restores).insert(task, status);
+    }
+
+    pub(super) fn restored(&self, task: TaskId, records: u64) {
+        lock(&self.restores).remove(&task);
+        self.restored.fetch_add(records, Ordering::Relaxed);
+    }
+
     pub(super) fn sink(&self, sink: &str, change: impl FnOnce(&mut SinkStatus)) {
         change(lock(&self.sinks).entry(sink.to_owned()).or_default());
     }
@@ -137,6 +165,8 @@ impl EngineMetrics {
             commit_ms: self.commit_ms_total.load(Ordering::Relaxed),
             resets: self.resets.load(Ordering::Relaxed),
             lost: self.lost.load(Ordering::Relaxed),
+            restores: lock(&self.restores).clone(),
+            restored: self.restored.load(Ordering::Relaxed),
         }
     }
 }

@@ -19,7 +19,7 @@ mod topics;
 
 pub(crate) use app::prepare;
 pub use app::{App, AppError, Database, Environment};
-pub use metrics::{EngineMetrics, EngineStatus, SinkStatus, TaskStatus};
+pub use metrics::{EngineMetrics, EngineStatus, RestoreStatus, SinkStatus, TaskStatus};
 pub use settings::EngineSettings;
 pub use sink::SinkError;
 pub use stop::StopSignal;

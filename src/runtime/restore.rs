@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::metrics::{EngineMetrics, RestoreStatus};
 use super::start::BeyondEnd;
 use super::task::CommitMarker;
 use crate::broker::{Broker, BrokerError, Isolation, Offset, TopicPartition};
@@ -98,6 +99,7 @@ pub(super) struct Restorer<'r> {
     pub(super) backend: &'r Arc<dyn StateBackend>,
     pub(super) clock: &'r Arc<dyn Clock>,
     pub(super) stop: &'r dyn Fn() -> bool,
+    pub(super) metrics: &'r EngineMetrics,
 }
 
 impl Restorer<'_> {
@@ -204,11 +206,15 @@ impl Restorer<'_> {
                 state.write(&batch)?;
                 batch.clear();
             }
-            report.show(position - from, self.clock.now());
+            let now = self.clock.now();
+            self.metrics
+                .restoring(task, report.status(position - from, now));
+            report.show(position - from, now);
         }
         batch.checkpoint(store, position);
         state.write(&batch)?;
         report.finish(self.clock.now());
+        self.metrics.restored(task, report.records);
         Ok(())
     }
 }
@@ -306,6 +312,15 @@ impl<'r> Report<'r> {
         self.records += 1;
         let bytes = record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len);
         self.bytes += bytes as u64;
+    }
+
+    fn status(&self, done: i64, now: Timestamp) -> RestoreStatus {
+        RestoreStatus {
+            records: self.records,
+            bytes: self.bytes,
+            left: (self.total - done).max(0),
+            ms: now.0 - self.started.0,
+        }
     }
 
     fn show(&mut self, done: i64, now: Timestamp) {

@@ -489,6 +489,7 @@ impl StreamThread {
             backend: &shared.backend,
             clock: &shared.clock,
             stop: &stop,
+            metrics: &shared.metrics,
         };
         let restored = restorer.restore(id, plan)?;
         let exactly_once = shared.plan.guarantee == Guarantee::ExactlyOnce;

@@ -16,7 +16,7 @@ use rdkafka::bindings as c;
 use super::classify::{Code, Failure};
 use super::list;
 use super::message::Message;
-use super::native::{Callbacks, Handle, millis, not_null};
+use super::native::{Callbacks, Handle, not_null};
 use crate::broker::{BrokerError, Fetched, Headers, Offset, OnRecord, TopicPartition};
 
 /// How many records are taken out of librdkafka's queue at a time.
@@ -165,24 +165,15 @@ impl<C: Callbacks> Fetcher<C> {
         on_record: OnRecord<'_>,
     ) -> usize {
         let found = self.drain(max_records, on_record);
-        if found.messages > 0 || timeout.is_zero() || max_records == 0 {
+        let rebalanced = self.handle.take_rebalanced();
+        if found.messages > 0 || rebalanced || timeout.is_zero() || max_records == 0 {
             return found.records;
         }
-        let Some(first) = self.wait(timeout) else {
+        let Some(first) = self.handle.consume_one(timeout) else {
             return 0;
         };
         let records = self.take(std::iter::once(first), on_record);
         records + self.drain(max_records - records, on_record).records
-    }
-
-    /// Waits for one message. Unlike the batch call, librdkafka's single one returns when a
-    /// callback asks it to.
-    fn wait(&self, timeout: Duration) -> Option<Message> {
-        // SAFETY: the client is alive; the message is ours.
-        unsafe {
-            let message = c::rd_kafka_consumer_poll(self.handle.ptr(), millis(timeout));
-            NonNull::new(message).map(|message| Message::from_ptr(message))
-        }
     }
 
     /// Takes what has arrived, without waiting. With no room for records this still shows

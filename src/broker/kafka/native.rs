@@ -20,6 +20,7 @@ use rdkafka::bindings as c;
 use super::classify::{Code, Failure};
 use super::config::{Properties, is_secret};
 use super::list::{self, Entry};
+use super::message::Message;
 use crate::broker::{BrokerError, Offset, Partition};
 
 /// How long closing a client may take before it is left to itself.
@@ -71,6 +72,10 @@ pub(super) struct Shared<C> {
     name: String,
     last_log: Mutex<Option<String>>,
     closing: AtomicBool,
+    /// Whether a rebalance ends the call that serves it; see [`Handle::consume_one`].
+    waiting: AtomicBool,
+    /// Whether a rebalance has been served since that was last asked.
+    rebalanced: AtomicBool,
     pub callbacks: C,
 }
 
@@ -105,6 +110,8 @@ impl<C: Callbacks> Handle<C> {
             name,
             last_log,
             closing,
+            waiting: AtomicBool::new(false),
+            rebalanced: AtomicBool::new(false),
             callbacks,
         });
         let conf = config.0.as_ptr();
@@ -150,6 +157,26 @@ impl<C: Callbacks> Handle<C> {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// Waits for one message of a consumer, or until a rebalance was served: the callback then ends
+    /// the call by `rd_kafka_yield`. Only here: within `rd_kafka_consume_batch_queue` (librdkafka
+    /// 2.12) a yield takes effect one entry too late, and a record that is taken out of the queue
+    /// just then is neither returned nor put back.
+    pub(super) fn consume_one(&self, timeout: Duration) -> Option<Message> {
+        self.shared.waiting.store(true, Ordering::SeqCst);
+        // SAFETY: the client is alive; the message is ours.
+        let message = unsafe {
+            let message = c::rd_kafka_consumer_poll(self.ptr(), millis(timeout));
+            NonNull::new(message).map(|message| Message::from_ptr(message))
+        };
+        self.shared.waiting.store(false, Ordering::SeqCst);
+        message
+    }
+
+    /// Whether a rebalance has been served since this was last asked.
+    pub(super) fn take_rebalanced(&self) -> bool {
+        self.shared.rebalanced.swap(false, Ordering::SeqCst)
     }
 
     /// Serves callbacks, for `timeout` or until one was served.
@@ -420,8 +447,10 @@ unsafe extern "C" fn on_rebalance<C: Callbacks>(
                 lost: c::rd_kafka_assignment_lost(client) != 0,
             },
         });
-        // Ends the poll that this callback was called from.
-        c::rd_kafka_yield(client);
+        shared.rebalanced.store(true, Ordering::SeqCst);
+        if shared.waiting.load(Ordering::SeqCst) {
+            c::rd_kafka_yield(client);
+        }
     }
 }
 

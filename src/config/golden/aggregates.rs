@@ -287,3 +287,28 @@ fn t050_results_that_are_called_like_something_else() {
               |                    ------- the key field is here                                                             ^^^^^^^"#]],
     );
 }
+
+#[test]
+fn t051_results_that_would_be_counted_again_with_every_update() {
+    let yaml = |emit| {
+        format!(
+            "app: a
+nodes:
+  s: {{ source: {{ topic: t }} }}
+  minute: {{ aggregate: {{ from: s, by: [user], {emit}window: {{ tumbling: 1m }}, set: {{ n: count() }} }} }}
+  big: {{ filter: {{ from: minute, where: n > 9 }} }}
+  hour: {{ aggregate: {{ from: big, by: [user], window: {{ tumbling: 1h }}, set: {{ m: sum(n) }} }} }}
+  t: {{ sql: {{ from: hour, table: t }} }}
+"
+        )
+    };
+    shows(&yaml(""), expect![[r#"
+        error[T051]: `minute` sends each of its results again whenever it changes, and every time it would be counted here
+         --> t.yaml:6:30
+          |
+        6 |   hour: { aggregate: { from: big, by: [user], window: { tumbling: 1h }, set: { m: sum(n) } } }
+          |                              ^^^
+          |
+          = help: add `emit: close` to `minute`: then each window's result comes once"#]]);
+    shows(&yaml("emit: close, "), expect![[""]]);
+}

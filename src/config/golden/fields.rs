@@ -213,6 +213,14 @@ nodes:
               |
               = help: known are meta_domain, window_start, window_end, edits
 
+            error[T051]: `a` sends each of its results again whenever it changes, and every time it would be counted here
+             --> t.yaml:9:24
+              |
+            9 |     aggregate: { from: f, by: [meta.domain, bot], window: { tumbling: 1h }, set: { n: 'sum(bytes)' } }
+              |                        ^
+              |
+              = help: add `emit: close` to `a`: then each window's result comes once
+
             error[T023]: unknown field `meta.domain`
              --> t.yaml:9:32
               |

@@ -46,6 +46,7 @@ mod unknown_function;
 mod argument_count;
 mod argument_type;
 mod result_name;
+mod repeated_updates;
 
 mod table_name;
 mod no_columns;
@@ -113,6 +114,7 @@ const RULES: &[Rule] = &[
     argument_count::RULE,
     argument_type::RULE,
     result_name::RULE,
+    repeated_updates::RULE,
     table_name::RULE,
     no_columns::RULE,
     no_table_key::RULE,
