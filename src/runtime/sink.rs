@@ -218,6 +218,15 @@ impl SinkThread {
                 partition.partition == record.partition && *partition.topic == *record.topic
             });
             if let Some(queue) = queue {
+                // Behind transactions and compaction there are gaps; elsewhere there are none.
+                let expected = queue
+                    .records
+                    .last_offset()
+                    .map_or(queue.next, |last| last + 1);
+                if record.offset != expected {
+                    let (sink, partition) = (&context.node, queue.records.partition());
+                    tracing::debug!(%sink, %partition, expected, found = record.offset, "a gap");
+                }
                 queue.records.push(&record);
                 queue.bytes += record.value.map_or(0, <[u8]>::len);
                 came = true;

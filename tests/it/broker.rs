@@ -80,6 +80,7 @@ conformance! {
     suite::a_member_starts_partitions_bit_by_bit,
     suite::a_revocation_comes_before_the_new_assignment,
     suite::a_leaving_member_hands_its_partitions_over,
+    suite::no_record_is_lost_when_a_group_changes_while_records_come,
     suite::a_static_member_is_back_at_once_and_disturbs_nobody,
     suite::a_second_holder_of_an_instance_id_fences_the_first,
     suite::offsets_of_an_outdated_generation_are_refused,

@@ -302,13 +302,16 @@ nodes:
 "
         )
     };
-    shows(&yaml(""), expect![[r#"
+    shows(
+        &yaml(""),
+        expect![[r#"
         error[T051]: `minute` sends each of its results again whenever it changes, and every time it would be counted here
          --> t.yaml:6:30
           |
         6 |   hour: { aggregate: { from: big, by: [user], window: { tumbling: 1h }, set: { m: sum(n) } } }
           |                              ^^^
           |
-          = help: add `emit: close` to `minute`: then each window's result comes once"#]]);
+          = help: add `emit: close` to `minute`: then each window's result comes once"#]],
+    );
     shows(&yaml("emit: close, "), expect![[""]]);
 }

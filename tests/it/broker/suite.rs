@@ -789,6 +789,92 @@ pub fn a_leaving_member_hands_its_partitions_over(scene: &Scene) {
     });
 }
 
+/// What the members of a group have been given together: the offset behind the last record of each
+/// partition, whoever had it.
+type Progress = BTreeMap<TopicPartition, Offset>;
+
+/// Polls a member once, and goes on where the group is. Each record must be the next one.
+fn take_over(member: &mut dyn GroupMember, next: &mut Progress) -> bool {
+    let event = member.poll(Duration::from_millis(5), 50, &mut |record| {
+        let partition = TopicPartition::new(record.topic, record.partition);
+        let expected = next.entry(partition).or_default();
+        assert_eq!(
+            record.offset, *expected,
+            "{}-{}",
+            record.topic, record.partition
+        );
+        *expected += 1;
+    });
+    match event.unwrap() {
+        None => false,
+        Some(GroupEvent::Assigned(partitions)) => {
+            let positions: Vec<_> = partitions
+                .into_iter()
+                .map(|partition| {
+                    (
+                        partition.clone(),
+                        next.get(&partition).copied().unwrap_or(0),
+                    )
+                })
+                .collect();
+            member.acknowledge(Acknowledge::Start(&positions)).unwrap();
+            true
+        }
+        Some(GroupEvent::Revoked(partitions)) => {
+            member.acknowledge(Acknowledge::Stop(&partitions)).unwrap();
+            true
+        }
+        Some(GroupEvent::Lost(partitions)) => panic!("{partitions:?} were lost"),
+    }
+}
+
+pub fn no_record_is_lost_when_a_group_changes_while_records_come(scene: &Scene) {
+    let topic = scene.topic("t", 4);
+    let mut producer = scene.producer(None);
+    let mut sent = 0;
+    let mut send = |records: i32| {
+        for _ in 0..records {
+            let record = Outgoing {
+                topic: &topic,
+                partition: Some(sent % 4),
+                timestamp: Timestamp(0),
+                key: None,
+                value: Some(b"value"),
+                headers: &[],
+            };
+            producer.send(record).unwrap();
+            sent += 1;
+        }
+        producer.flush().unwrap();
+        sent
+    };
+    let join = || {
+        scene
+            .broker
+            .member(&scene.member_options(&[&topic], None))
+            .unwrap()
+    };
+    let mut next = Progress::new();
+    let mut steady = join();
+    for _ in 0..6 {
+        // It joins, gets its share, and leaves.
+        let mut guest = join();
+        let mut events = 0;
+        until("the guest has been given partitions", || {
+            send(100);
+            take_over(&mut *steady, &mut next);
+            events += u32::from(take_over(&mut *guest, &mut next));
+            events > 0
+        });
+        drop(guest);
+    }
+    let sent = i64::from(send(0));
+    until("everything has been given", || {
+        take_over(&mut *steady, &mut next);
+        next.values().sum::<Offset>() == sent
+    });
+}
+
 pub fn a_static_member_is_back_at_once_and_disturbs_nobody(scene: &Scene) {
     let topic = scene.topic("t", 4);
     let mut one = scene.player(&[&topic], Some("one"));

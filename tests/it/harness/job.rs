@@ -210,10 +210,15 @@ impl Run {
 
     /// The committed values of the topic.
     pub fn topic(&self) -> Vec<Vec<u8>> {
+        self.values_of(&self.name)
+    }
+
+    /// The committed values of a topic.
+    fn values_of(&self, topic: &str) -> Vec<Vec<u8>> {
         let broker = self.kafka();
-        let counts = broker.partition_counts(&[&self.name]).expect("an answer");
-        let partitions: Vec<_> = (0..counts[&self.name] as i32)
-            .map(|partition| TopicPartition::new(self.name.as_str(), partition))
+        let counts = broker.partition_counts(&[topic]).expect("an answer");
+        let partitions: Vec<_> = (0..counts[topic] as i32)
+            .map(|partition| TopicPartition::new(topic, partition))
             .collect();
         let ends = broker.end_offsets(&partitions, Isolation::ReadCommitted);
         let ends = ends.expect("an answer");
@@ -255,6 +260,10 @@ impl Run {
         let mut arguments = vec!["run", self.topology(), "--brokers", &self.bootstrap];
         arguments.extend(["--database-url", &url]);
         arguments.extend(["--state-dir", state.to_str().expect("UTF-8")]);
+        arguments.extend([
+            "--log",
+            "info,tidemill::runtime::sink=debug,tidemill::sql=debug",
+        ]);
         arguments.extend(more);
         Tidemill::start_with(self.folder.path(), name, &arguments, variables)
     }
@@ -422,7 +431,11 @@ pub fn wait_for_tables(run: &Run, pair: &Pair, members: &mut [Tidemill]) {
         if missing.is_empty() {
             break;
         }
-        assert!(began.elapsed() < TIMEOUT, "after {TIMEOUT:?}: {missing:#?}");
+        if began.elapsed() > TIMEOUT {
+            let letters = run.values_of(&format!("{}-dead-letters", run.name));
+            let letters: Vec<_> = letters.iter().map(|l| String::from_utf8_lossy(l)).collect();
+            panic!("after {TIMEOUT:?}: {missing:#?}\ndead letters: {letters:#?}");
+        }
         std::thread::sleep(Duration::from_millis(50));
     }
     // What would be too much comes later still.
