@@ -117,7 +117,12 @@ nodes:
             .stderr(output)
             .spawn()
             .expect("the built program");
-        let mut run = Running { child, began };
+        let guarantee = self.guarantee;
+        let mut run = Running {
+            child,
+            began,
+            guarantee,
+        };
         let figures = run.watch(topic, &app);
         run.stop();
         check_results(topic, &app, expected);
@@ -129,6 +134,7 @@ nodes:
 struct Running {
     child: Child,
     began: Instant,
+    guarantee: Guarantee,
 }
 
 impl Running {
@@ -167,9 +173,10 @@ impl Running {
         }
     }
 
-    /// Whether all repartition topics are read to their ends. The last entry of a partition is the
-    /// marker of the transaction that wrote it, which no position gets behind.
+    /// Whether all repartition topics are read to their ends. With transactions the last entry of a
+    /// partition is the marker of the one that wrote it, which no position gets behind.
     fn is_through(&self, topic: &Topic, app: &str, committed: &Committed) -> bool {
+        let markers = i64::from(self.guarantee == Guarantee::ExactlyOnce);
         let names = log::topics_of(&topic.bootstrap, app);
         let internal = names.iter().filter(|name| name.ends_with("-repartition"));
         internal.into_iter().all(|name| {
@@ -179,7 +186,7 @@ impl Running {
                 bytes: 0,
             };
             let pairs = committed.offsets(name).into_iter().zip(internal.ends());
-            pairs.into_iter().all(|(at, end)| at + 1 >= end)
+            pairs.into_iter().all(|(at, end)| at + markers >= end)
         })
     }
 

@@ -1,13 +1,11 @@
 //! The input topic, and what is asked of Kafka directly.
 
-use std::collections::BTreeSet;
 use std::process::Command;
 use std::time::Duration;
 
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::KafkaError;
 use rdkafka::{Message as _, Offset, TopicPartitionList};
 use serde::Deserialize;
 
@@ -15,6 +13,9 @@ use serde::Deserialize;
 pub const PARTITIONS: i32 = 4;
 
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The last entry of a partition may be a transaction's marker, which never comes.
+const LAST_ENTRY: Duration = Duration::from_secs(1);
 
 /// The input: synthetic events with the statistics of Wikimedia's stream.
 pub struct Topic {
@@ -89,7 +90,11 @@ impl Topic {
 
     /// The end of each partition.
     pub fn ends(&self) -> Vec<i64> {
-        ends(&consumer(&self.bootstrap, "bench-probe"), &self.name)
+        let probe = consumer(&self.bootstrap, "bench-probe");
+        let end = |partition| probe.fetch_watermarks(&self.name, partition, PATIENCE);
+        (0..PARTITIONS)
+            .map(|partition| end(partition).expect("the end of a partition").1)
+            .collect()
     }
 }
 
@@ -131,31 +136,30 @@ pub fn assign_all(consumer: &BaseConsumer, topic: &str) -> u64 {
 
 /// Shows every committed record of a topic: key and value.
 pub fn read_all(bootstrap: &str, topic: &str, visit: &mut dyn FnMut(&[u8], &[u8])) {
-    let mut config = ClientConfig::new();
-    let consumer: BaseConsumer = config
-        .set("bootstrap.servers", bootstrap)
-        .set("group.id", "bench-read")
-        .set("enable.auto.commit", "false")
-        .set("auto.offset.reset", "earliest")
-        .set("isolation.level", "read_committed")
-        .set("enable.partition.eof", "true")
-        .create()
-        .expect("a consumer");
+    let consumer = consumer(bootstrap, "bench-read");
     assign_all(&consumer, topic);
-    // A partition may say more than once that it is at its end.
-    let mut open: BTreeSet<i32> = (0..PARTITIONS).collect();
-    while !open.is_empty() {
-        match consumer.poll(PATIENCE) {
-            Some(Ok(message)) => visit(
-                message.key().unwrap_or_default(),
-                message.payload().unwrap_or_default(),
-            ),
-            Some(Err(KafkaError::PartitionEOF(partition))) => {
-                open.remove(&partition);
+    let ends = ends(&consumer, topic);
+    let mut next = vec![0; ends.len()];
+    loop {
+        let is_near = next.iter().zip(&ends).all(|(next, end)| next + 1 >= *end);
+        let patience = if is_near { LAST_ENTRY } else { PATIENCE };
+        let Some(message) = consumer.poll(patience) else {
+            assert!(is_near, "{topic}: nothing came for {patience:?}");
+            return;
+        };
+        let message = match message {
+            Ok(message) => message,
+            // Passing trouble, which librdkafka gets over by itself.
+            Err(error) => {
+                eprintln!("{topic}: {error}");
+                continue;
             }
-            Some(Err(error)) => panic!("{topic}: {error}"),
-            None => panic!("{topic}: nothing came for {PATIENCE:?}"),
-        }
+        };
+        next[message.partition() as usize] = message.offset() + 1;
+        visit(
+            message.key().unwrap_or_default(),
+            message.payload().unwrap_or_default(),
+        );
     }
 }
 

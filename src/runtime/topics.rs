@@ -140,7 +140,8 @@ fn missing_outputs(
         name: topic.to_owned(),
         partitions,
         replication,
-        config: BTreeMap::new(),
+        // Results carry event times: of old events a broker would delete them within minutes.
+        config: BTreeMap::from([("retention.ms".to_owned(), "-1".to_owned())]),
     };
     missing.into_iter().map(spec).collect()
 }
