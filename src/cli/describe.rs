@@ -1,5 +1,6 @@
 //! `tidemill describe`: draws a topology, cut as it will run.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -45,7 +46,7 @@ pub(super) fn describe(args: &Describe) -> Ended {
         Format::Mermaid => mermaid(&topology, &clusters),
         Format::Dot => dot(&topology, &clusters),
     };
-    println!("{}", drawn.trim_end());
+    writeln!(std::io::stdout(), "{}", drawn.trim_end())?;
     Ok(ExitCode::SUCCESS)
 }
 

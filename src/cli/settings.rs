@@ -1,5 +1,6 @@
 //! `tidemill settings`: what is in force, and where it comes from.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -42,11 +43,17 @@ pub(super) fn show(args: &Show, common: &CommonFlags) -> Ended {
     let environment = environment();
     let sources = sources(common, flags.concat(), &environment);
     for shown in sources.shown()? {
-        println!("{:24} {:32} {}", shown.name, shown.value, shown.origin);
+        writeln!(
+            std::io::stdout(),
+            "{:24} {:32} {}",
+            shown.name,
+            shown.value,
+            shown.origin
+        )?;
         if args.about
             && let Some(key) = key::find(&shown.name)
         {
-            println!("{:24} {}", "", key.about);
+            writeln!(std::io::stdout(), "{:24} {}", "", key.about)?;
         }
     }
     for (variable, near) in sources.suspicious_variables() {

@@ -265,6 +265,8 @@ impl SinkThread {
             GroupEvent::Revoked(partitions) => {
                 if let Err(error) = self.write() {
                     tracing::info!(sink = %self.context.node, %error, "left to the next owner");
+                    // Who counts them too.
+                    self.processor.take_counts();
                 }
                 self.let_go(&partitions);
                 Ok(self.member.acknowledge(Acknowledge::Stop(&partitions))?)
@@ -502,10 +504,15 @@ impl SinkThread {
         let needs_human = match &error {
             SinkError::Sql(SqlError::Unavailable { .. } | SqlError::Fenced { .. }) => false,
             SinkError::Sql(SqlError::Mismatch { .. } | SqlError::Fatal { .. }) => true,
-            SinkError::Broker(BrokerError::Fatal { .. }) | SinkError::BeyondEnd(_) => true,
+            // Even cut to its beginning a dead letter is too large for its topic.
+            SinkError::Broker(BrokerError::Fatal { .. } | BrokerError::TooLarge { .. })
+            | SinkError::BeyondEnd(_) => true,
             SinkError::Broker(_) => false,
             SinkError::Process(ProcessError::Output(OutputError::Broker(error))) => {
-                matches!(error, BrokerError::Fatal { .. })
+                matches!(
+                    error,
+                    BrokerError::Fatal { .. } | BrokerError::TooLarge { .. }
+                )
             }
             SinkError::Process(_) => true,
         };
@@ -542,7 +549,11 @@ impl SinkThread {
                     self.assigned.extend(partitions);
                     return Ok(());
                 }
-                Ok(Some(event)) => self.handle(event)?,
+                Ok(Some(event)) => {
+                    if let Err(error) = self.handle(event) {
+                        return self.recover(error);
+                    }
+                }
                 Err(error) => {
                     tracing::debug!(sink = %self.context.node, %error, "polling while waiting");
                     self.context.stop.wait(IDLE_POLL);

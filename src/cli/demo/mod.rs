@@ -99,7 +99,7 @@ pub(super) fn demo(args: &Demo, context: &Context) -> Ended {
     let process = Process::start()?;
     let stage = Stage::build(args.keep.as_deref(), context, &process)?;
     process.watch(context.settings.stop_timeout);
-    stage.introduce();
+    stage.introduce()?;
     let source = match args.live {
         true => stage.read_wikimedia(context, &process),
         false => stage.generate(args.seed, pace, args.events, &process),

@@ -1,5 +1,6 @@
 //! What the demo runs on: a log in memory, state and tables in one directory.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -138,15 +139,21 @@ impl Stage {
         })
     }
 
-    pub fn introduce(&self) {
-        println!("tables  {}", self.database);
-        println!("state   {}", self.directory.path().join("state").display());
+    pub fn introduce(&self) -> std::io::Result<()> {
+        let mut out = std::io::stdout();
+        writeln!(out, "tables  {}", self.database)?;
+        writeln!(
+            out,
+            "state   {}",
+            self.directory.path().join("state").display()
+        )?;
         if let Some(address) = self.address {
-            println!("page    http://{address}/");
+            writeln!(out, "page    http://{address}/")?;
         }
         if let Directory::Temporary(_) = self.directory {
-            println!("(deleted at the end; --keep DIR keeps them)");
+            writeln!(out, "(deleted at the end; --keep DIR keeps them)")?;
         }
+        Ok(())
     }
 
     /// Begins to write synthetic events.
