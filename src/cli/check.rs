@@ -1,6 +1,6 @@
 //! `tidemill check`: everything that is wrong with topology files.
 
-use std::io::IsTerminal as _;
+use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -46,17 +46,24 @@ enum Format {
 pub(super) fn check(args: &Check) -> Ended {
     if args.codes {
         for each in config::explanations() {
-            println!("{}  {:7}  {}", each.code, each.severity.word(), each.title);
+            writeln!(
+                io::stdout(),
+                "{}  {:7}  {}",
+                each.code,
+                each.severity.word(),
+                each.title
+            )?;
         }
         return Ok(ExitCode::SUCCESS);
     }
     let checked: Vec<Checked> = args.files.iter().map(|path| Checked::new(path)).collect();
     match args.format {
-        Format::Text => checked.iter().for_each(Checked::print),
-        Format::Json => println!(
+        Format::Text => checked.iter().try_for_each(Checked::print)?,
+        Format::Json => writeln!(
+            io::stdout(),
             "{:#}",
             checked.iter().flat_map(Checked::json).collect::<Value>()
-        ),
+        )?,
     }
     match checked.iter().any(Checked::has_errors) {
         true => Ok(ExitCode::FAILURE),
@@ -88,22 +95,24 @@ impl Checked {
         self.outcome.report.has_errors() || self.unplanned.is_some()
     }
 
-    fn print(&self) {
+    fn print(&self) -> io::Result<()> {
         let report = &self.outcome.report;
         if !report.is_empty() {
-            println!(
+            writeln!(
+                io::stdout(),
                 "{}\n",
-                report.render(style(std::io::stdout().is_terminal()))
-            );
+                report.render(style(io::stdout().is_terminal()))
+            )?;
         }
         if let Some(reason) = &self.unplanned {
-            println!("error: {reason}\n");
+            writeln!(io::stdout(), "error: {reason}\n")?;
         }
         let errors = report.count(Severity::Error) + usize::from(self.unplanned.is_some());
         let file = &self.file;
         match (errors, report.count(Severity::Warning)) {
-            (0, 0) => println!("{file}: ok"),
-            (errors, warnings) => println!(
+            (0, 0) => writeln!(io::stdout(), "{file}: ok"),
+            (errors, warnings) => writeln!(
+                io::stdout(),
                 "{file}: {}, {}",
                 counted(errors, "error"),
                 counted(warnings, "warning")

@@ -1,5 +1,6 @@
 //! `tidemill ingest`: gets events into Kafka.
 
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -248,7 +249,7 @@ fn replay(args: &Replay, context: &Context) -> Ended {
     let broker = context.kafka()?;
     let (clock, metrics, shutdown) = (&SystemClock, &*work.metrics, &work.process.shutdown);
     let summary = replay::run(&options, &*broker, clock, metrics, shutdown)?;
-    say(&summary, &target.topic);
+    say(&summary, &target.topic)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -267,7 +268,7 @@ fn generate(args: &Generate, context: &Context) -> Ended {
     let broker = context.kafka()?;
     let (clock, metrics, shutdown) = (&SystemClock, &*work.metrics, &work.process.shutdown);
     let summary = generate::run(&options, &*broker, clock, metrics, shutdown)?;
-    say(&summary, &target.topic);
+    say(&summary, &target.topic)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -306,7 +307,7 @@ fn wikimedia(args: &Wikimedia, context: &Context) -> Ended {
     let broker = context.kafka()?;
     work.process.watch(context.settings.stop_timeout);
     for stream in &options.streams {
-        println!("{} -> {}", stream.stream, stream.target.topic);
+        writeln!(io::stdout(), "{} -> {}", stream.stream, stream.target.topic)?;
     }
     let (clock, metrics, shutdown) = (&SystemClock, &*work.metrics, &work.process.shutdown);
     wikimedia::run(&options, &*broker, clock, metrics, shutdown)?;
@@ -328,15 +329,15 @@ impl Work {
             facts.token = context.settings.http_token.clone();
             facts.ingest = Some(Arc::clone(&metrics));
             if let Some(address) = serve::serve(facts, &context.settings, &process)? {
-                println!("http {address}");
+                writeln!(io::stdout(), "http {address}")?;
             }
         }
         Ok(Work { metrics, process })
     }
 }
 
-fn say(summary: &Summary, topic: &str) {
-    println!("{topic}: {summary}");
+fn say(summary: &Summary, topic: &str) -> io::Result<()> {
+    writeln!(io::stdout(), "{topic}: {summary}")
 }
 
 fn positive(flag: &str, number: f64) -> Result<f64, Failure> {

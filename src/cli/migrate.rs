@@ -1,5 +1,6 @@
 //! `tidemill migrate`: the shipped tables.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -33,6 +34,6 @@ impl Migrate {
 pub(super) fn migrate(_: &Migrate, context: &Context) -> Ended {
     let database = context.database()?;
     Process::start()?.tokio.block_on(sql::migrate(database))?;
-    println!("{database} is up to date");
+    writeln!(std::io::stdout(), "{database} is up to date")?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,5 +1,6 @@
 //! `tidemill query`: asks the tables.
 
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::str::FromStr as _;
 use std::time::Duration;
@@ -127,11 +128,11 @@ impl Query {
 
 pub(super) fn query(args: &Query, context: &Context) -> Ended {
     let Some(target) = &args.target else {
-        list_questions();
+        list_questions()?;
         return Ok(ExitCode::SUCCESS);
     };
     let result = answer(target, args, context)?;
-    print!("{}", result.render(args.format));
+    write!(io::stdout(), "{}", result.render(args.format))?;
     if args.format != Format::Table {
         if let Some(note) = &result.note {
             eprintln!("note: {note}");
@@ -164,13 +165,16 @@ fn answer(target: &str, args: &Query, context: &Context) -> Result<QueryResult, 
     })
 }
 
-fn list_questions() {
-    println!("questions:");
+fn list_questions() -> io::Result<()> {
+    writeln!(io::stdout(), "questions:")?;
     for question in questions() {
-        println!("  {:18} {}", question.name, question.about);
+        writeln!(io::stdout(), "  {:18} {}", question.name, question.about)?;
     }
-    println!("\ntables: any table or view of the database, such as edits_per_wiki_minute");
-    println!("see `tidemill query --help`");
+    writeln!(
+        io::stdout(),
+        "\ntables: any table or view of the database, such as edits_per_wiki_minute"
+    )?;
+    writeln!(io::stdout(), "see `tidemill query --help`")
 }
 
 fn usage(error: impl std::error::Error) -> Failure {

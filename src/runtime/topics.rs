@@ -54,41 +54,31 @@ pub(super) fn prepare(
     plan: &Plan,
     replication: i32,
 ) -> Result<BTreeMap<String, u32>, TopicError> {
-    let internal: Vec<&str> = plan
-        .internal_topics
-        .iter()
-        .map(|t| t.name.as_str())
-        .collect();
+    let internal = plan.internal_topics.iter().map(|t| t.name.as_str());
     let mut names = plan.source_topics();
-    names.extend(&internal);
+    names.extend(internal);
     names.extend(plan.output_topics());
     let mut counts = broker.partition_counts(&names)?;
-    if let Some(topic) = plan
-        .source_topics()
-        .into_iter()
-        .find(|topic| !counts.contains_key(*topic))
-    {
+    let missing = missing(plan, &counts, replication)?;
+    broker.create_topics(&missing)?;
+    counts.extend(missing.into_iter().map(|spec| (spec.name, spec.partitions)));
+    Ok(counts)
+}
+
+/// The topics to be created, given the partition counts of those that are there.
+fn missing(
+    plan: &Plan,
+    counts: &BTreeMap<String, u32>,
+    replication: i32,
+) -> Result<Vec<TopicSpec>, TopicError> {
+    let sources = plan.source_topics();
+    if let Some(topic) = sources.iter().find(|topic| !counts.contains_key(**topic)) {
         return Err(TopicError::Missing {
-            topic: topic.to_owned(),
+            topic: (*topic).to_owned(),
         });
     }
-    // A repartition topic may be sized like another one that has to be sized first.
+    let wanted = internal_sizes(plan, counts);
     let mut missing = Vec::new();
-    let mut wanted: BTreeMap<&str, u32> = BTreeMap::new();
-    for _ in 0..=plan.internal_topics.len() {
-        for topic in &plan.internal_topics {
-            let like = topic.sized_like.iter().map(|name| {
-                wanted
-                    .get(name.as_str())
-                    .or_else(|| counts.get(name))
-                    .copied()
-            });
-            let size = like.collect::<Option<Vec<u32>>>();
-            if let Some(size) = size.map(|sizes| sizes.into_iter().max().unwrap_or(1)) {
-                wanted.insert(&topic.name, size);
-            }
-        }
-    }
     for topic in &plan.internal_topics {
         let expected = wanted.get(topic.name.as_str()).copied().unwrap_or(1);
         match counts.get(&topic.name) {
@@ -109,12 +99,29 @@ pub(super) fn prepare(
         }
     }
     for sub_topology in plan.processing.iter().chain(&plan.sinks) {
-        check_co_partitioning(sub_topology, &counts)?;
+        check_co_partitioning(sub_topology, counts)?;
     }
-    missing.extend(missing_outputs(plan, &counts, &wanted, replication));
-    broker.create_topics(&missing)?;
-    counts.extend(missing.into_iter().map(|spec| (spec.name, spec.partitions)));
-    Ok(counts)
+    missing.extend(missing_outputs(plan, counts, &wanted, replication));
+    Ok(missing)
+}
+
+/// How many partitions each internal topic needs.
+fn internal_sizes<'p>(plan: &'p Plan, counts: &BTreeMap<String, u32>) -> BTreeMap<&'p str, u32> {
+    let mut wanted: BTreeMap<&str, u32> = BTreeMap::new();
+    // A repartition topic may be sized like another one that has to be sized first.
+    for _ in 0..=plan.internal_topics.len() {
+        for topic in &plan.internal_topics {
+            let like = topic.sized_like.iter().map(|name| {
+                let sized = wanted.get(name.as_str());
+                sized.or_else(|| counts.get(name)).copied()
+            });
+            let size = like.collect::<Option<Vec<u32>>>();
+            if let Some(size) = size.map(|sizes| sizes.into_iter().max().unwrap_or(1)) {
+                wanted.insert(&topic.name, size);
+            }
+        }
+    }
+    wanted
 }
 
 /// The topics of Kafka sinks that are not there yet, with as many partitions as their tasks: a result
@@ -211,4 +218,102 @@ fn config(purpose: Purpose) -> BTreeMap<String, String> {
         }
     }
     config
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::parse;
+
+    const FILE: &str = "
+app: shop
+nodes:
+  orders:   { source: { topics: [orders, returns], timestamp: at } }
+  per_shop:
+    aggregate: { from: orders, by: [shop], window: { tumbling: 1m, grace: 10d }, set: { n: count() } }
+  table:    { sql: { from: per_shop, table: shops } }
+  closed:
+    aggregate: { from: orders, by: [kind], window: { tumbling: 1m }, emit: close, set: { n: count() } }
+  kinds:    { sql: { from: closed, table: kinds } }
+  out:      { kafka: { from: per_shop, topic: out } }
+";
+
+    fn plan() -> Plan {
+        crate::topology::plan::plan(&parse(FILE, "shop.yaml").unwrap()).unwrap()
+    }
+
+    fn counts(counts: &[(&str, u32)]) -> BTreeMap<String, u32> {
+        let counts = counts
+            .iter()
+            .map(|(name, count)| ((*name).to_owned(), *count));
+        counts.collect()
+    }
+
+    fn shown(spec: &TopicSpec) -> String {
+        let config = spec
+            .config
+            .iter()
+            .map(|(key, value)| format!(" {key}={value}"));
+        let config: String = config.collect();
+        format!(
+            "{} {}x{}:{config}\n",
+            spec.name, spec.partitions, spec.replication
+        )
+    }
+
+    /// Everything that is not there is made like the sources, with settings under which nothing is
+    /// deleted that is needed still.
+    #[test]
+    fn missing_topics_are_made_to_fit_the_sources() {
+        let found = missing(&plan(), &counts(&[("orders", 6), ("returns", 6)]), 3).unwrap();
+        let found: String = found.iter().map(shown).collect();
+        expect_test::expect![[r#"
+            shop-closed-changelog 6x3: cleanup.policy=compact,delete delete.retention.ms=604800000 max.message.bytes=16777216 message.timestamp.type=LogAppendTime retention.ms=604800000
+            shop-closed-repartition 6x3: cleanup.policy=delete max.message.bytes=16777216 message.timestamp.type=LogAppendTime retention.ms=604800000
+            shop-closed-results 6x3: cleanup.policy=delete max.message.bytes=16777216 message.timestamp.type=LogAppendTime retention.ms=604800000
+            shop-dead-letters 1x3: cleanup.policy=delete max.message.bytes=16777216 message.timestamp.type=LogAppendTime retention.ms=-1
+            shop-orders-progress 6x3: cleanup.policy=compact max.message.bytes=16777216 message.timestamp.type=LogAppendTime
+            shop-per_shop-changelog 6x3: cleanup.policy=compact,delete delete.retention.ms=604800000 max.message.bytes=16777216 message.timestamp.type=LogAppendTime retention.ms=950460000
+            shop-per_shop-repartition 6x3: cleanup.policy=delete max.message.bytes=16777216 message.timestamp.type=LogAppendTime retention.ms=604800000
+            out 6x3: retention.ms=-1
+        "#]].assert_eq(&found);
+    }
+
+    #[test]
+    fn topics_that_are_there_are_left_alone() {
+        let plan = plan();
+        let mut there = counts(&[("orders", 6), ("returns", 6), ("out", 2)]);
+        for spec in missing(&plan, &there, 1).unwrap() {
+            there.insert(spec.name, spec.partitions);
+        }
+        // Dead letters and results may have any number of partitions.
+        there.insert("shop-dead-letters".to_owned(), 40);
+        assert!(missing(&plan, &there, 1).unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_with_what_to_do() {
+        let refused = |there: &[(&str, u32)]| missing(&plan(), &counts(there), 1).unwrap_err();
+        let shown = [
+            refused(&[("orders", 6)]),
+            refused(&[("orders", 6), ("returns", 4)]),
+            refused(&[
+                ("orders", 6),
+                ("returns", 6),
+                ("shop-per_shop-changelog", 4),
+            ]),
+            refused(&[
+                ("orders", 6),
+                ("returns", 6),
+                ("shop-per_shop-repartition", 8),
+            ]),
+        ];
+        let shown: String = shown.iter().map(|error| format!("{error}\n")).collect();
+        expect_test::expect![[r#"
+            topic returns does not exist: create it (`tidemill ingest … --partitions N` does), or correct its name in the topology
+            topics that are read together differ in their partition counts: orders has 6, returns has 4
+            internal topic shop-per_shop-changelog has 4 partitions, but its source has 6: the source's partition count was changed. State is split by partition, so this needs a new application name, or the old count
+            internal topic shop-per_shop-repartition has 8 partitions, but its source has 6: the source's partition count was changed. State is split by partition, so this needs a new application name, or the old count
+        "#]].assert_eq(&shown);
+    }
 }

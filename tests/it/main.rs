@@ -14,5 +14,6 @@ mod ingest;
 mod input;
 mod live;
 mod oracle;
+mod repartition;
 mod sql;
 mod tidy;

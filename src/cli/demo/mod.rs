@@ -11,6 +11,7 @@ mod trim;
 mod verify;
 mod view;
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -125,7 +126,7 @@ pub(super) fn demo(args: &Demo, context: &Context) -> Ended {
     match verdict {
         None => Ok(ExitCode::SUCCESS),
         Some(verdict) => {
-            println!("{verdict}");
+            writeln!(std::io::stdout(), "{verdict}")?;
             Ok(if verdict.is_good() {
                 ExitCode::SUCCESS
             } else {

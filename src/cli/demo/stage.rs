@@ -277,7 +277,7 @@ impl Stage {
         self.app.join()?;
         self.trimmer.join();
         if let Directory::Kept(path) = &self.directory {
-            println!("kept in {}", path.display());
+            writeln!(std::io::stdout(), "kept in {}", path.display())?;
         }
         Ok(())
     }

@@ -63,15 +63,13 @@ impl Database {
         self.rows(query).ok()?.first()?.first()?.parse().ok()
     }
 
+    /// Runs a statement in this database.
+    pub fn run(&self, statement: &str) {
+        execute(&self.url(), statement);
+    }
+
     fn on_server(&self, statement: &str) {
-        let done: Result<(), sqlx::Error> = block_on(async {
-            let mut connection = MySqlConnection::connect(&self.server).await?;
-            sqlx::raw_sql(AssertSqlSafe(statement.to_owned()))
-                .execute(&mut connection)
-                .await?;
-            Ok(())
-        });
-        done.unwrap_or_else(|error| panic!("{statement}: {error}"));
+        execute(&self.server, statement);
     }
 }
 
@@ -79,6 +77,17 @@ impl Drop for Database {
     fn drop(&mut self) {
         self.on_server(&format!("DROP DATABASE {}", self.name));
     }
+}
+
+fn execute(url: &str, statement: &str) {
+    let done: Result<(), sqlx::Error> = block_on(async {
+        let mut connection = MySqlConnection::connect(url).await?;
+        sqlx::raw_sql(AssertSqlSafe(statement.to_owned()))
+            .execute(&mut connection)
+            .await?;
+        Ok(())
+    });
+    done.unwrap_or_else(|error| panic!("{statement}: {error}"));
 }
 
 fn block_on<T>(work: impl Future<Output = T>) -> T {

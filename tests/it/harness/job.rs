@@ -210,11 +210,11 @@ impl Run {
 
     /// The committed values of the topic.
     pub fn topic(&self) -> Vec<Vec<u8>> {
-        self.values_of(&self.name)
+        self.committed(&self.name)
     }
 
     /// The committed values of a topic.
-    fn values_of(&self, topic: &str) -> Vec<Vec<u8>> {
+    pub fn committed(&self, topic: &str) -> Vec<Vec<u8>> {
         let broker = self.kafka();
         let counts = broker.partition_counts(&[topic]).expect("an answer");
         let partitions: Vec<_> = (0..counts[topic] as i32)
@@ -432,7 +432,7 @@ pub fn wait_for_tables(run: &Run, pair: &Pair, members: &mut [Tidemill]) {
             break;
         }
         if began.elapsed() > TIMEOUT {
-            let letters = run.values_of(&format!("{}-dead-letters", run.name));
+            let letters = run.committed(&format!("{}-dead-letters", run.name));
             let letters: Vec<_> = letters.iter().map(|l| String::from_utf8_lossy(l)).collect();
             panic!("after {TIMEOUT:?}: {missing:#?}\ndead letters: {letters:#?}");
         }
