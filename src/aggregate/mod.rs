@@ -205,6 +205,16 @@ impl Accumulator {
         }
     }
 
+    /// Whether its result is null, and the next value makes it anew.
+    pub fn is_void(&self) -> bool {
+        match self {
+            Accumulator::Min(value) | Accumulator::Max(value) => value.is_none(),
+            Accumulator::First(value) | Accumulator::Last(value) => value.is_none(),
+            Accumulator::Avg(_, count) => *count == 0,
+            Accumulator::Count(_) | Accumulator::Sum(_) | Accumulator::Distinct(_) => false,
+        }
+    }
+
     /// True when this is a state of `function`: guards what is read back from a store.
     pub fn is_of(&self, function: Function) -> bool {
         std::mem::discriminant(self) == std::mem::discriminant(&Accumulator::new(function))

@@ -79,6 +79,12 @@ impl<'d, 'f> Keys<'d, 'f> {
         None
     }
 
+    /// Whether there is that word.
+    pub fn is_word(&mut self, key: &'static str, word: &str) -> bool {
+        let content = self.entry(key).map(|entry| &entry.value.content);
+        matches!(content, Some(Content::Scalar(text)) if text == word)
+    }
+
     /// A text that must be there; empty when it is not.
     pub fn required(&mut self, key: &'static str) -> &'d str {
         if self.entry(key).is_none() && !self.is_broken {

@@ -5,7 +5,7 @@
 use super::keys::Keys;
 use crate::topology::builder::{Builder, Rollup};
 use crate::topology::graph::{
-    Emit, Filter, Format, KafkaSink, Map, NodeKind, OnError, OnLate, Source, SqlSink,
+    Emit, Filter, Format, KafkaSink, Map, NodeKind, NullValues, OnError, OnLate, Source, SqlSink,
 };
 use crate::topology::nearest::did_you_mean;
 use crate::value::ValueType;
@@ -29,7 +29,10 @@ const ON_ERROR: &[(&str, OnError)] = &[
     ("stop", OnError::Stop),
 ];
 const ON_LATE: &[(&str, OnLate)] = &[("drop", OnLate::Drop), ("dead_letter", OnLate::DeadLetter)];
+const NULL_VALUES: &[(&str, NullValues)] =
+    &[("refuse", NullValues::Refuse), ("pass", NullValues::Pass)];
 const EMIT: &[(&str, Emit)] = &[("updates", Emit::Updates), ("close", Emit::Close)];
+const WINDOWS: [&str; 4] = ["tumbling", "hopping", "sliding", "session"];
 const FORMAT: &[(&str, Format)] = &[("json", Format::Json)];
 
 /// The words for the kinds of nodes.
@@ -52,6 +55,9 @@ fn source(keys: &mut Keys<'_, '_>, name: &str, builder: Builder) -> Builder {
     let mut source = Source::json_topics(topics);
     if let Some(format) = keys.choice("format", FORMAT) {
         source.format = format;
+    }
+    if let Some(null_values) = keys.choice("null_values", NULL_VALUES) {
+        source = source.null_values(null_values);
     }
     if let Some(path) = keys.text("timestamp") {
         source = source.timestamp(path);
@@ -103,7 +109,9 @@ fn map(keys: &mut Keys<'_, '_>, name: &str, builder: Builder) -> Builder {
 fn aggregate(keys: &mut Keys<'_, '_>, name: &str, builder: Builder) -> Builder {
     let from = keys.required("from");
     let mut rollup = Rollup::by(keys.texts("by"));
-    if let Some(mut window) = keys.mapping("window") {
+    if keys.is_word("window", "none") {
+        rollup = rollup.unbounded();
+    } else if let Some(mut window) = keys.mapping("window") {
         rollup = read_window(&mut window, rollup);
         window.finish();
     }
@@ -123,8 +131,26 @@ fn aggregate(keys: &mut Keys<'_, '_>, name: &str, builder: Builder) -> Builder {
 }
 
 fn read_window(keys: &mut Keys<'_, '_>, mut rollup: Rollup) -> Rollup {
+    for (at, word) in WINDOWS.iter().enumerate() {
+        for other in &WINDOWS[at + 1..] {
+            keys.exclude(word, other);
+        }
+    }
     if let Some(size) = keys.duration("tumbling") {
         rollup = rollup.tumbling(size);
+    }
+    if keys.entry("hopping").is_some() {
+        let size = keys.duration("hopping");
+        keys.required("advance");
+        if let (Some(size), Some(advance)) = (size, keys.duration("advance")) {
+            rollup = rollup.hopping(size, advance);
+        }
+    }
+    if let Some(difference) = keys.duration("sliding") {
+        rollup = rollup.sliding(difference);
+    }
+    if let Some(gap) = keys.duration("session") {
+        rollup = rollup.session(gap);
     }
     if let Some(grace) = keys.duration("grace") {
         rollup = rollup.grace(grace);

@@ -144,6 +144,12 @@ impl Expression {
         }
     }
 
+    /// Whether its value is the record's key: it is `record_key()`.
+    pub fn is_record_key(&self) -> bool {
+        let root = self.0.root.as_ref().map(|root| &root.kind);
+        matches!(root, Some(NodeKind::Call(function, _)) if function.name == "record_key")
+    }
+
     /// The value, when it is the same for every record: a literal, or what is computed from
     /// literals.
     pub fn constant(&self) -> Option<Constant> {

@@ -318,6 +318,7 @@ mod tests {
             key: Some(FieldPath::new("customer")),
             id: None,
             fields: Vec::new(),
+            null_values: Default::default(),
             on_error: OnError::Drop,
         };
         let target = Target::for_source(&source);

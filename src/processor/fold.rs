@@ -5,7 +5,7 @@
 //! rows it has. Lateness is judged here, by the stream time of the partition that a row came from,
 //! so the order in which the far side reads its upstreams decides nothing.
 
-use super::aggregate::{NodeProgress, UpstreamTime};
+use super::aggregate::{Addition, NodeProgress, UpstreamTime};
 use super::table::{Folded, Lookup, Table};
 use super::{Context, OperatorState, Outputs, ProcessError, Produced};
 use crate::codec::{self, Decode, Encode};
@@ -13,6 +13,7 @@ use crate::state::keys;
 use crate::time::Timestamp;
 use crate::topology::graph::Function;
 use crate::topology::plan::{FoldShape, OperatorId, Work};
+use crate::window::Place;
 
 /// A partition that is read to its end holds up the far side for so long; then it says that it is
 /// silent, until something comes again.
@@ -20,14 +21,26 @@ pub(super) const SILENT_AFTER_MS: i64 = 5_000;
 
 /// A partial result on its way through a repartition topic; the record's key is the group's.
 #[derive(Debug, Encode, Decode)]
-pub(super) struct Partial {
-    pub(super) window_start_ms: i64,
-    pub(super) folded: Folded,
+pub(super) struct Partial<F = Folded> {
+    at_ms: i64,
+    from_ms: i64,
+    pub(super) folded: F,
+}
+
+impl Partial {
+    /// Where it is to be folded in.
+    pub(super) fn place(&self) -> Place {
+        Place {
+            at: Timestamp(self.at_ms),
+            from: Timestamp(self.from_ms),
+        }
+    }
 }
 
 pub(super) struct Fold {
-    pub(super) table: Table,
-    pub(super) functions: Vec<Function>,
+    /// By place and group.
+    table: Table<Folded>,
+    functions: Vec<Function>,
     pub(super) stream_time: Timestamp,
     /// The stream time that was last sent along.
     sent: Timestamp,
@@ -40,7 +53,7 @@ impl Fold {
     pub(super) fn new(shape: &FoldShape, budget_bytes: usize, progress: &NodeProgress) -> Fold {
         Fold {
             table: Table::new(budget_bytes),
-            functions: shape.calls.iter().map(|(function, _)| *function).collect(),
+            functions: shape.functions(),
             stream_time: Timestamp(progress.stream_time_ms),
             sent: Timestamp(progress.stream_time_ms),
             silent: false,
@@ -48,12 +61,20 @@ impl Fold {
         }
     }
 
-    pub(super) fn entry(&mut self, key: &[u8]) -> &mut Folded {
-        let id = match self.table.find(key) {
+    /// Folds in at a place.
+    pub(super) fn add(&mut self, place: Place, group: &[u8], addition: &Addition<'_>) {
+        self.buffer.clear();
+        keys::push_window(place.at, &mut self.buffer);
+        keys::push_window(place.from, &mut self.buffer);
+        self.buffer.extend_from_slice(group);
+        let id = match self.table.find(&self.buffer) {
             Lookup::Found(id) => id,
-            Lookup::Absent(hash) => self.table.insert(hash, key, Folded::new(&self.functions)),
+            Lookup::Absent(hash) => {
+                let empty = Folded::new(&self.functions);
+                self.table.insert(hash, &self.buffer, empty)
+            }
         };
-        self.table.change(id)
+        addition.apply(self.table.change(id));
     }
 
     pub(super) fn flush(
@@ -70,10 +91,12 @@ impl Fold {
         let Fold { table, buffer, .. } = self;
         let mut sent = 0;
         table.drain_dirty(|key, folded| -> Result<(), ProcessError> {
-            let (start, group) = keys::split_window(key).expect("made by fold_row");
+            let (at, rest) = keys::split_window(key).expect("made by add");
+            let (from, group) = keys::split_window(rest).expect("made by add");
             let partial = Partial {
-                window_start_ms: start.0,
-                folded: folded.clone(),
+                at_ms: at.0,
+                from_ms: from.0,
+                folded: &*folded,
             };
             buffer.clear();
             codec::encode_into(&partial, buffer);

@@ -1,17 +1,18 @@
 //! From a record of an input to a row, and on to the first operators.
 
-use super::aggregate::{self, UpstreamTime};
+use super::aggregate::{self, UpstreamTime, end_of};
 use super::fold::Partial;
-use super::table::Folded;
+use super::table::{Folded, FoldedError};
 use super::{
     Context, DropReason, Kind, NodeCounts, OperatorState, ProcessError, Row, drop_row, run_all,
 };
 use crate::aggregate::Accumulator;
-use crate::codec;
+use crate::codec::{self, Decode, Encode};
 use crate::record::decode_json;
 use crate::state::keys;
 use crate::time::Timestamp;
-use crate::topology::plan::{Input, Reader, ResultReader, SourceReader};
+use crate::topology::graph::{Function, NullValues};
+use crate::topology::plan::{Input, Reader, ResultReader, ResultSlots, ResultTopic, SourceReader};
 use crate::value::Value;
 
 /// The key of the commit marker in a changelog; no store key is this short.
@@ -58,6 +59,10 @@ fn read_event(
 /// Fills the row from the record's value and finds its event time.
 fn decode_event(source: &SourceReader, row: &mut Row<'_, '_>) -> Result<(), (DropReason, String)> {
     let value = match row.record.value {
+        None if source.null_values == NullValues::Pass => {
+            row.fields.fill(Value::Missing);
+            return Ok(());
+        }
         None => {
             return Err((
                 DropReason::NoValue,
@@ -117,7 +122,7 @@ fn read_result(
         what: "a result's key",
     };
     let (Some(key), Some(value)) = (row.record.key, row.record.value) else {
-        // Tombstones come with sessions; windows of fixed size are never taken back.
+        // What is deleted from a store was told by other means.
         return Ok(());
     };
     if key == MARKER_KEY {
@@ -128,40 +133,95 @@ fn read_result(
     if by.len() != results.slots.by.len() {
         return Err(damaged());
     }
-    let folded =
-        Folded::decode(value, &results.functions).map_err(|source| ProcessError::Foreign {
-            node: results.node.to_string(),
-            source,
-        })?;
-    row.time = Timestamp(folded.max_time_ms);
-    fill_result(
-        row,
-        &results.slots,
+    let change = match results.topic {
+        ResultTopic::Changelog => {
+            Folded::decode(value, &results.functions).map(|folded| StoredChange {
+                end_ms: end_of(&results.windows, start).0,
+                time_ms: folded.max_time_ms,
+                folded: Some(folded),
+            })
+        }
+        ResultTopic::Results => StoredChange::decode(value, &results.functions),
+    };
+    let change = change.map_err(|source| ProcessError::Foreign {
+        node: results.node.to_string(),
+        source,
+    })?;
+    row.time = Timestamp(change.time_ms);
+    row.no_value = change.folded.is_none();
+    let accumulators = change.folded.map(|folded| folded.accumulators);
+    let parts = ResultParts {
         by,
         start,
-        results.window.end_of(start),
-        &folded.accumulators,
-    );
+        end: Timestamp(change.end_ms),
+        accumulators: accumulators.as_deref(),
+    };
+    fill_result(row, &results.slots, &parts);
     counts.output += 1;
     run_all(context, operators, &input.next, row)
+}
+
+/// A result on its way to a SQL sink; the record's key is the window's start and the group's key.
+#[derive(Debug, Encode, Decode)]
+pub(super) struct StoredChange<F = Folded> {
+    end_ms: i64,
+    time_ms: i64,
+    /// None: the window is no more.
+    folded: Option<F>,
+}
+
+impl StoredChange {
+    /// Appends the bytes of a result, or of the word that there is none.
+    pub(super) fn encode(
+        end: Timestamp,
+        time: Timestamp,
+        folded: Option<&Folded>,
+        out: &mut Vec<u8>,
+    ) {
+        let change = StoredChange {
+            end_ms: end.0,
+            time_ms: time.0,
+            folded,
+        };
+        codec::encode_into(&change, out);
+    }
+
+    fn decode(bytes: &[u8], functions: &[Function]) -> Result<StoredChange, FoldedError> {
+        let change: StoredChange = codec::decode(bytes)?;
+        if let Some(folded) = &change.folded {
+            folded.check(functions)?;
+        }
+        Ok(change)
+    }
+}
+
+/// What a row behind an aggregate is made of.
+pub(super) struct ResultParts<'p, 'a> {
+    pub(super) by: &'p [Value<'a>],
+    pub(super) start: Timestamp,
+    pub(super) end: Timestamp,
+    /// None: there is no result any more.
+    pub(super) accumulators: Option<&'p [Accumulator]>,
 }
 
 /// Puts the parts of a result into their slots.
 pub(super) fn fill_result<'a>(
     row: &mut Row<'_, 'a>,
-    slots: &crate::topology::plan::ResultSlots,
-    by: &[Value<'a>],
-    start: Timestamp,
-    end: Timestamp,
-    accumulators: &[Accumulator],
+    slots: &ResultSlots,
+    parts: &ResultParts<'_, 'a>,
 ) {
-    for (slot, value) in slots.by.iter().zip(by) {
+    for (slot, value) in slots.by.iter().zip(parts.by) {
         row.set(*slot, *value);
     }
-    row.set(slots.window_start, Value::Time(start));
-    row.set(slots.window_end, Value::Time(end));
-    for (slot, accumulator) in slots.results.iter().zip(accumulators) {
-        let value = accumulator.read(row.arena);
+    if let Some((start, end)) = slots.window {
+        row.set(start, Value::Time(parts.start));
+        row.set(end, Value::Time(parts.end));
+    }
+    for (at, slot) in slots.results.iter().enumerate() {
+        let value = match parts.accumulators {
+            Some(accumulators) => accumulators[at].read(row.arena),
+            None => Value::Null,
+        };
         row.set(*slot, value);
     }
 }

@@ -20,13 +20,14 @@ use std::sync::Arc;
 
 use bumpalo::Bump;
 
+pub(crate) use aggregate::stored_results;
 pub use aggregate::{NodeProgress, Progress};
 pub use drops::{DropReason, NodeCounts};
 pub(crate) use input::MARKER_KEY;
 pub use outputs::{DeadLetter, OutputError, Outputs, Produced, TableRow};
 pub use table::{Folded, FoldedError};
 
-use aggregate::WindowedAggregate;
+use aggregate::Aggregator;
 use fold::Fold;
 
 use crate::expr::{self, EvalError};
@@ -127,7 +128,7 @@ struct OperatorState {
 
 enum Kind {
     Stateless,
-    Aggregate(Box<WindowedAggregate>),
+    Aggregate(Box<Aggregator>),
     Fold(Box<Fold>),
 }
 
@@ -161,6 +162,9 @@ pub(crate) struct Row<'f, 'a> {
     time: Timestamp,
     fields: &'f mut [Value<'a>],
     arena: &'a Bump,
+    /// Whether it has no value: the record has none, or it takes back what an earlier row of its
+    /// key has left behind.
+    no_value: bool,
 }
 
 impl<'a> Row<'_, 'a> {
@@ -203,9 +207,11 @@ impl Processor {
             .map(|operator| {
                 let node = operator.node.as_str();
                 let kind = match &operator.work {
-                    Work::Aggregate(aggregate) => Kind::Aggregate(Box::new(
-                        WindowedAggregate::new(aggregate, budget, progress.of(node)),
-                    )),
+                    Work::Aggregate(aggregate) => Kind::Aggregate(Box::new(Aggregator::new(
+                        aggregate,
+                        budget,
+                        progress.of(node),
+                    ))),
                     Work::Fold(fold) => {
                         Kind::Fold(Box::new(Fold::new(&fold.shape, budget, &progress.of(node))))
                     }
@@ -261,6 +267,7 @@ impl Processor {
                 time: record.timestamp,
                 fields: &mut *fields,
                 arena,
+                no_value: record.value.is_none(),
             };
             input::read(
                 &mut context,
@@ -432,11 +439,18 @@ fn run(
     operators[id].counts.input += 1;
     let passed = match &operator.work {
         Work::Filter {
+            takes_back: true, ..
+        } if row.no_value => Ok(true),
+        Work::Filter {
             condition,
+            takes_back,
             on_error,
         } => match condition.test(&row.view()) {
             Ok(passes) => {
                 operators[id].counts.filtered += u64::from(!passes);
+                if !passes && *takes_back {
+                    return take_back(context, operators, id, row);
+                }
                 Ok(passes)
             }
             Err(error) => Err((*on_error, RowFault::expression(&error))),
@@ -496,9 +510,29 @@ impl RowFault {
     }
 }
 
+/// Sends on that there is no row of this key any more.
+fn take_back(
+    context: &mut Context<'_>,
+    operators: &mut [OperatorState],
+    id: OperatorId,
+    row: &mut Row<'_, '_>,
+) -> Result<(), ProcessError> {
+    row.no_value = true;
+    operators[id].counts.output += 1;
+    let next = &context.plan.operators[id].next;
+    let done = run_all(context, operators, next, row);
+    row.no_value = false;
+    done
+}
+
 fn map(set: &[(Slot, expr::Evaluator)], row: &mut Row<'_, '_>) -> Result<bool, EvalError> {
     for (slot, evaluator) in set {
-        let value = evaluator.eval(&row.view())?;
+        let value = match evaluator.eval(&row.view()) {
+            Ok(value) => value,
+            // Nobody but a key needs the fields of a row that is no more.
+            Err(_) if row.no_value => Value::Null,
+            Err(error) => return Err(error),
+        };
         row.set(*slot, value);
     }
     Ok(true)

@@ -63,8 +63,10 @@ pub struct Produced<'a> {
 /// A row for a table.
 #[derive(Clone, Copy, Debug)]
 pub struct TableRow<'r, 'a> {
-    /// One per column of the sink; empty for a deletion.
+    /// One per column of the sink; of a deletion, only those of the key count.
     pub cells: &'r [Value<'a>],
+    /// Whether the row with that key is to be deleted.
+    pub deleted: bool,
     /// Where it came from.
     pub record: InRecord<'a>,
 }
@@ -130,6 +132,7 @@ pub(super) fn write_record(
     let view = row.view();
     let mut json = ArenaVec::new_in(row.arena);
     let value = match plan.fields.is_empty() {
+        _ if row.no_value => None,
         true => row.record.value,
         false => {
             json.push(b'{');
@@ -173,13 +176,17 @@ pub(super) fn write_row(
 ) -> Result<(), SinkFailure> {
     let view = row.view();
     let mut cells = ArenaVec::with_capacity_in(plan.columns.len(), row.arena);
-    for column in &plan.columns {
-        cells.push(column.value.eval(&view).map_err(SinkFailure::Expression)?);
+    for (at, column) in plan.columns.iter().enumerate() {
+        cells.push(match row.no_value && !plan.key.contains(&at) {
+            true => Value::Null,
+            false => column.value.eval(&view).map_err(SinkFailure::Expression)?,
+        });
     }
     context
         .outputs
         .row(TableRow {
             cells: &cells,
+            deleted: row.no_value,
             record: row.record,
         })
         .map_err(SinkFailure::Output)

@@ -29,6 +29,9 @@ pub enum FoldedError {
     /// Damaged, or of another version.
     #[error(transparent)]
     Decode(#[from] DecodeError),
+    /// Not under a key that an aggregate writes.
+    #[error("damaged key")]
+    Key,
     /// Written for other aggregate functions.
     #[error("stored results are of other aggregate functions than the topology's {expected}")]
     OtherFunctions {
@@ -56,18 +59,29 @@ impl Folded {
     /// When the bytes are damaged or belong to other functions.
     pub fn decode(bytes: &[u8], functions: &[Function]) -> Result<Folded, FoldedError> {
         let folded: Folded = codec::decode(bytes)?;
-        let fits = folded.accumulators.len() == functions.len()
-            && folded
-                .accumulators
-                .iter()
-                .zip(functions)
-                .all(|(state, of)| state.is_of(*of));
+        folded.check(functions)?;
+        Ok(folded)
+    }
+
+    /// Whether it is of these functions.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub fn check(&self, functions: &[Function]) -> Result<(), FoldedError> {
+        let states = self.accumulators.iter().zip(functions);
+        let fits = self.accumulators.len() == functions.len()
+            && states.into_iter().all(|(state, of)| state.is_of(*of));
         match fits {
-            true => Ok(folded),
+            true => Ok(()),
             false => Err(FoldedError::OtherFunctions {
                 expected: functions.len(),
             }),
         }
+    }
+
+    /// Whether all its results are null: nothing has come but records that count for nothing.
+    pub fn is_void(&self) -> bool {
+        self.accumulators.iter().all(Accumulator::is_void)
     }
 
     /// Appends its bytes.
@@ -82,34 +96,39 @@ impl Folded {
             mine.merge(other);
         }
     }
+}
 
+/// What a table keeps.
+pub trait Kept {
+    /// How many bytes it takes in memory beyond its own size, about.
+    fn heap_bytes(&self) -> usize;
+}
+
+impl Kept for Folded {
     fn heap_bytes(&self) -> usize {
         let own = self.accumulators.capacity() * size_of::<Accumulator>();
-        own + self
-            .accumulators
-            .iter()
-            .map(Accumulator::heap_bytes)
-            .sum::<usize>()
+        let accumulators = self.accumulators.iter().map(Accumulator::heap_bytes);
+        own + accumulators.sum::<usize>()
     }
 }
 
 /// An entry of the table.
 #[derive(Debug)]
-pub struct Entry {
+pub struct Entry<V> {
     /// Window and key, as in the store.
     pub key: Box<[u8]>,
     /// The result so far.
-    pub folded: Folded,
+    pub value: V,
     hash: u64,
     dirty: bool,
 }
 
 /// Decoded results by window and key.
 #[derive(Debug)]
-pub struct Table {
+pub struct Table<V> {
     hasher: RandomState,
     index: HashTable<u32>,
-    entries: Vec<Entry>,
+    entries: Vec<Entry<V>>,
     /// Entries that changed since the last commit, in the order in which they first did.
     dirty: Vec<u32>,
     heap_bytes: usize,
@@ -129,9 +148,9 @@ pub enum Lookup {
     Absent(u64),
 }
 
-impl Table {
+impl<V: Kept> Table<V> {
     /// An empty table that may grow to about this size between commits.
-    pub fn new(budget_bytes: usize) -> Table {
+    pub fn new(budget_bytes: usize) -> Table<V> {
         Table {
             hasher: RandomState::default(),
             index: HashTable::new(),
@@ -155,12 +174,12 @@ impl Table {
     }
 
     /// Adds a key that [`Table::find`] did not find.
-    pub fn insert(&mut self, hash: u64, key: &[u8], folded: Folded) -> EntryId {
+    pub fn insert(&mut self, hash: u64, key: &[u8], value: V) -> EntryId {
         let at = u32::try_from(self.entries.len()).expect("fewer than 2^32 entries fit in memory");
-        self.heap_bytes += size_of::<Entry>() + key.len() + folded.heap_bytes() + 8;
+        self.heap_bytes += size_of::<Entry<V>>() + key.len() + value.heap_bytes() + 8;
         self.entries.push(Entry {
             key: key.into(),
-            folded,
+            value,
             hash,
             dirty: false,
         });
@@ -170,34 +189,39 @@ impl Table {
         EntryId(at)
     }
 
+    /// An entry.
+    pub fn get(&self, id: EntryId) -> &V {
+        &self.entries[id.0 as usize].value
+    }
+
     /// The result of an entry, to be changed.
-    pub fn change(&mut self, id: EntryId) -> &mut Folded {
+    pub fn change(&mut self, id: EntryId) -> &mut V {
         let entry = &mut self.entries[id.0 as usize];
         if !entry.dirty {
             entry.dirty = true;
             self.dirty.push(id.0);
         }
-        &mut entry.folded
+        &mut entry.value
     }
 
     /// Visits the changed entries in the order in which they first changed; they count as
     /// unchanged from then on.
     pub fn drain_dirty<E>(
         &mut self,
-        mut visit: impl FnMut(&[u8], &Folded) -> Result<(), E>,
+        mut visit: impl FnMut(&[u8], &mut V) -> Result<(), E>,
     ) -> Result<(), E> {
         for at in self.dirty.drain(..) {
             let entry = &mut self.entries[at as usize];
             entry.dirty = false;
             // Sketches grow in place, so their size is taken here, once per commit.
-            self.heap_bytes += entry.folded.heap_bytes() / 8;
-            visit(&entry.key, &entry.folded)?;
+            self.heap_bytes += entry.value.heap_bytes() / 8;
+            visit(&entry.key, &mut entry.value)?;
         }
         Ok(())
     }
 
     /// All entries, in no particular order.
-    pub fn entries(&self) -> &[Entry] {
+    pub fn entries(&self) -> &[Entry<V>] {
         &self.entries
     }
 
@@ -228,13 +252,14 @@ impl Table {
 
     /// Forgets the entries of windows that begin before `start`.
     pub fn forget_before(&mut self, start: Timestamp) {
-        let is_old =
-            |entry: &Entry| keys::split_window(&entry.key).is_ok_and(|(window, _)| window < start);
+        let is_old = |entry: &Entry<V>| {
+            keys::split_window(&entry.key).is_ok_and(|(window, _)| window < start)
+        };
         if self.entries.iter().any(is_old) {
             let entries = std::mem::take(&mut self.entries);
             self.clear();
             for entry in entries.into_iter().filter(|entry| !is_old(entry)) {
-                let id = self.insert(entry.hash, &entry.key, entry.folded);
+                let id = self.insert(entry.hash, &entry.key, entry.value);
                 if entry.dirty {
                     self.change(id);
                 }
@@ -254,7 +279,7 @@ mod tests {
         key
     }
 
-    fn add(table: &mut Table, key: &[u8]) {
+    fn add(table: &mut Table<Folded>, key: &[u8]) {
         let id = match table.find(key) {
             Lookup::Found(id) => id,
             Lookup::Absent(hash) => table.insert(hash, key, Folded::new(&[Function::Count])),
@@ -262,7 +287,7 @@ mod tests {
         table.change(id).accumulators[0].add(&[], Timestamp(0));
     }
 
-    fn drain(table: &mut Table) -> Vec<(Vec<u8>, Folded)> {
+    fn drain(table: &mut Table<Folded>) -> Vec<(Vec<u8>, Folded)> {
         let mut seen = Vec::new();
         let drained: Result<(), ()> = table.drain_dirty(|key, folded| {
             seen.push((key.to_vec(), folded.clone()));
@@ -274,7 +299,7 @@ mod tests {
 
     #[test]
     fn changed_entries_come_out_once_in_the_order_of_their_first_change() {
-        let mut table = Table::new(1 << 20);
+        let mut table: Table<Folded> = Table::new(1 << 20);
         for name in ["b", "a", "b", "c"] {
             add(&mut table, &key(0, name));
         }
@@ -291,7 +316,7 @@ mod tests {
 
     #[test]
     fn old_windows_are_forgotten_and_the_rest_is_still_found() {
-        let mut table = Table::new(1 << 20);
+        let mut table: Table<Folded> = Table::new(1 << 20);
         for start in 0..10 {
             add(&mut table, &key(start, "x"));
         }
@@ -304,7 +329,7 @@ mod tests {
 
     #[test]
     fn it_says_when_it_is_full_and_is_empty_after_the_trim() {
-        let mut table = Table::new(4_000);
+        let mut table: Table<Folded> = Table::new(4_000);
         let mut count = 0;
         while !table.is_full() {
             add(&mut table, &key(count, "some key"));

@@ -630,8 +630,12 @@ impl Outputs for SinkOutputs<'_> {
                 return Err(OutputError::Cell { found });
             }
         }
+        let change = match row.deleted {
+            true => Change::Delete,
+            false => Change::Upsert,
+        };
         self.rows
-            .finish_row(Change::Upsert, self.partition, row.record.offset);
+            .finish_row(change, self.partition, row.record.offset);
         self.origins.push((self.queue, row.record.offset));
         Ok(())
     }

@@ -190,13 +190,17 @@ fn config(purpose: Purpose) -> BTreeMap<String, String> {
     let mut set = |name: &str, value: &str| config.insert(name.to_owned(), value.to_owned());
     match purpose {
         Purpose::Changelog { retention_ms } => {
-            set("cleanup.policy", "compact,delete");
-            set(
-                "retention.ms",
-                &(retention_ms + CHANGELOG_SLACK_MS)
-                    .max(DELETE_RETENTION_MS)
-                    .to_string(),
-            );
+            match retention_ms {
+                None => set("cleanup.policy", "compact"),
+                Some(retention_ms) => {
+                    let kept_ms = retention_ms.saturating_add(CHANGELOG_SLACK_MS);
+                    set(
+                        "retention.ms",
+                        &kept_ms.max(DELETE_RETENTION_MS).to_string(),
+                    );
+                    set("cleanup.policy", "compact,delete")
+                }
+            };
             set("delete.retention.ms", &DELETE_RETENTION_MS.to_string());
             // By the time of writing, not by event time: a replay of old events must not lose its
             // changelog to the broker's clean-up.

@@ -16,7 +16,7 @@ use crate::broker::memory::MemoryBroker;
 use crate::broker::{
     Broker, BrokerError, Isolation, Outgoing, OwnedRecord, Producer, ProducerOptions, TopicSpec,
 };
-use crate::processor::{DropReason, Folded, NodeCounts};
+use crate::processor::{DropReason, NodeCounts, stored_results};
 use crate::runtime::{
     self, AppError, EngineMetrics, EngineSettings, Environment, StopSignal, StreamThread,
     ThreadError,
@@ -71,8 +71,10 @@ impl Default for DriverOptions {
 pub struct StoreEntry {
     /// The fields of the key, as JSON values.
     pub key: Vec<serde_json::Value>,
-    /// The start of the window.
+    /// The start of the window; without windows 1970.
     pub window_start: Timestamp,
+    /// The end of the window, as its field `window_end` has it; without windows the end of time.
+    pub window_end: Timestamp,
     /// The results, by name.
     pub results: BTreeMap<String, serde_json::Value>,
     /// The largest event time in it.
@@ -327,41 +329,34 @@ impl TopologyTestDriver {
                     })
             })
             .expect("an aggregate of that name");
-        let functions: Vec<_> = plan
-            .shape
-            .calls
-            .iter()
-            .map(|(function, _)| *function)
-            .collect();
         let names = self.result_names(aggregate);
         let stores: Vec<String> = sub.stores.iter().map(|store| store.name.clone()).collect();
         let mut entries = Vec::new();
         for partition in 0..self.options.partitions {
             let name = sub.state_name(partition as i32);
-            let state = self
-                .backend
-                .open(&name, &stores)
-                .expect("memory is always there");
+            let state = self.backend.open(&name, &stores);
+            let mut stored = Vec::new();
             let mut visit = |key: &[u8], value: &[u8]| {
-                if let Ok((window_start, group)) = keys::split_window(key) {
-                    let arena = Bump::new();
-                    let fields = keys::read_fields(group, &arena).expect("a good key");
-                    let folded = Folded::decode(value, &functions).expect("a good entry");
-                    let results = names.iter().zip(&folded.accumulators);
-                    entries.push(StoreEntry {
-                        key: fields.iter().map(to_json).collect(),
-                        window_start,
-                        results: results
-                            .map(|(name, state)| (name.clone(), to_json(&state.read(&arena))))
-                            .collect(),
-                        timestamp: Timestamp(folded.max_time_ms),
-                    });
-                }
+                stored.push((key.to_vec(), value.to_vec()));
                 ControlFlow::Continue(())
             };
-            state
-                .scan(id, &[0], &[0xFF; 9], &mut visit)
-                .expect("memory is always there");
+            let scanned = state.and_then(|state| state.scan(id, &[0], &[0xFF; 9], &mut visit));
+            scanned.expect("memory is always there");
+            let results = stored_results(&plan.shape, stored.into_iter()).expect("good entries");
+            for result in results {
+                let arena = Bump::new();
+                let fields = keys::read_fields(&result.group, &arena).expect("a good key");
+                let states = names.iter().zip(&result.folded.accumulators);
+                entries.push(StoreEntry {
+                    key: fields.iter().map(to_json).collect(),
+                    window_start: result.start,
+                    window_end: result.end,
+                    results: states
+                        .map(|(name, state)| (name.clone(), to_json(&state.read(&arena))))
+                        .collect(),
+                    timestamp: Timestamp(result.folded.max_time_ms),
+                });
+            }
         }
         entries
     }

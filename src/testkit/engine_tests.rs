@@ -7,7 +7,7 @@ use crate::processor::DropReason;
 use crate::time::Timestamp;
 use crate::topology::graph::{
     Aggregate, Aggregation, AppId, Emit, Filter, Format, Function, Guarantee, KafkaSink, Map, Node,
-    NodeKind, NodeName, OnError, OnLate, Source, Topology, Window,
+    NodeKind, NodeName, NullValues, OnError, OnLate, Source, Topology, Window, WindowKind,
 };
 use crate::value::FieldPath;
 
@@ -41,6 +41,7 @@ fn topology(key: Option<&str>, guarantee: Guarantee, emit: Emit) -> Topology {
         key: key.map(FieldPath::new),
         id: None,
         fields: vec![],
+        null_values: NullValues::Refuse,
         on_error: OnError::DeadLetter,
     };
     let filter = Filter {
@@ -56,12 +57,12 @@ fn topology(key: Option<&str>, guarantee: Guarantee, emit: Emit) -> Topology {
     let aggregate = Aggregate {
         from: name("priced"),
         by: vec![FieldPath::new("shop")],
-        window: Window::Tumbling {
-            size_ms: 10_000,
+        window: Some(Window {
+            kind: WindowKind::Tumbling { size_ms: 10_000 },
             grace_ms: 5_000,
             idle_close_ms: None,
             retention_ms: None,
-        },
+        }),
         emit,
         on_late: OnLate::DeadLetter,
         set: vec![
@@ -299,12 +300,12 @@ fn silent_driver(idle_close_ms: Option<i64>) -> TopologyTestDriver {
     let mut topology = topology(None, Guarantee::ExactlyOnce, Emit::Close);
     for node in &mut topology.nodes {
         if let NodeKind::Aggregate(aggregate) = &mut node.kind {
-            aggregate.window = Window::Tumbling {
-                size_ms: 10_000,
+            aggregate.window = Some(Window {
+                kind: WindowKind::Tumbling { size_ms: 10_000 },
                 grace_ms: 5_000,
                 idle_close_ms,
                 retention_ms: None,
-            };
+            });
         }
     }
     driver(&topology, 3)
@@ -372,8 +373,8 @@ fn an_idle_close_closes_the_last_window_when_all_partitions_are_silent() {
             let NodeKind::Aggregate(aggregate) = &mut topology.nodes[3].kind else {
                 unreachable!("the fourth node is the aggregate")
             };
-            let Window::Tumbling { idle_close_ms, .. } = &mut aggregate.window;
-            *idle_close_ms = Some(8_000);
+            let window = aggregate.window.as_mut().expect("it has windows");
+            window.idle_close_ms = Some(8_000);
             driver = self::driver(&topology, 3);
         }
         driver.pipe("orders", Some("a"), &sale("a", 3, 1));

@@ -89,8 +89,20 @@ pub struct Source {
     pub id: Option<FieldPath>,
     /// Declared types; a field that is not declared may hold anything.
     pub fields: Vec<(FieldPath, ValueType)>,
+    /// What becomes of records without a value.
+    pub null_values: NullValues,
     /// What happens to a record that cannot be read.
     pub on_error: OnError,
+}
+
+/// What becomes of records without a value (tombstones).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum NullValues {
+    /// They cannot be read.
+    #[default]
+    Refuse,
+    /// They are records without fields: in a table they delete the row of their key.
+    Pass,
 }
 
 /// How the bytes of a record's value are read.
@@ -138,19 +150,20 @@ pub struct Map {
 /// The field of an aggregate's results that holds the start of the window, inclusive.
 pub const WINDOW_START: &str = "window_start";
 
-/// The field of an aggregate's results that holds the end of the window, exclusive.
+/// The field of an aggregate's results that holds the end of the window: the first millisecond
+/// behind a tumbling or hopping one, the last one in a sliding or session one.
 pub const WINDOW_END: &str = "window_end";
 
 /// Folds records by key and window. Its results have the fields of the key (see
-/// [`Aggregate::key_fields`]), [`WINDOW_START`], [`WINDOW_END`], and those of `set`.
+/// [`Aggregate::key_fields`]), with windows [`WINDOW_START`] and [`WINDOW_END`], and those of `set`.
 #[derive(Clone, Debug)]
 pub struct Aggregate {
     /// The input.
     pub from: NodeName,
     /// The fields of the key, at least one.
     pub by: Vec<FieldPath>,
-    /// The windows.
-    pub window: Window,
+    /// The windows; none: one result per key, over all time.
+    pub window: Option<Window>,
     /// When results leave.
     pub emit: Emit,
     /// What happens to a record whose window is closed.
@@ -161,20 +174,44 @@ pub struct Aggregate {
     pub on_error: OnError,
 }
 
-/// How time is cut.
+/// How time is cut, and for how long a window matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Window {
+pub struct Window {
+    /// The windows.
+    pub kind: WindowKind,
+    /// How long after its end a window still takes records, in milliseconds of stream time.
+    pub grace_ms: i64,
+    /// When the partition is caught up and silent for this long, stream time follows the wall
+    /// clock.
+    pub idle_close_ms: Option<i64>,
+    /// How long a window stays in the store after its start; at least length + grace.
+    pub retention_ms: Option<i64>,
+}
+
+/// How time is cut; lengths in milliseconds, above 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WindowKind {
     /// Windows `[n·size, (n+1)·size)` since the epoch.
     Tumbling {
-        /// Length in milliseconds, above 0.
+        /// Their length.
         size_ms: i64,
-        /// How long after its end a window still takes records, in milliseconds of stream time.
-        grace_ms: i64,
-        /// When the partition is caught up and silent for this long, stream time follows the
-        /// wall clock.
-        idle_close_ms: Option<i64>,
-        /// How long a window stays in the store after its start; at least size + grace.
-        retention_ms: Option<i64>,
+    },
+    /// Windows `[n·advance, n·advance + size)` since the epoch.
+    Hopping {
+        /// Their length.
+        size_ms: i64,
+        /// From the start of one to that of the next, at most their length.
+        advance_ms: i64,
+    },
+    /// Windows `[t, t + difference]` that end with a record, or begin right after one.
+    Sliding {
+        /// The longest time between two records of a window.
+        difference_ms: i64,
+    },
+    /// Windows from a record to the last that follows it, each at most the gap after another.
+    Session {
+        /// The longest time between two records that follow one another.
+        gap_ms: i64,
     },
 }
 
@@ -277,6 +314,27 @@ impl Topology {
         self.nodes
             .iter()
             .filter(move |node| node.kind.inputs().any(|input| input == name))
+    }
+}
+
+impl WindowKind {
+    /// The word for it in topology files.
+    pub fn word(&self) -> &'static str {
+        match self {
+            WindowKind::Tumbling { .. } => "tumbling",
+            WindowKind::Hopping { .. } => "hopping",
+            WindowKind::Sliding { .. } => "sliding",
+            WindowKind::Session { .. } => "session",
+        }
+    }
+
+    /// The length that is written behind that word, in milliseconds: size, difference or gap.
+    pub fn length_ms(&self) -> i64 {
+        match *self {
+            WindowKind::Tumbling { size_ms } | WindowKind::Hopping { size_ms, .. } => size_ms,
+            WindowKind::Sliding { difference_ms } => difference_ms,
+            WindowKind::Session { gap_ms } => gap_ms,
+        }
     }
 }
 

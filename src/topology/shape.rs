@@ -58,10 +58,13 @@ impl Shape {
         let names: Vec<FieldPath> = aggregate.key_fields().collect();
         let types = aggregate.by.iter().map(|path| input.type_of(path));
         let mut fields: Vec<_> = names.iter().cloned().zip(types).collect();
-        let (start, end) = (FieldPath::new(WINDOW_START), FieldPath::new(WINDOW_END));
-        fields.push((start.clone(), ValueType::Time));
-        fields.push((end, ValueType::Time));
-        let key = names.into_iter().chain([start]).collect();
+        let mut key = names;
+        if aggregate.window.is_some() {
+            let (start, end) = (FieldPath::new(WINDOW_START), FieldPath::new(WINDOW_END));
+            fields.push((start.clone(), ValueType::Time));
+            fields.push((end, ValueType::Time));
+            key.push(start);
+        }
         Shape {
             fields,
             open: false,

@@ -9,6 +9,7 @@ mod broker;
 mod chaos;
 mod cli;
 mod cluster;
+mod conformance;
 mod eventstreams;
 mod ingest;
 mod input;

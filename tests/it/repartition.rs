@@ -38,9 +38,30 @@ nodes:
       set: { events: count(), highest: max(id), lowest: min(id) }
   type_table: { sql: { from: types, table: types } }
   type_topic: { kafka: { from: types, topic: NAME.types } }
+  # Windows that hold, take back and overlap.
+  visits:
+    aggregate:
+      from: real
+      by: [user]
+      window: { session: 10s, grace: 1s }
+      set: { events: count() }
+  visit_table: { sql: { from: visits, table: visits } }
+  rolling:
+    aggregate:
+      from: real
+      by: [wiki]
+      window: { hopping: 20s, advance: 5s, grace: 1s }
+      set: { events: count() }
+  rolling_table: { sql: { from: rolling, table: rolling } }
 ";
 
-const TABLES: [&str; 2] = [
+const TABLES: [&str; 4] = [
+    "CREATE TABLE visits (
+       user VARBINARY(255) NOT NULL, window_start DATETIME(3) NOT NULL, window_end DATETIME(3),
+       events BIGINT, PRIMARY KEY (user, window_start))",
+    "CREATE TABLE rolling (
+       wiki VARBINARY(255) NOT NULL, window_start DATETIME(3) NOT NULL, window_end DATETIME(3),
+       events BIGINT, PRIMARY KEY (wiki, window_start))",
     "CREATE TABLE users (
        user VARBINARY(255) NOT NULL, window_start DATETIME(3) NOT NULL, window_end DATETIME(3),
        events BIGINT, wikis BIGINT, last_wiki VARCHAR(64), PRIMARY KEY (user, window_start))",
@@ -99,6 +120,43 @@ fn expected(pair: &Pair) -> (Rows, Rows) {
     (users.collect(), types.collect())
 }
 
+/// The sessions of each user, and how many events each wiki has in each hopping window, counted
+/// without the program.
+fn expected_windows(pair: &Pair) -> (Rows, Rows) {
+    let mut times: BTreeMap<String, Vec<i64>> = BTreeMap::new();
+    let mut rolling: BTreeMap<Vec<String>, u64> = BTreeMap::new();
+    for line in lines(&pair.events) {
+        let event: serde_json::Value = serde_json::from_slice(&line).unwrap();
+        if event["meta"]["domain"] == "canary" {
+            continue;
+        }
+        let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+        let time = Timestamp::parse_rfc3339(&text(&event["meta"]["dt"])).unwrap();
+        times
+            .entry(text(&event["user"]))
+            .or_default()
+            .push(time.millis());
+        let newest = time.millis().div_euclid(5_000) * 5_000;
+        for start in (0..4).map(|n| newest - n * 5_000) {
+            let key = vec![text(&event["wiki"]), start.to_string()];
+            *rolling.entry(key).or_default() += 1;
+        }
+    }
+    let mut visits = Rows::new();
+    for (user, mut times) in times {
+        times.sort_unstable();
+        for visit in times.chunk_by(|earlier, later| later - earlier <= 10_000) {
+            let key = vec![user.clone(), visit[0].to_string()];
+            let end = visit[visit.len() - 1].to_string();
+            visits.insert(key, vec![end, visit.len().to_string()]);
+        }
+    }
+    let rolling = rolling
+        .into_iter()
+        .map(|(key, n)| (key, vec![n.to_string()]));
+    (visits, rolling.collect())
+}
+
 /// The rows of a query whose first columns are the key; none while the table is not there.
 fn rows(run: &Run, query: &str, key: usize) -> Rows {
     let rows = run.database.rows(query).unwrap_or_default().into_iter();
@@ -124,15 +182,19 @@ fn check(pair: &Pair, bootstrap: &str, server: (&str, &str), killed: bool) {
     if killed {
         let table = || run.database.number("SELECT COUNT(*) FROM users");
         wait_until("the first rows", PATIENCE, || table() > Some(0));
-        for kill in 0..2 {
+        for (kill, member) in members.iter_mut().enumerate() {
             std::thread::sleep(Duration::from_millis(1_500));
-            members[kill].kill();
-            members[kill] = run.member_with(&format!("after-{kill}"), &more, &[]);
+            member.kill();
+            *member = run.member_with(&format!("after-{kill}"), &more, &[]);
         }
     }
     feed.succeed();
     // `last_wiki` is not compared: two events of a user may have one time.
     let users_query = format!("SELECT user, {MILLIS}, events, wikis FROM users");
+    let end = MILLIS.replace("start", "end");
+    let visits_query = format!("SELECT user, {MILLIS}, {end}, events FROM visits");
+    let rolling_query = format!("SELECT wiki, {MILLIS}, events FROM rolling");
+    let (visits, rolling) = expected_windows(pair);
     let types_query = format!("SELECT type, bot, {MILLIS}, events, highest, lowest FROM types");
     let began = std::time::Instant::now();
     loop {
@@ -140,10 +202,13 @@ fn check(pair: &Pair, bootstrap: &str, server: (&str, &str), killed: bool) {
             assert!(!member.has_ended(), "{}", member.log());
         });
         let found = (rows(&run, &users_query, 2), rows(&run, &types_query, 3));
-        if found == (users.clone(), types.clone()) {
+        let windows = (rows(&run, &visits_query, 2), rows(&run, &rolling_query, 2));
+        if found == (users.clone(), types.clone()) && windows == (visits.clone(), rolling.clone()) {
             break;
         }
         if began.elapsed() > PATIENCE {
+            assert_rows(&windows.0, &visits, &context);
+            assert_rows(&windows.1, &rolling, &context);
             assert_rows(&found.0, &users, &context);
             assert_rows(&found.1, &types, &context);
         }
@@ -154,6 +219,8 @@ fn check(pair: &Pair, bootstrap: &str, server: (&str, &str), killed: bool) {
         groups.are_through()
     });
     assert_rows(&rows(&run, &users_query, 2), &users, &context);
+    assert_rows(&rows(&run, &visits_query, 2), &visits, &context);
+    assert_rows(&rows(&run, &rolling_query, 2), &rolling, &context);
     // Each window left once, for the table and for the topic.
     let results = run.committed(&format!("{}.types", run.name));
     let mut seen = Rows::new();

@@ -48,6 +48,11 @@ impl Cursors {
         self.partitions.clear();
     }
 
+    /// The sum of all positions: it rises with each step.
+    pub(super) fn reached(&self) -> Offset {
+        self.partitions.values().map(|cursor| cursor.position).sum()
+    }
+
     /// The next visible records of all partitions, `max` at most.
     pub(super) fn fetch(
         &mut self,

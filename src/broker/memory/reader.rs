@@ -49,8 +49,14 @@ impl Reader for MemoryReader {
             if let Err(error) = state.faults.take(Operation::ReaderPoll, Effect::None) {
                 return Some(Err(error));
             }
+            let before = cursors.reached();
             let fetched = cursors.fetch(&state.topics, isolation, max_records);
-            Some(fetched).filter(|result| !matches!(result, Ok(records) if records.is_empty()))
+            // Behind the markers of transactions there is nothing to wait for.
+            let is_news = |result: &Result<Vec<_>, _>| match result {
+                Ok(records) => !records.is_empty() || cursors.reached() > before,
+                Err(_) => true,
+            };
+            Some(fetched).filter(is_news)
         });
         deliver(&records.unwrap_or(Ok(Vec::new()))?, on_record);
         Ok(())

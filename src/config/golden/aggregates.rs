@@ -71,13 +71,13 @@ fn t042_no_window() {
     aggregate(
         "by: wiki, set: { n: count() }",
         expect![[r#"
-        error[T042]: `a` does not say how time is cut into windows
-         --> t.yaml:4:8
-          |
-        4 |   a: { aggregate: { from: s, by: wiki, set: { n: count() } } }
-          |        ^^^^^^^^^
-          |
-          = help: add `window: { tumbling: 1m }`"#]],
+            error[T042]: `a` does not say how time is cut into windows
+             --> t.yaml:4:8
+              |
+            4 |   a: { aggregate: { from: s, by: wiki, set: { n: count() } } }
+              |        ^^^^^^^^^
+              |
+              = help: add `window: { tumbling: 1m }`, or `window: none` for one result per key over all time"#]],
     );
     aggregate(
         "by: wiki, set: { n: count() }, window: { grace: 5s }",
@@ -88,7 +88,63 @@ fn t042_no_window() {
             4 |   a: { aggregate: { from: s, by: wiki, set: { n: count() }, window: { grace: 5s } } }
               |                                                             ^^^^^^
               |
-              = help: add `window: { tumbling: 1m }`"#]],
+              = help: add `window: { tumbling: 1m }`, or `window: none` for one result per key over all time"#]],
+    );
+}
+
+#[test]
+fn t052_an_advance_that_leaves_gaps() {
+    aggregate(
+        "by: wiki, set: { n: count() }, window: { hopping: 1m, advance: 2m }",
+        expect![[r#"
+            error[T052]: windows of 1m must begin at distances above 0s and up to 1m, found 2m
+             --> t.yaml:4:93
+              |
+            4 |   a: { aggregate: { from: s, by: wiki, set: { n: count() }, window: { hopping: 1m, advance: 2m } } }
+              |                                                                                             ^^"#]],
+    );
+    aggregate(
+        "by: wiki, set: { n: count() }, window: { hopping: 1m, advance: 0s }",
+        expect![[r#"
+            error[T052]: windows of 1m must begin at distances above 0s and up to 1m, found 0s
+             --> t.yaml:4:93
+              |
+            4 |   a: { aggregate: { from: s, by: wiki, set: { n: count() }, window: { hopping: 1m, advance: 0s } } }
+              |                                                                                             ^^"#]],
+    );
+    aggregate(
+        "by: wiki, set: { n: count() }, window: { hopping: 1m }",
+        expect![[r#"
+            error[T042]: `a` does not say how time is cut into windows
+             --> t.yaml:4:61
+              |
+            4 |   a: { aggregate: { from: s, by: wiki, set: { n: count() }, window: { hopping: 1m } } }
+              |                                                             ^^^^^^
+              |
+              = help: add `window: { tumbling: 1m }`, or `window: none` for one result per key over all time
+
+            error[Y006]: the key `advance` is missing
+             --> t.yaml:4:61
+              |
+            4 |   a: { aggregate: { from: s, by: wiki, set: { n: count() }, window: { hopping: 1m } } }
+              |                                                             ^^^^^^
+              |
+              = help: add `advance: …`"#]],
+    );
+}
+
+#[test]
+fn y013_windows_of_two_kinds() {
+    aggregate(
+        "by: wiki, set: { n: count() }, window: { tumbling: 1m, session: 2m }",
+        expect![[r#"
+            error[Y013]: `tumbling` and `session` say the same thing, give one of them
+             --> t.yaml:4:85
+              |
+            4 |   a: { aggregate: { from: s, by: wiki, set: { n: count() }, window: { tumbling: 1m, session: 2m } } }
+              |                                                                       --------      ^^^^^^^
+              |                                                                       |
+              |                                                                       the other is here"#]],
     );
 }
 

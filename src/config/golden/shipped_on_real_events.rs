@@ -17,7 +17,7 @@ use serde_json::Value as Json;
 use super::shipped::shipped;
 use crate::expr::{Evaluator, Expression, Row, Scope};
 use crate::time::Timestamp;
-use crate::topology::graph::{Aggregate, Function, NodeKind, NodeName, Topology, Window};
+use crate::topology::graph::{Aggregate, Function, NodeKind, NodeName, Topology};
 use crate::value::{FieldPath, Slot, Value, ValueType};
 
 /// Where the data lies; none if it is not there.
@@ -164,7 +164,11 @@ struct Accumulator {
 
 impl Folded {
     fn add(&mut self, aggregate: &Aggregate, record: &Record<'_>) {
-        let Window::Tumbling { size_ms, .. } = aggregate.window;
+        let size_ms = aggregate
+            .window
+            .expect("shipped with windows")
+            .kind
+            .length_ms();
         let start = record.timestamp.0.div_euclid(size_ms) * size_ms;
         let by = aggregate.by.iter();
         let key = by.map(|path| text(record.field(path))).collect();

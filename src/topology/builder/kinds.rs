@@ -6,8 +6,8 @@ use crate::expr::Expression;
 use crate::topology::aggregation::Aggregation;
 use crate::topology::duration::Millis;
 use crate::topology::graph::{
-    Aggregate, Emit, Filter, Format, KafkaSink, Map, NodeName, OnError, OnLate, Source, SqlSink,
-    Window,
+    Aggregate, Emit, Filter, Format, KafkaSink, Map, NodeName, NullValues, OnError, OnLate, Source,
+    SqlSink, Window, WindowKind,
 };
 use crate::value::{FieldPath, ValueType};
 
@@ -26,8 +26,16 @@ impl Source {
             key: None,
             id: None,
             fields: Vec::new(),
+            null_values: NullValues::default(),
             on_error: OnError::default(),
         }
+    }
+
+    /// What becomes of records without a value; they cannot be read unless set.
+    #[must_use]
+    pub fn null_values(mut self, null_values: NullValues) -> Source {
+        self.null_values = null_values;
+        self
     }
 
     /// The field that holds the event time.
@@ -114,7 +122,7 @@ impl Map {
 #[derive(Clone, Debug)]
 pub struct Rollup {
     by: Vec<FieldPath>,
-    tumbling: Option<Millis>,
+    cut: Option<Cut>,
     grace: Millis,
     idle_close: Option<Millis>,
     retention: Option<Millis>,
@@ -124,12 +132,19 @@ pub struct Rollup {
     on_error: OnError,
 }
 
+/// What is said about how time is cut.
+#[derive(Clone, Copy, Debug)]
+enum Cut {
+    Into(WindowKind),
+    Nowhere,
+}
+
 impl Rollup {
     /// Folds by these fields.
     pub fn by<'a>(fields: impl IntoIterator<Item = &'a str>) -> Rollup {
         Rollup {
             by: fields.into_iter().map(FieldPath::new).collect(),
-            tumbling: None,
+            cut: None,
             grace: Millis(0),
             idle_close: None,
             retention: None,
@@ -142,8 +157,46 @@ impl Rollup {
 
     /// Windows of this length, one after the other.
     #[must_use]
-    pub fn tumbling(mut self, size: impl Into<Millis>) -> Rollup {
-        self.tumbling = Some(size.into());
+    pub fn tumbling(self, size: impl Into<Millis>) -> Rollup {
+        let size_ms = size.into().0;
+        self.windows(WindowKind::Tumbling { size_ms })
+    }
+
+    /// Windows of this length, one beginning every `advance`.
+    #[must_use]
+    pub fn hopping(self, size: impl Into<Millis>, advance: impl Into<Millis>) -> Rollup {
+        let (size_ms, advance_ms) = (size.into().0, advance.into().0);
+        self.windows(WindowKind::Hopping {
+            size_ms,
+            advance_ms,
+        })
+    }
+
+    /// Windows of this length that end with a record or begin right after one.
+    #[must_use]
+    pub fn sliding(self, difference: impl Into<Millis>) -> Rollup {
+        let difference_ms = difference.into().0;
+        self.windows(WindowKind::Sliding { difference_ms })
+    }
+
+    /// Windows that last as long as records come at most a gap apart.
+    #[must_use]
+    pub fn session(self, gap: impl Into<Millis>) -> Rollup {
+        let gap_ms = gap.into().0;
+        self.windows(WindowKind::Session { gap_ms })
+    }
+
+    /// Such windows.
+    #[must_use]
+    pub fn windows(mut self, kind: WindowKind) -> Rollup {
+        self.cut = Some(Cut::Into(kind));
+        self
+    }
+
+    /// No windows: one result per key, over all time. The state grows with the number of keys.
+    #[must_use]
+    pub fn unbounded(mut self) -> Rollup {
+        self.cut = Some(Cut::Nowhere);
         self
     }
 
@@ -200,19 +253,24 @@ impl Rollup {
     /// The node, without the parts that could not be made; and those.
     pub(super) fn lower(self, from: &str, place: &Place) -> (Aggregate, Vec<(Place, Problem)>) {
         let mut problems = Vec::new();
-        if self.tumbling.is_none() {
+        if self.cut.is_none() {
             problems.push((
                 place.clone().key("window").key("tumbling"),
                 Problem::NoWindow,
             ));
         }
-        let window = Window::Tumbling {
+        let kind = match self.cut {
+            Some(Cut::Into(kind)) => Some(kind),
+            Some(Cut::Nowhere) => None,
             // Without a window the draft is refused; until then the shortest stands in for it.
-            size_ms: self.tumbling.map_or(1, |size| size.0),
+            None => Some(WindowKind::Tumbling { size_ms: 1 }),
+        };
+        let window = kind.map(|kind| Window {
+            kind,
             grace_ms: self.grace.0,
             idle_close_ms: self.idle_close.map(|silence| silence.0),
             retention_ms: self.retention.map(|retention| retention.0),
-        };
+        });
         let mut set: Vec<(FieldPath, Aggregation)> = Vec::new();
         for (index, (field, text)) in self.set.iter().enumerate() {
             match Aggregation::parse(text) {

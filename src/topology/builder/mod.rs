@@ -257,7 +257,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::topology::graph::{Emit, OnError, Window};
+    use crate::topology::graph::{Emit, OnError, Window, WindowKind};
 
     fn rollup() -> Rollup {
         Rollup::by(["wiki"])
@@ -296,13 +296,13 @@ mod tests {
         let NodeKind::Aggregate(aggregate) = &topology.nodes[3].kind else {
             panic!("an aggregate")
         };
-        let expected = Window::Tumbling {
-            size_ms: 60_000,
+        let expected = Window {
+            kind: WindowKind::Tumbling { size_ms: 60_000 },
             grace_ms: 0,
             idle_close_ms: None,
             retention_ms: None,
         };
-        assert_eq!(aggregate.window, expected);
+        assert_eq!(aggregate.window, Some(expected));
         assert_eq!(aggregate.emit, Emit::Close);
     }
 

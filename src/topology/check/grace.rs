@@ -2,7 +2,6 @@
 
 use super::{Context, Finding, Place, Rule, Severity};
 use crate::topology::duration::Millis;
-use crate::topology::graph::Window;
 
 pub(super) const RULE: Rule = Rule {
     code: "T044",
@@ -13,7 +12,7 @@ pub(super) const RULE: Rule = Rule {
 
 fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
     for (number, aggregate) in cx.aggregates() {
-        let Window::Tumbling { grace_ms, .. } = aggregate.window;
+        let grace_ms = aggregate.window.map_or(0, |window| window.grace_ms);
         if grace_ms < 0 {
             let message = format!("a grace cannot be negative, found {}", Millis(grace_ms));
             let help = "`0s` takes no record after the end of its window";

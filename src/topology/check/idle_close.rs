@@ -2,7 +2,6 @@
 
 use super::{Context, Finding, Place, Rule, Severity};
 use crate::topology::duration::Millis;
-use crate::topology::graph::Window;
 
 pub(super) const RULE: Rule = Rule {
     code: "T046",
@@ -13,7 +12,7 @@ pub(super) const RULE: Rule = Rule {
 
 fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
     for (number, aggregate) in cx.aggregates() {
-        let Window::Tumbling { idle_close_ms, .. } = aggregate.window;
+        let idle_close_ms = aggregate.window.and_then(|window| window.idle_close_ms);
         let Some(idle_ms) = idle_close_ms.filter(|ms| *ms <= 0) else {
             continue;
         };

@@ -47,6 +47,7 @@ mod argument_count;
 mod argument_type;
 mod result_name;
 mod repeated_updates;
+mod advance;
 
 mod table_name;
 mod no_columns;
@@ -115,6 +116,7 @@ const RULES: &[Rule] = &[
     argument_type::RULE,
     result_name::RULE,
     repeated_updates::RULE,
+    advance::RULE,
     table_name::RULE,
     no_columns::RULE,
     no_table_key::RULE,

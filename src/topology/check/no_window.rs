@@ -15,7 +15,7 @@ fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
         if let Problem::NoWindow = problem {
             let name = place.node.map_or("", |number| cx.name(number));
             let message = format!("`{name}` does not say how time is cut into windows");
-            let help = "add `window: { tumbling: 1m }`";
+            let help = "add `window: { tumbling: 1m }`, or `window: none` for one result per key over all time";
             out.push(RULE.finding(place.clone(), message).help(help));
         }
     }

@@ -2,7 +2,6 @@
 
 use super::{Context, Finding, Place, Rule, Severity};
 use crate::topology::duration::Millis;
-use crate::topology::graph::Window;
 
 pub(super) const RULE: Rule = Rule {
     code: "T045",
@@ -13,15 +12,13 @@ pub(super) const RULE: Rule = Rule {
 
 fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
     for (number, aggregate) in cx.aggregates() {
-        let Window::Tumbling {
-            size_ms,
-            grace_ms,
-            retention_ms,
-            ..
-        } = aggregate.window;
-        let Some(retention_ms) = retention_ms else {
+        let Some(window) = aggregate.window else {
             continue;
         };
+        let Some(retention_ms) = window.retention_ms else {
+            continue;
+        };
+        let (size_ms, grace_ms) = (window.kind.length_ms(), window.grace_ms);
         let least = size_ms.saturating_add(grace_ms);
         if retention_ms < least {
             let message = format!(

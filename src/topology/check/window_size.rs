@@ -2,7 +2,6 @@
 
 use super::{Context, Finding, Place, Rule, Severity};
 use crate::topology::duration::Millis;
-use crate::topology::graph::Window;
 
 pub(super) const RULE: Rule = Rule {
     code: "T043",
@@ -13,11 +12,13 @@ pub(super) const RULE: Rule = Rule {
 
 fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
     for (number, aggregate) in cx.aggregates() {
-        let Window::Tumbling { size_ms, .. } = aggregate.window;
-        if size_ms <= 0 {
-            let size = Millis(size_ms);
+        let Some(window) = aggregate.window else {
+            continue;
+        };
+        if window.kind.length_ms() <= 0 {
+            let size = Millis(window.kind.length_ms());
             let message = format!("a window must be longer than nothing, found {size}");
-            let place = Place::node(number).key("window").key("tumbling");
+            let place = Place::node(number).key("window").key(window.kind.word());
             out.push(RULE.finding(place, message));
         }
     }

@@ -3,7 +3,7 @@
 use crate::expr::Expression;
 use crate::topology::duration::Millis;
 use crate::topology::graph::{
-    Aggregate, Emit, Filter, KafkaSink, Map, NodeKind, Source, SqlSink, Window,
+    Aggregate, Emit, Filter, KafkaSink, Map, NodeKind, Source, SqlSink, Window, WindowKind,
 };
 use crate::value::FieldPath;
 
@@ -49,32 +49,33 @@ fn of_aggregate(node: &Aggregate) -> Vec<String> {
         Emit::Updates => "",
         Emit::Close => ", emitted when closed",
     };
-    let key = format!("by {} in {}{emit}", by.join(", "), window(&node.window));
+    let window = match &node.window {
+        Some(each) => format!("in {}", window(each)),
+        None => "over all time".to_owned(),
+    };
+    let key = format!("by {} {window}{emit}", by.join(", "));
     let set = node.set.iter();
     let set = set.map(|(field, call)| format!("{field} = {}", one_line(&call.text)));
     [key].into_iter().chain(set).collect()
 }
 
 fn window(window: &Window) -> String {
-    match *window {
-        Window::Tumbling {
-            size_ms,
-            grace_ms,
-            idle_close_ms,
-            retention_ms,
-        } => {
-            let mut parts = vec![format!("tumbling {}", Millis(size_ms))];
-            let settings = [
-                ("grace", Some(grace_ms).filter(|grace| *grace != 0)),
-                ("idle close", idle_close_ms),
-                ("retention", retention_ms),
-            ];
-            for (name, ms) in settings {
-                parts.extend(ms.map(|ms| format!("{name} {}", Millis(ms))));
-            }
-            parts.join(", ")
-        }
+    let word = window.kind.word();
+    let mut parts = vec![format!("{word} {}", Millis(window.kind.length_ms()))];
+    let advance_ms = match window.kind {
+        WindowKind::Hopping { advance_ms, .. } => Some(advance_ms),
+        _ => None,
+    };
+    let settings = [
+        ("advance", advance_ms),
+        ("grace", Some(window.grace_ms).filter(|grace| *grace != 0)),
+        ("idle close", window.idle_close_ms),
+        ("retention", window.retention_ms),
+    ];
+    for (name, ms) in settings {
+        parts.extend(ms.map(|ms| format!("{name} {}", Millis(ms))));
     }
+    parts.join(", ")
 }
 
 fn of_sql(sink: &SqlSink) -> Vec<String> {

@@ -24,9 +24,11 @@ pub use planner::{PlanError, plan};
 
 use crate::expr::Evaluator;
 use crate::record::Projection;
-use crate::topology::graph::{AppId, Emit, Function, Guarantee, NodeName, OnError, OnLate};
+use crate::topology::graph::{
+    AppId, Emit, Function, Guarantee, NodeName, NullValues, OnError, OnLate,
+};
 use crate::value::{FieldPath, Slot, ValueType};
-use crate::window::Tumbling;
+use crate::window::Windows;
 
 /// What an application runs.
 #[derive(Debug)]
@@ -96,6 +98,8 @@ pub struct SourceReader {
     pub projection: Projection,
     /// The event time.
     pub timestamp: Option<Slot>,
+    /// What becomes of records without a value.
+    pub null_values: NullValues,
     /// When a record cannot be read.
     pub on_error: OnError,
 }
@@ -108,9 +112,20 @@ pub struct ResultReader {
     /// What a result is made of.
     pub functions: Vec<Function>,
     /// Its windows.
-    pub window: Tumbling,
+    pub windows: Windows,
+    /// From which topic.
+    pub topic: ResultTopic,
     /// Where the parts of a result go.
     pub slots: ResultSlots,
+}
+
+/// Where results of an aggregate are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResultTopic {
+    /// The changelog of its store: what is stored is a result.
+    Changelog,
+    /// A topic of its own, to which they are written for this.
+    Results,
 }
 
 /// An operator: what it does, and who gets what comes out.
@@ -131,6 +146,9 @@ pub enum Work {
     Filter {
         /// Gives a bool.
         condition: Evaluator,
+        /// Whether a row that does not pass takes back what an earlier one of its key has left
+        /// behind: behind results that are updated.
+        takes_back: bool,
         /// When it fails.
         on_error: OnError,
     },
@@ -160,7 +178,7 @@ pub struct FoldShape {
     /// partitioned by it.
     pub partitioned_by: Option<Slot>,
     /// The windows.
-    pub window: Tumbling,
+    pub windows: Windows,
     /// The functions, each with its arguments.
     pub calls: Vec<(Function, Vec<Evaluator>)>,
     /// What happens to late rows.
@@ -178,12 +196,14 @@ pub struct AggregatePlan {
     pub store: usize,
     /// When results leave.
     pub emit: Emit,
-    /// Where closed windows are written for SQL sinks to read; none when nobody reads them.
+    /// Where results are written for SQL sinks to read; none when nobody does, or the changelog
+    /// serves.
     pub results_topic: Option<String>,
     /// The row of a result.
     pub slots: ResultSlots,
-    /// How long windows stay in the store after their start, in milliseconds of stream time.
-    pub retention_ms: i64,
+    /// How long windows stay in the store after their start (sessions: after their end), in
+    /// milliseconds of stream time; none: for ever.
+    pub retention_ms: Option<i64>,
     /// When the partition is caught up and silent for this long, windows close by the wall clock.
     pub idle_close_ms: Option<i64>,
 }
@@ -202,10 +222,8 @@ pub struct FoldPlan {
 pub struct ResultSlots {
     /// The fields of the key.
     pub by: Vec<Slot>,
-    /// The start of the window.
-    pub window_start: Slot,
-    /// The end of the window.
-    pub window_end: Slot,
+    /// The start and the end of the window; none without windows.
+    pub window: Option<(Slot, Slot)>,
     /// The results.
     pub results: Vec<Slot>,
 }
@@ -272,14 +290,14 @@ pub struct InternalTopic {
 pub enum Purpose {
     /// The history of a store: compacted, and windows older than this are deleted.
     Changelog {
-        /// How long a window is kept.
-        retention_ms: i64,
+        /// How long a window is kept; none: for ever.
+        retention_ms: Option<i64>,
     },
     /// How far tasks have come that keep nothing else: compacted.
     Progress,
     /// Partial results on their way to another partition.
     Repartition,
-    /// Closed windows for SQL sinks.
+    /// Results for SQL sinks.
     Results,
     /// Records that could not be handled.
     DeadLetters,
@@ -308,6 +326,13 @@ impl Reader {
             Reader::Results(results) => Some(&results.node),
             Reader::Partials => None,
         }
+    }
+}
+
+impl FoldShape {
+    /// The functions.
+    pub fn functions(&self) -> Vec<Function> {
+        self.calls.iter().map(|(function, _)| *function).collect()
     }
 }
 

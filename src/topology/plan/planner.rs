@@ -9,17 +9,17 @@ use std::sync::Arc;
 use super::scope::{Layout, Scope};
 use super::{
     AggregatePlan, FoldPlan, FoldShape, Input, InternalTopic, KafkaPlan, Operator, OperatorId,
-    Plan, Purpose, Reader, ResultReader, ResultSlots, SourceReader, SqlColumn, SqlPlan, StorePlan,
-    SubTopology, Work, result_name,
+    Plan, Purpose, Reader, ResultReader, ResultSlots, ResultTopic, SourceReader, SqlColumn,
+    SqlPlan, StorePlan, SubTopology, Work, result_name,
 };
 use crate::expr::{Evaluator, Expression};
 use crate::record::Projection;
 use crate::topology::graph::{
     Aggregate, AppId, Emit, Function, KafkaSink, Node, NodeKind, NodeName, Source, SqlSink,
-    Topology, Window,
+    Topology, WINDOW_END, WINDOW_START, WindowKind,
 };
 use crate::value::{FieldPath, ValueType};
-use crate::window::Tumbling;
+use crate::window::Windows;
 
 /// A node that cannot be planned. The checker finds all of these first, with their places.
 #[derive(Debug, thiserror::Error)]
@@ -181,8 +181,10 @@ impl<'l> Draft<'l> {
 #[derive(Clone)]
 struct Upstream<'l, 't> {
     scope: Scope<'l>,
-    /// The source whose partitioning still holds.
-    keyed_by: Option<&'t FieldPath>,
+    /// The fields that hold the record's key: rows with equal ones are in one partition.
+    keyed_by: Vec<&'t FieldPath>,
+    /// Whether rows are results that later ones of the same key replace.
+    is_updated: bool,
 }
 
 impl<'t> Planner<'t> {
@@ -223,7 +225,7 @@ impl<'t> Planner<'t> {
         let shape = FoldShape {
             by: Vec::new(),
             partitioned_by: None,
-            window: tumbling(aggregate),
+            windows: Windows::of(aggregate.window.as_ref()),
             calls: functions(aggregate)
                 .map(|function| (function, Vec::new()))
                 .collect(),
@@ -338,22 +340,18 @@ impl<'t> Planner<'t> {
         result_types: &[ValueType],
         draft: &mut Draft<'l>,
     ) -> Result<OperatorId, PlanError> {
-        let Window::Tumbling {
-            size_ms,
-            grace_ms,
-            idle_close_ms,
-            retention_ms,
-        } = aggregate.window;
-        let retention_ms = retention_ms
-            .unwrap_or(size_ms + grace_ms)
-            .max(size_ms + grace_ms);
+        let least_ms = shape.windows.least_retention_ms();
+        let retention_ms = aggregate
+            .window
+            .map(|window| window.retention_ms.map_or(least_ms, |ms| ms.max(least_ms)));
         let changelog = self.graph.internal_topic(&node.name, "changelog");
         self.add_topic(
             &changelog,
             Purpose::Changelog { retention_ms },
             draft.sized_like.clone(),
         );
-        let results_topic = (aggregate.emit == Emit::Close && self.graph.feeds_sql(node))
+        let writes_results = result_topic(aggregate) == ResultTopic::Results;
+        let results_topic = (writes_results && self.graph.feeds_sql(node))
             .then(|| self.graph.internal_topic(&node.name, "results"));
         if let Some(topic) = &results_topic {
             self.add_topic(topic, Purpose::Results, draft.sized_like.clone());
@@ -373,12 +371,13 @@ impl<'t> Planner<'t> {
                 results_topic,
                 slots,
                 retention_ms,
-                idle_close_ms,
+                idle_close_ms: aggregate.window.and_then(|window| window.idle_close_ms),
             }),
         );
         let upstream = Upstream {
             scope,
-            keyed_by: None,
+            keyed_by: Vec::new(),
+            is_updated: aggregate.emit == Emit::Updates,
         };
         draft.operators[id].next = self.plan_consumers(node, &upstream, draft)?;
         Ok(id)
@@ -442,25 +441,28 @@ impl<'t> Planner<'t> {
                 Ok((source.topics.clone(), source_upstream(layout, source), None))
             }
             NodeKind::Aggregate(aggregate) => {
-                let suffix = match aggregate.emit {
-                    Emit::Updates => "changelog",
-                    Emit::Close => "results",
+                let topic = result_topic(aggregate);
+                let suffix = match topic {
+                    ResultTopic::Changelog => "changelog",
+                    ResultTopic::Results => "results",
                 };
-                let topic = self.graph.internal_topic(&origin.name, suffix);
+                let name = self.graph.internal_topic(&origin.name, suffix);
                 let types = result_types(aggregate);
                 let by_types = vec![ValueType::Any; aggregate.by.len()];
                 let (scope, slots) = results_scope(aggregate, layout, &by_types, &types);
                 let reader = Reader::Results(ResultReader {
                     node: origin.name.clone(),
                     functions: functions(aggregate).collect(),
-                    window: tumbling(aggregate),
+                    windows: Windows::of(aggregate.window.as_ref()),
+                    topic,
                     slots,
                 });
                 Ok((
-                    vec![topic],
+                    vec![name],
                     Upstream {
                         scope,
-                        keyed_by: None,
+                        keyed_by: Vec::new(),
+                        is_updated: aggregate.emit == Emit::Updates,
                     },
                     Some(reader),
                 ))
@@ -495,7 +497,8 @@ fn link(draft: &mut Draft<'_>, node: &Node, work: Work) {
 fn source_upstream<'l, 't>(layout: &'l Layout, source: &'t Source) -> Upstream<'l, 't> {
     Upstream {
         scope: Scope::of_source(layout, &source.fields),
-        keyed_by: source.key.as_ref(),
+        keyed_by: source.key.iter().collect(),
+        is_updated: false,
     }
 }
 
@@ -510,15 +513,17 @@ fn source_reader(
         node: node.name.clone(),
         projection: Projection::new(fields.iter().map(|(path, slot)| (path, *slot))),
         timestamp,
+        null_values: source.null_values,
         on_error: source.on_error,
     }
 }
 
 /// A filter's or map's work; a map adds its fields to what is seen behind it.
-fn stateless(node: &Node, upstream: &mut Upstream<'_, '_>) -> Result<Work, PlanError> {
+fn stateless<'t>(node: &'t Node, upstream: &mut Upstream<'_, 't>) -> Result<Work, PlanError> {
     match &node.kind {
         NodeKind::Filter(filter) => Ok(Work::Filter {
             condition: compile(node, &filter.condition, &upstream.scope)?,
+            takes_back: upstream.is_updated,
             on_error: filter.on_error,
         }),
         NodeKind::Map(map) => {
@@ -527,8 +532,9 @@ fn stateless(node: &Node, upstream: &mut Upstream<'_, '_>) -> Result<Work, PlanE
                 let evaluator = compile(node, expression, &upstream.scope)?;
                 let kind = evaluator.result_type();
                 set.push((upstream.scope.add(path.clone(), kind), evaluator));
-                if upstream.keyed_by.is_some_and(|key| key == path) {
-                    upstream.keyed_by = None;
+                upstream.keyed_by.retain(|key| *key != path);
+                if expression.is_record_key() {
+                    upstream.keyed_by.push(path);
                 }
             }
             Ok(Work::Map {
@@ -557,7 +563,8 @@ fn fold_shape(
     // Rows with equal keys are in one partition already when the topic's key is part of theirs.
     let partitioned_by = upstream
         .keyed_by
-        .and_then(|key| aggregate.by.iter().position(|path| path == key))
+        .iter()
+        .find_map(|key| aggregate.by.iter().position(|path| path == *key))
         .map(|at| by[at]);
     let mut calls = Vec::new();
     for (_, aggregation) in &aggregate.set {
@@ -571,7 +578,7 @@ fn fold_shape(
     let shape = FoldShape {
         by,
         partitioned_by,
-        window: tumbling(aggregate),
+        windows: Windows::of(aggregate.window.as_ref()),
         calls,
         on_late: aggregate.on_late,
         on_error: aggregate.on_error,
@@ -593,8 +600,10 @@ fn results_scope<'l>(
         .zip(by_types)
         .map(|(path, kind)| scope.add(result_name(path), *kind))
         .collect();
-    let window_start = scope.add(FieldPath::new("window_start"), ValueType::Time);
-    let window_end = scope.add(FieldPath::new("window_end"), ValueType::Time);
+    let window = aggregate.window.map(|_| {
+        let mut time = |name| scope.add(FieldPath::new(name), ValueType::Time);
+        (time(WINDOW_START), time(WINDOW_END))
+    });
     let results = aggregate
         .set
         .iter()
@@ -605,8 +614,7 @@ fn results_scope<'l>(
         scope,
         ResultSlots {
             by,
-            window_start,
-            window_end,
+            window,
             results,
         },
     )
@@ -634,11 +642,19 @@ fn functions(aggregate: &Aggregate) -> impl Iterator<Item = Function> + '_ {
         .map(|(_, aggregation)| aggregation.function)
 }
 
-fn tumbling(aggregate: &Aggregate) -> Tumbling {
-    let Window::Tumbling {
-        size_ms, grace_ms, ..
-    } = aggregate.window;
-    Tumbling { size_ms, grace_ms }
+/// Where SQL sinks read results: what is stored is a result and every change of it is one, unless
+/// results leave at the end only, are made of panes, or are taken back.
+fn result_topic(aggregate: &Aggregate) -> ResultTopic {
+    let stores_results = match aggregate.window.map(|window| window.kind) {
+        None | Some(WindowKind::Tumbling { .. }) => true,
+        Some(
+            WindowKind::Hopping { .. } | WindowKind::Sliding { .. } | WindowKind::Session { .. },
+        ) => false,
+    };
+    match (aggregate.emit, stores_results) {
+        (Emit::Updates, true) => ResultTopic::Changelog,
+        _ => ResultTopic::Results,
+    }
 }
 
 fn kafka_plan(node: &Node, sink: &KafkaSink, scope: &Scope<'_>) -> Result<KafkaPlan, PlanError> {
@@ -702,7 +718,7 @@ fn sql_plan(
             .iter()
             .map(|path| result_name(path).to_string())
             .collect();
-        key_names.push("window_start".to_owned());
+        key_names.extend(aggregate.window.map(|_| WINDOW_START.to_owned()));
     }
     let key = key_names
         .iter()

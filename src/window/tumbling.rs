@@ -1,4 +1,4 @@
-//! Which window a record belongs to, and when a window is closed.
+//! Tumbling windows: one after the other.
 //!
 //! ```text
 //!   size 60 s, grace 30 s                    closed when stream time

@@ -1,0 +1,129 @@
+//! What leaves an aggregate at a commit: changes of its store and results.
+
+use bumpalo::Bump;
+
+use super::store::Store;
+use crate::processor::input::{ResultParts, StoredChange, fill_result};
+use crate::processor::outputs::result_key;
+use crate::processor::table::Folded;
+use crate::processor::{Context, InRecord, OperatorState, ProcessError, Produced, Row, run_all};
+use crate::state::{StateBatch, keys};
+use crate::time::Timestamp;
+use crate::topology::graph::{Emit, Function};
+use crate::topology::plan::{AggregatePlan, OperatorId};
+use crate::value::Value;
+
+/// A commit of one aggregate.
+pub(super) struct Flush<'f, 'c> {
+    pub(super) context: &'f mut Context<'c>,
+    pub(super) operators: &'f mut [OperatorState],
+    pub(super) id: OperatorId,
+    pub(super) plan: &'f AggregatePlan,
+    pub(super) functions: &'f [Function],
+    pub(super) batch: &'f mut StateBatch,
+    pub(super) arena: &'f Bump,
+    pub(super) buffer: Vec<u8>,
+}
+
+impl Flush<'_, '_> {
+    /// The aggregate's store.
+    pub(super) fn store(&self) -> Store<'_> {
+        Store {
+            state: self.context.state,
+            id: self.plan.store,
+            node: self.node(),
+            functions: self.functions,
+        }
+    }
+
+    fn node(&self) -> &str {
+        self.context.plan.operators[self.id].node.as_str()
+    }
+
+    /// Whether anybody wants results before their windows close.
+    pub(super) fn emits_updates(&self) -> bool {
+        let is_read = !self.context.plan.operators[self.id].next.is_empty();
+        self.plan.emit == Emit::Updates && (is_read || self.plan.results_topic.is_some())
+    }
+
+    /// Writes an entry of the store.
+    pub(super) fn put(
+        &mut self,
+        key: &[u8],
+        encode: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<(), ProcessError> {
+        self.buffer.clear();
+        encode(&mut self.buffer);
+        let (store, value) = (self.plan.store, &self.buffer);
+        self.context.outputs.changelog(store, key, Some(value))?;
+        self.batch.put(store, key, value);
+        Ok(())
+    }
+
+    /// Deletes an entry of the store.
+    pub(super) fn delete(&mut self, key: &[u8]) -> Result<(), ProcessError> {
+        self.context.outputs.changelog(self.plan.store, key, None)?;
+        self.batch.delete(self.plan.store, key);
+        Ok(())
+    }
+
+    /// Sends the result of a window on, to the operators behind the aggregate and to SQL sinks;
+    /// no result: the window is no more.
+    pub(super) fn emit(
+        &mut self,
+        group: &[u8],
+        start: Timestamp,
+        end: Timestamp,
+        result: Result<&Folded, Timestamp>,
+    ) -> Result<(), ProcessError> {
+        let (folded, time) = match result {
+            Ok(folded) => (Some(folded), Timestamp(folded.max_time_ms)),
+            Err(time) => (None, time),
+        };
+        if let Some(topic) = &self.plan.results_topic {
+            let mut key = keys::window_bytes(start).to_vec();
+            key.extend_from_slice(group);
+            self.buffer.clear();
+            StoredChange::encode(end, time, folded, &mut self.buffer);
+            self.context.outputs.produce(Produced {
+                topic,
+                partition: Some(self.context.partition().0),
+                key: Some(&key),
+                value: Some(&self.buffer),
+                timestamp: time,
+            })?;
+        }
+        let sub_topology = self.context.plan;
+        let operator = &sub_topology.operators[self.id];
+        if operator.next.is_empty() {
+            return Ok(());
+        }
+        let arena = self.arena;
+        let by = keys::read_fields(group, arena).expect("made by fold_row");
+        let record = InRecord {
+            topic: "",
+            partition: self.context.partition().0,
+            offset: -1,
+            timestamp: time,
+            key: result_key(by, arena),
+            value: None,
+        };
+        let fields = arena.alloc_slice_fill_copy(sub_topology.slots, Value::Missing);
+        let mut row = Row {
+            record,
+            time,
+            fields,
+            arena,
+            no_value: folded.is_none(),
+        };
+        let parts = ResultParts {
+            by,
+            start,
+            end,
+            accumulators: folded.map(|folded| folded.accumulators.as_slice()),
+        };
+        fill_result(&mut row, &self.plan.slots, &parts);
+        self.operators[self.id].counts.output += 1;
+        run_all(self.context, self.operators, &operator.next, &mut row)
+    }
+}

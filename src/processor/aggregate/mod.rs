@@ -1,0 +1,437 @@
+//! Aggregates: rows in, results per key and window out.
+//!
+//! ```text
+//!  row ──→ key, place ──→ late? ──→ table (memory) ──┐ at each commit
+//!                           │                        ├─→ changelog, then the store
+//!                         drop                       └─→ results, by `emit`
+//! ```
+//!
+//! What the windows are decides what is kept, and how results are made of it:
+//!
+//! | windows | kept by key | a result is |
+//! | --- | --- | --- |
+//! | none, tumbling | [`fixed`]: one accumulator per window | that |
+//! | hopping | [`hopping`]: one accumulator per pane | those of its panes, merged |
+//! | sliding | [`sliding`]: one accumulator per window | that |
+//! | session | [`session`]: one accumulator per session | that |
+//!
+//! With `emit: close` a result leaves once, at the first commit after its window closed, and what
+//! comes for it later is late.
+
+mod clock;
+mod fixed;
+mod flush;
+mod hopping;
+mod read;
+mod session;
+mod sliding;
+mod store;
+mod timelines;
+
+pub(super) use clock::UpstreamTime;
+pub use clock::{NodeProgress, Progress};
+pub(super) use fixed::end_of;
+use flush::Flush;
+pub(crate) use read::stored_results;
+use store::Store;
+
+use bumpalo::Bump;
+use bumpalo::collections::Vec as ArenaVec;
+
+use super::fold::Partial;
+use super::table::Folded;
+use super::{Context, DropReason, Kind, OperatorState, ProcessError, Row, RowFault, drop_row};
+use crate::aggregate::check_arguments;
+use crate::state::{StateBatch, keys};
+use crate::time::Timestamp;
+use crate::topology::graph::{Emit, Function, OnError, OnLate};
+use crate::topology::plan::{AggregatePlan, FoldShape, OperatorId, Work};
+use crate::value::Value;
+use crate::window::{Place, Placed, Windows};
+
+/// An aggregate at work.
+pub(super) struct Aggregator {
+    functions: Vec<Function>,
+    progress: NodeProgress,
+    kept: Kept,
+    /// Whether silence closes windows.
+    idle_close: bool,
+}
+
+/// What an aggregate keeps, by its windows.
+enum Kept {
+    Fixed(fixed::Fixed),
+    Panes(hopping::Panes),
+    Sliding(sliding::SlidingWindows),
+    Sessions(session::Sessions),
+}
+
+/// What is folded in: a row, or what the near side of a repartition has made of several.
+pub(super) enum Addition<'a> {
+    Row {
+        time: Timestamp,
+        shape: &'a FoldShape,
+        arguments: &'a [Value<'a>],
+    },
+    Partial(Folded),
+}
+
+impl Addition<'_> {
+    /// Folds it in.
+    pub(super) fn apply(&self, folded: &mut Folded) {
+        if folded.is_void() {
+            // What only records that count for nothing have left begins anew.
+            folded.max_time_ms = i64::MIN;
+        }
+        match self {
+            Addition::Row {
+                time,
+                shape,
+                arguments,
+            } => {
+                folded.max_time_ms = folded.max_time_ms.max(time.0);
+                let mut rest = *arguments;
+                for (accumulator, (_, evaluators)) in
+                    folded.accumulators.iter_mut().zip(&shape.calls)
+                {
+                    let (own, others) = rest.split_at(evaluators.len());
+                    accumulator.add(own, *time);
+                    rest = others;
+                }
+            }
+            Addition::Partial(partial) => folded.merge(partial.clone()),
+        }
+    }
+}
+
+impl Aggregator {
+    pub(super) fn new(
+        plan: &AggregatePlan,
+        budget_bytes: usize,
+        progress: NodeProgress,
+    ) -> Aggregator {
+        let emit = plan.emit;
+        let kept = match plan.shape.windows {
+            Windows::Unbounded | Windows::Tumbling(_) => {
+                Kept::Fixed(fixed::Fixed::new(budget_bytes))
+            }
+            Windows::Hopping(windows) => Kept::Panes(hopping::Panes::new(windows, budget_bytes)),
+            Windows::Sliding(windows) => {
+                Kept::Sliding(sliding::SlidingWindows::new(windows, emit, budget_bytes))
+            }
+            Windows::Session(windows) => {
+                Kept::Sessions(session::Sessions::new(windows, emit, budget_bytes))
+            }
+        };
+        Aggregator {
+            functions: plan.shape.functions(),
+            progress,
+            kept,
+            idle_close: emit == Emit::Close && plan.idle_close_ms.is_some(),
+        }
+    }
+
+    /// How far an upstream partition has come.
+    pub(super) fn upstream(&mut self, time: &UpstreamTime) {
+        self.progress.upstream(time);
+    }
+
+    /// Folds in at a place; gives the number of windows for which it came too late.
+    fn add(
+        &mut self,
+        context: &Context<'_>,
+        plan: &AggregatePlan,
+        node: &str,
+        place: Place,
+        group: &[u8],
+        addition: &Addition<'_>,
+    ) -> Result<u64, ProcessError> {
+        let store = Store {
+            state: context.state,
+            id: plan.store,
+            node,
+            functions: &self.functions,
+        };
+        let emitted_until = Timestamp(self.progress.emitted_until_ms);
+        match &mut self.kept {
+            Kept::Fixed(kept) => kept.add(&store, emitted_until, place, group, addition),
+            Kept::Panes(kept) => kept.add(&store, emitted_until, place, group, addition),
+            Kept::Sliding(kept) => kept.add(&store, emitted_until, place, group, addition),
+            Kept::Sessions(kept) => kept.add(&store, emitted_until, place, group, addition),
+        }
+    }
+
+    pub(super) fn flush(
+        &mut self,
+        context: &mut Context<'_>,
+        operators: &mut [OperatorState],
+        id: OperatorId,
+        batch: &mut StateBatch,
+        idle_ms: i64,
+        arena: &Bump,
+    ) -> Result<(), ProcessError> {
+        let operator = &context.plan.operators[id];
+        let Work::Aggregate(plan) = &operator.work else {
+            unreachable!("an aggregate is at work here");
+        };
+        let closing_time = self.progress.closing_time();
+        let open_from = {
+            let time = self
+                .progress
+                .closing_time_after(plan.idle_close_ms, idle_ms);
+            plan.shape.windows.open_from(time)
+        };
+        let emitted_until = Timestamp(self.progress.emitted_until_ms);
+        let closing = (plan.emit == Emit::Close && open_from > emitted_until)
+            .then_some((emitted_until, open_from));
+        let mut flush = Flush {
+            context,
+            operators,
+            id,
+            plan,
+            functions: &self.functions,
+            batch,
+            arena,
+            buffer: Vec::new(),
+        };
+        match &mut self.kept {
+            Kept::Fixed(kept) => kept.flush(&mut flush, closing)?,
+            Kept::Panes(kept) => kept.flush(&mut flush, closing)?,
+            Kept::Sliding(kept) => kept.flush(&mut flush, closing)?,
+            Kept::Sessions(kept) => kept.flush(&mut flush, closing)?,
+        }
+        if closing.is_some() {
+            self.progress.emitted_until_ms = open_from.0;
+        }
+        if let (Some(retention_ms), true) = (plan.retention_ms, closing_time > Timestamp::MIN) {
+            let until = closing_time.plus_millis(-retention_ms);
+            match &mut self.kept {
+                Kept::Fixed(kept) => kept.purge(plan, until, batch),
+                Kept::Panes(kept) => kept.purge(plan, until, batch),
+                Kept::Sliding(kept) => kept.purge(plan, until, batch),
+                Kept::Sessions(kept) => kept.purge(plan, until, batch),
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets go of memory after a commit.
+    pub(super) fn committed(&mut self) {
+        match &mut self.kept {
+            Kept::Fixed(kept) => kept.committed(),
+            Kept::Panes(kept) => kept.committed(),
+            Kept::Sliding(kept) => kept.committed(),
+            Kept::Sessions(kept) => kept.committed(),
+        }
+    }
+
+    /// Whether a commit is due, to bound memory.
+    pub(super) fn is_full(&self) -> bool {
+        match &self.kept {
+            Kept::Fixed(kept) => kept.is_full(),
+            Kept::Panes(kept) => kept.is_full(),
+            Kept::Sliding(kept) => kept.is_full(),
+            Kept::Sessions(kept) => kept.is_full(),
+        }
+    }
+
+    pub(super) fn progress(&self) -> NodeProgress {
+        self.progress.clone()
+    }
+
+    pub(super) fn stream_time(&self) -> Timestamp {
+        self.progress.stream_time()
+    }
+
+    /// Whether silence can still close a window: the newest event's has not left.
+    pub(super) fn waits_for_silence(&self) -> bool {
+        let NodeProgress {
+            stream_time_ms,
+            emitted_until_ms,
+            ..
+        } = self.progress;
+        self.idle_close && stream_time_ms > i64::MIN && stream_time_ms >= emitted_until_ms
+    }
+
+    /// Whether windows close when nothing has come for so long.
+    pub(super) fn closes_after(&self, plan: &AggregatePlan, idle_ms: i64) -> bool {
+        let time = self
+            .progress
+            .closing_time_after(plan.idle_close_ms, idle_ms);
+        let open_from = plan.shape.windows.open_from(time);
+        self.waits_for_silence() && open_from.0 > self.progress.emitted_until_ms
+    }
+}
+
+/// Folds a row into the aggregate or fold with that number.
+pub(super) fn fold_row(
+    context: &mut Context<'_>,
+    operators: &mut [OperatorState],
+    id: OperatorId,
+    row: &mut Row<'_, '_>,
+) -> Result<(), ProcessError> {
+    let plan = context.plan;
+    let operator = &plan.operators[id];
+    let shape = operator
+        .work
+        .fold_shape()
+        .expect("run() sends rows to folds only");
+    let (group, arguments) = match prepare(shape, row) {
+        Ok(prepared) => prepared,
+        Err(RowFault { reason, message }) => {
+            let counts = &mut operators[id].counts;
+            return drop_row(
+                context,
+                counts,
+                &operator.node,
+                shape.on_error,
+                reason,
+                &message,
+                row,
+            );
+        }
+    };
+    let addition = Addition::Row {
+        time: row.time,
+        shape,
+        arguments,
+    };
+    let late = match (&mut operators[id].kind, &operator.work) {
+        (Kind::Fold(fold), _) => {
+            fold.stream_time = fold.stream_time.max(row.time);
+            let Placed { place, late } = shape.windows.place(row.time, fold.stream_time);
+            if let Some(place) = place {
+                fold.add(place, group, &addition);
+            }
+            late
+        }
+        (Kind::Aggregate(aggregate), Work::Aggregate(plan)) => {
+            aggregate.progress.advance(row.time);
+            let stream_time = aggregate.progress.stream_time();
+            let Placed { place, late } = shape.windows.place(row.time, stream_time);
+            let node = operator.node.as_str();
+            match place {
+                Some(place) => {
+                    late + aggregate.add(context, plan, node, place, group, &addition)?
+                }
+                None => late,
+            }
+        }
+        _ => unreachable!("run() sends rows to folds only"),
+    };
+    drop_late(context, operators, id, shape, late, row)
+}
+
+/// The key of a row's group and the arguments of all functions, one behind the other.
+type Prepared<'a> = (&'a [u8], &'a [Value<'a>]);
+
+/// The key and the arguments of all functions, checked: a row counts wholly or not at all.
+fn prepare<'a>(shape: &FoldShape, row: &Row<'_, 'a>) -> Result<Prepared<'a>, RowFault> {
+    if row.no_value && !shape.windows.take_null_values() {
+        return Err(RowFault {
+            reason: DropReason::NoValue,
+            message: "expected a record with a value, found a tombstone".to_owned(),
+        });
+    }
+    if let Some(slot) = shape.partitioned_by {
+        check_record_key(row.fields[slot.index()], row.record.key)?;
+    }
+    let mut key = ArenaVec::with_capacity_in(64, row.arena);
+    for slot in &shape.by {
+        keys::push_field(row.fields[slot.index()], &mut key)
+            .map_err(|error| RowFault::of(DropReason::NullKey, &error))?;
+    }
+    let view = row.view();
+    let mut arguments = ArenaVec::with_capacity_in(shape.calls.len() + 4, row.arena);
+    for (function, evaluators) in &shape.calls {
+        let first = arguments.len();
+        for evaluator in evaluators {
+            let value = evaluator.eval(&view);
+            arguments.push(value.map_err(|error| RowFault::of(DropReason::Expression, &error))?);
+        }
+        check_arguments(*function, &arguments[first..])
+            .map_err(|error| RowFault::of(DropReason::Expression, &error))?;
+    }
+    Ok((key.into_bump_slice(), arguments.into_bump_slice()))
+}
+
+/// A topic that is said to be keyed by a field must be: rows of one key in two partitions would
+/// overwrite each other's results.
+fn check_record_key(field: Value<'_>, key: Option<&[u8]>) -> Result<(), RowFault> {
+    match (field, key) {
+        (Value::Str(text), Some(key)) if text.as_bytes() == key => Ok(()),
+        (Value::Missing | Value::Null, _) => Ok(()),
+        (field, key) => Err(RowFault {
+            reason: DropReason::KeyMismatch,
+            message: format!(
+                "the source says that records are keyed by this field, but the field is {field:?} \
+                 and the record's key is {:?}",
+                key.map(String::from_utf8_lossy)
+            ),
+        }),
+    }
+}
+
+/// Merges a partial result into the aggregate behind a repartition.
+pub(super) fn fold_partial(
+    context: &mut Context<'_>,
+    operators: &mut [OperatorState],
+    id: OperatorId,
+    group: &[u8],
+    partial: Partial,
+    row: &Row<'_, '_>,
+) -> Result<(), ProcessError> {
+    let plan = context.plan;
+    let operator = &plan.operators[id];
+    let (Kind::Aggregate(aggregate), Work::Aggregate(aggregate_plan)) =
+        (&mut operators[id].kind, &operator.work)
+    else {
+        unreachable!("the planner puts an aggregate behind a repartition");
+    };
+    aggregate
+        .progress
+        .advance(Timestamp(partial.folded.max_time_ms));
+    let place = partial.place();
+    let addition = Addition::Partial(partial.folded);
+    let node = operator.node.as_str();
+    let late = aggregate.add(context, aggregate_plan, node, place, group, &addition)?;
+    operators[id].counts.input += 1;
+    drop_late(context, operators, id, &aggregate_plan.shape, late, row)
+}
+
+/// Counts the windows for which a row came too late; it is put aside once.
+fn drop_late(
+    context: &mut Context<'_>,
+    operators: &mut [OperatorState],
+    id: OperatorId,
+    shape: &FoldShape,
+    late: u64,
+    row: &Row<'_, '_>,
+) -> Result<(), ProcessError> {
+    if late == 0 {
+        return Ok(());
+    }
+    let on_late = match shape.on_late {
+        OnLate::Drop => OnError::Drop,
+        OnLate::DeadLetter => OnError::DeadLetter,
+    };
+    let message = match (on_late, late) {
+        (OnError::Drop, _) => String::new(),
+        (_, 1) => format!("the window of {} is closed", row.time),
+        (_, late) => format!("{late} windows of {} are closed", row.time),
+    };
+    let node = &context.plan.operators[id].node;
+    let counts = &mut operators[id].counts;
+    for _ in 1..late {
+        counts.dropped(DropReason::Late);
+    }
+    drop_row(
+        context,
+        counts,
+        node,
+        on_late,
+        DropReason::Late,
+        &message,
+        row,
+    )
+}

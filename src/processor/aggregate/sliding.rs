@@ -1,0 +1,268 @@
+//! Sliding windows: one accumulator per key and window, kept under the window's start and the key.
+//!
+//! ```text
+//!   difference 10 s       a          t              a record at t
+//!            |--- above --|-----|    ·              belongs to the windows that hold t,
+//!                      |------- left |              makes the one that ends with it,
+//!                          |---------|-- after a |  the one right after the record before it,
+//!                                     |- right --|  and the one right after itself, if a later
+//!                                                   record lies in it
+//! ```
+//!
+//! A new window takes over what an existing one has of its records, so no record is kept. Source of
+//! the method: Kafka Streams 4.3, with its consequences (see docs/ARCHITECTURE.md).
+
+use super::fixed::Closing;
+use super::store::Store;
+use super::timelines::{Entry, KeyId, Timelines};
+use super::{Addition, Flush};
+use crate::processor::ProcessError;
+use crate::processor::table::{Folded, FoldedError};
+use crate::state::StateBatch;
+use crate::time::Timestamp;
+use crate::topology::graph::{Emit, Function};
+use crate::topology::plan::AggregatePlan;
+use crate::window::{Place, Sliding};
+
+impl Entry for Folded {
+    fn encode(&self, out: &mut Vec<u8>) {
+        Folded::encode(self, out);
+    }
+
+    fn decode(bytes: &[u8], functions: &[Function]) -> Result<Folded, FoldedError> {
+        Folded::decode(bytes, functions)
+    }
+}
+
+pub(super) struct SlidingWindows {
+    windows: Sliding,
+    /// With `emit: updates`, the windows whose results have changed since the last commit, in the
+    /// order in which they did.
+    changed: Option<Vec<(KeyId, Timestamp)>>,
+    lines: Timelines<Folded>,
+}
+
+/// A record on its way into the windows of its key.
+struct Arrival<'a, 'r> {
+    key: KeyId,
+    time: Timestamp,
+    /// Windows that begin before this take no more records.
+    open_from: Timestamp,
+    addition: &'a Addition<'r>,
+    empty: Folded,
+    late: u64,
+}
+
+impl SlidingWindows {
+    pub(super) fn new(windows: Sliding, emit: Emit, budget_bytes: usize) -> SlidingWindows {
+        let bucket_ms = windows
+            .difference_ms
+            .saturating_mul(2)
+            .saturating_add(windows.grace_ms);
+        SlidingWindows {
+            windows,
+            changed: (emit == Emit::Updates).then(Vec::new),
+            lines: Timelines::new(bucket_ms, budget_bytes),
+        }
+    }
+
+    pub(super) fn add(
+        &mut self,
+        store: &Store<'_>,
+        emitted_until: Timestamp,
+        place: Place,
+        group: &[u8],
+        addition: &Addition<'_>,
+    ) -> Result<u64, ProcessError> {
+        let time = place.at;
+        let open_from = self.windows.open_from(place.from).max(emitted_until);
+        // The latest window that holds it begins with it.
+        if time < open_from || self.lines.is_purged(time) {
+            return Ok(1);
+        }
+        let difference_ms = self.windows.difference_ms;
+        let earliest = time.plus_millis(-2 * difference_ms);
+        let mut arrival = Arrival {
+            key: self.lines.open(store, group, earliest)?,
+            time,
+            open_from,
+            addition,
+            empty: store.empty(),
+            late: 0,
+        };
+        // No window begins before the epoch, as long as no record lies before it.
+        let is_early = (0..difference_ms).contains(&time.0);
+        match is_early {
+            true => self.add_early(&mut arrival),
+            false => self.add_usual(&mut arrival, earliest),
+        }
+        Ok(arrival.late)
+    }
+
+    fn add_usual(&mut self, arrival: &mut Arrival<'_, '_>, earliest: Timestamp) {
+        let time = arrival.time;
+        let left = time.plus_millis(-self.windows.difference_ms);
+        let existing = self.starts(arrival.key, earliest, time.plus_millis(1));
+        let mut above = None;
+        let mut below = None;
+        let mut previous = None;
+        for start in existing.iter().rev().copied() {
+            let end = self.windows.end_of(start);
+            if start > time {
+                continue;
+            } else if end > time {
+                if above.is_none() {
+                    above = self.lines.get(arrival.key, start).cloned();
+                }
+                self.update(arrival, start, None);
+            } else if end == time {
+                let newest = self.newest(arrival.key, start);
+                self.update(arrival, start, None);
+                if newest >= Some(time) {
+                    // A record of this time has been here before and made all windows.
+                    return;
+                }
+                previous = newest;
+            } else {
+                below = self.lines.get(arrival.key, start).cloned();
+                previous = self.newest(arrival.key, start);
+                break;
+            }
+        }
+        if let Some(previous) = previous {
+            let start = previous.plus_millis(1);
+            if !existing.contains(&start) && self.windows.end_of(start) >= time {
+                self.update(arrival, start, Some(arrival.empty.clone()));
+            }
+        }
+        if !existing.contains(&left) {
+            let held = below.filter(|_| previous >= Some(left));
+            let begun = held.unwrap_or_else(|| arrival.empty.clone());
+            self.update(arrival, left, Some(begun));
+        }
+        self.make_right(arrival, &existing, above);
+    }
+
+    /// One window from the epoch on serves all records of its length.
+    fn add_early(&mut self, arrival: &mut Arrival<'_, '_>) {
+        let (epoch, time) = (Timestamp(0), arrival.time);
+        let existing = self.starts(arrival.key, epoch, time.plus_millis(1));
+        let mut above = None;
+        for start in existing.iter().copied() {
+            if start > epoch && start <= time {
+                above = self.lines.get(arrival.key, start).cloned();
+                self.update(arrival, start, None);
+            }
+        }
+        let first = self.lines.get(arrival.key, epoch).cloned();
+        if above.is_none() {
+            above = first.clone();
+        }
+        self.make_right(arrival, &existing, above);
+        if let Some(first) = first {
+            let previous = Timestamp(first.max_time_ms);
+            let start = previous.plus_millis(1);
+            if previous < time && !existing.contains(&start) {
+                self.update(arrival, start, Some(arrival.empty.clone()));
+            }
+        }
+        let begun = (!existing.contains(&epoch)).then(|| arrival.empty.clone());
+        self.update(arrival, epoch, begun);
+    }
+
+    /// The window right after the record, if a later record lies in it: what `above`, the newest
+    /// window that held both, had before.
+    fn make_right(
+        &mut self,
+        arrival: &Arrival<'_, '_>,
+        existing: &[Timestamp],
+        above: Option<Folded>,
+    ) {
+        let start = arrival.time.plus_millis(1);
+        let Some(above) = above.filter(|above| above.max_time_ms > arrival.time.0) else {
+            return;
+        };
+        if !existing.contains(&start) {
+            self.lines.set(arrival.key, start, Some(above));
+            self.note(arrival.key, start);
+        }
+    }
+
+    /// Folds the record into a window: into `begun`, or into what is there.
+    fn update(&mut self, arrival: &mut Arrival<'_, '_>, start: Timestamp, begun: Option<Folded>) {
+        if start < arrival.open_from {
+            arrival.late += 1;
+            return;
+        }
+        if let Some(begun) = begun {
+            self.lines.set(arrival.key, start, Some(begun));
+        }
+        if let Some(folded) = self.lines.change(arrival.key, start) {
+            arrival.addition.apply(folded);
+            self.note(arrival.key, start);
+        }
+    }
+
+    fn note(&mut self, key: KeyId, start: Timestamp) {
+        if let Some(changed) = &mut self.changed {
+            changed.push((key, start));
+        }
+    }
+
+    fn starts(&self, key: KeyId, from: Timestamp, to: Timestamp) -> Vec<Timestamp> {
+        let windows = self.lines.between(key, from, to);
+        windows.map(|(start, _)| start).collect()
+    }
+
+    /// The time of the newest record in a window.
+    fn newest(&self, key: KeyId, start: Timestamp) -> Option<Timestamp> {
+        let folded = self.lines.get(key, start)?;
+        Some(Timestamp(folded.max_time_ms))
+    }
+
+    pub(super) fn flush(
+        &mut self,
+        flush: &mut Flush<'_, '_>,
+        closing: Closing,
+    ) -> Result<(), ProcessError> {
+        let changed = self
+            .changed
+            .as_mut()
+            .map(std::mem::take)
+            .unwrap_or_default();
+        if flush.emits_updates() {
+            let mut told = std::collections::HashSet::new();
+            for (key, start) in changed {
+                if told.insert((key, start))
+                    && let Some(folded) = self.lines.get(key, start)
+                {
+                    let group = self.lines.group(key);
+                    flush.emit(group, start, self.windows.end_of(start), Ok(folded))?;
+                }
+            }
+        }
+        if let Some((from, to)) = closing {
+            let mut closed = self.lines.collect(&flush.store(), from..to)?;
+            closed.sort_by(|(start, group, _), (other, other_group, _)| {
+                (start, group).cmp(&(other, other_group))
+            });
+            for (start, group, folded) in closed {
+                flush.emit(&group, start, self.windows.end_of(start), Ok(&folded))?;
+            }
+        }
+        self.lines.flush(flush)
+    }
+
+    /// Drops windows that begin before `until`.
+    pub(super) fn purge(&mut self, plan: &AggregatePlan, until: Timestamp, batch: &mut StateBatch) {
+        self.lines.purge(plan.store, until, batch);
+    }
+
+    pub(super) fn committed(&mut self) {
+        self.lines.trim();
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.lines.is_full()
+    }
+}

@@ -1,0 +1,33 @@
+//! T052: hopping windows leave no time out.
+
+use super::{Context, Finding, Place, Rule, Severity};
+use crate::topology::duration::Millis;
+use crate::topology::graph::WindowKind;
+
+pub(super) const RULE: Rule = Rule {
+    code: "T052",
+    severity: Severity::Error,
+    title: "hopping windows do not advance, or leave gaps",
+    check,
+};
+
+fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
+    for (number, aggregate) in cx.aggregates() {
+        let Some(WindowKind::Hopping {
+            size_ms,
+            advance_ms,
+        }) = aggregate.window.map(|window| window.kind)
+        else {
+            continue;
+        };
+        if advance_ms <= 0 || advance_ms > size_ms {
+            let message = format!(
+                "windows of {} must begin at distances above 0s and up to {0}, found {}",
+                Millis(size_ms),
+                Millis(advance_ms)
+            );
+            let place = Place::node(number).key("window").key("advance");
+            out.push(RULE.finding(place, message));
+        }
+    }
+}

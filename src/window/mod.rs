@@ -1,0 +1,145 @@
+//! Which windows a record belongs to, and when a window is closed.
+//!
+//! | windows | a record belongs to | their ends |
+//! | --- | --- | --- |
+//! | [`Tumbling`] | one | excluded |
+//! | [`Hopping`] | size ÷ advance of them | excluded |
+//! | [`Sliding`] | those that end with it, or begin right after a record before it | included |
+//! | [`Session`] | one, which grows with it | included |
+//!
+//! Source of the rules: Kafka Streams 4.3.
+
+mod hopping;
+mod session;
+mod sliding;
+mod tumbling;
+
+pub use hopping::Hopping;
+pub use session::Session;
+pub use sliding::Sliding;
+pub use tumbling::Tumbling;
+
+use crate::time::Timestamp;
+use crate::topology::graph::{Window, WindowKind};
+
+/// How time is cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Windows {
+    /// Not at all: one result per key, over all time. Nothing is ever late.
+    Unbounded,
+    /// One after the other.
+    Tumbling(Tumbling),
+    /// Of one length, beginning at regular distances.
+    Hopping(Hopping),
+    /// Of one length, as the records lie.
+    Sliding(Sliding),
+    /// As long as records follow one another.
+    Session(Session),
+}
+
+/// Where a record is folded in; what the two times are depends on the windows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// Tumbling: the start of the window. Hopping: the start of the pane. Sliding, session: the
+    /// event time. Unbounded: 0.
+    pub at: Timestamp,
+    /// Tumbling, hopping: the start of the first window that still takes the record. Sliding,
+    /// session: the stream time by which the record is judged. Unbounded: 0.
+    pub from: Timestamp,
+}
+
+/// What becomes of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Placed {
+    /// Where it is folded in; none when all its windows are closed.
+    pub place: Option<Place>,
+    /// How many windows it came too late for.
+    pub late: u64,
+}
+
+impl Windows {
+    /// The windows of a node; none are no windows.
+    pub fn of(window: Option<&Window>) -> Windows {
+        let Some(window) = window else {
+            return Windows::Unbounded;
+        };
+        let grace_ms = window.grace_ms;
+        match window.kind {
+            WindowKind::Tumbling { size_ms } => Windows::Tumbling(Tumbling { size_ms, grace_ms }),
+            WindowKind::Hopping {
+                size_ms,
+                advance_ms,
+            } => Windows::Hopping(Hopping {
+                size_ms,
+                advance_ms,
+                grace_ms,
+            }),
+            WindowKind::Sliding { difference_ms } => Windows::Sliding(Sliding {
+                difference_ms,
+                grace_ms,
+            }),
+            WindowKind::Session { gap_ms } => Windows::Session(Session { gap_ms, grace_ms }),
+        }
+    }
+
+    /// Where a record of that event time is folded in at that stream time, which it has already
+    /// advanced. Which sessions and sliding windows a record meets is known only where they are
+    /// kept, so here none is late for those.
+    pub fn place(&self, time: Timestamp, stream_time: Timestamp) -> Placed {
+        let at = |at, from| Placed {
+            place: Some(Place { at, from }),
+            late: 0,
+        };
+        match self {
+            Windows::Unbounded => at(Timestamp(0), Timestamp(0)),
+            Windows::Tumbling(windows) => {
+                let start = windows.start_of(time);
+                match windows.is_closed(start, stream_time) {
+                    false => at(start, start),
+                    true => Placed {
+                        place: None,
+                        late: 1,
+                    },
+                }
+            }
+            Windows::Hopping(windows) => windows.place(time, stream_time),
+            Windows::Sliding(_) | Windows::Session(_) => at(time, stream_time),
+        }
+    }
+
+    /// Whether a record without a value counts as a record.
+    pub fn take_null_values(&self) -> bool {
+        match self {
+            Windows::Unbounded | Windows::Sliding(_) => false,
+            Windows::Tumbling(_) | Windows::Hopping(_) | Windows::Session(_) => true,
+        }
+    }
+
+    /// How long a window takes records after its start at least, in milliseconds: its length and
+    /// grace.
+    pub fn least_retention_ms(&self) -> i64 {
+        let (length_ms, grace_ms) = match self {
+            Windows::Unbounded => return i64::MAX,
+            Windows::Tumbling(windows) => (windows.size_ms, windows.grace_ms),
+            Windows::Hopping(windows) => (windows.size_ms, windows.grace_ms),
+            // A record looks for windows that begin up to two differences before it.
+            Windows::Sliding(windows) => {
+                (windows.difference_ms.saturating_mul(2), windows.grace_ms)
+            }
+            Windows::Session(windows) => (windows.gap_ms, windows.grace_ms),
+        };
+        length_ms.saturating_add(grace_ms)
+    }
+
+    /// All windows that begin before this are closed at this stream time; of sessions, all that
+    /// end before it.
+    pub fn open_from(&self, stream_time: Timestamp) -> Timestamp {
+        match self {
+            Windows::Unbounded => Timestamp::MIN,
+            Windows::Tumbling(windows) => windows.open_from(stream_time),
+            Windows::Hopping(windows) => windows.open_from(stream_time),
+            Windows::Sliding(windows) => windows.open_from(stream_time),
+            Windows::Session(windows) => windows.open_from(stream_time),
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! From a recorded operator to a topology of ours.
+//!
+//! The key of a record is its field `k`. A result is written under a key that says its window too,
+//! so that a deletion can be told apart from others.
+
+use serde_json::Value;
+use tidemill::topology::builder::{Builder, KafkaSink, Rollup, Source};
+use tidemill::topology::duration::Millis;
+use tidemill::topology::graph::{Emit, NullValues, Topology};
+
+use super::case::Operator;
+
+/// The topology; none when an operator that it needs is not there yet.
+pub fn topology(operator: &Operator) -> Option<Topology> {
+    let builder = match operator.text("kind") {
+        "windowed_aggregate" => windowed(operator)?,
+        _ => return None,
+    };
+    Some(
+        builder
+            .build()
+            .unwrap_or_else(|findings| panic!("{findings}")),
+    )
+}
+
+/// Records of a topic, with their key as field `k`.
+fn keyed(builder: Builder, topic: &str) -> (Builder, String) {
+    let source = Source::json(topic).null_values(NullValues::Pass);
+    let keyed = format!("{topic}_keyed");
+    let builder = builder.source(&format!("{topic}_source"), source).map(
+        &keyed,
+        &format!("{topic}_source"),
+        [("k", "record_key()")],
+    );
+    (builder, keyed)
+}
+
+fn windowed(operator: &Operator) -> Option<Builder> {
+    let (builder, from) = keyed(Topology::builder("case"), "in");
+    let (builder, from) = steps(builder, from, &operator.raw["pre"])?;
+    let window = &operator.raw["window"];
+    let ms = |name: &str| Millis(window[name].as_i64().unwrap_or_default());
+    let rollup = Rollup::by(["k"]).grace(ms("grace_ms"));
+    let rollup = match window["kind"].as_str()? {
+        "tumbling" => rollup.tumbling(ms("size_ms")),
+        "hopping" => rollup.hopping(ms("size_ms"), ms("advance_ms")),
+        "sliding" => rollup.sliding(ms("time_difference_ms")),
+        "session" => rollup.session(ms("gap_ms")),
+        _ => return None,
+    };
+    let rollup = match operator.text("emit") {
+        "updates" => rollup.emit(Emit::Updates),
+        "on_window_close" => rollup.emit(Emit::Close),
+        _ => return None,
+    };
+    let least = match window["kind"].as_str()? {
+        "session" => ms("gap_ms").0 + ms("grace_ms").0,
+        "sliding" => 2 * ms("time_difference_ms").0 + ms("grace_ms").0,
+        _ => ms("size_ms").0 + ms("grace_ms").0,
+    };
+    let retention = operator.raw["retention_ms"].as_i64()?;
+    let rollup = match retention >= least {
+        true => rollup.retention(Millis(retention)),
+        false => rollup,
+    };
+    let rollup = aggregate(rollup, operator.text("aggregate"))?;
+    Some(builder.aggregate("agg", &from, rollup).kafka(
+        "out",
+        "agg",
+        windowed_sink(operator.text("aggregate")),
+    ))
+}
+
+/// The results that stand for an aggregate of Kafka Streams over the field `n`.
+fn aggregate(rollup: Rollup, function: &str) -> Option<Rollup> {
+    Some(match function {
+        "count" => rollup.set("v", "count()"),
+        "sum" | "min" | "max" => rollup.set("v", &format!("{function}(n)")),
+        "avg" => rollup.set("sum", "sum(n)").set("count", "count_if(has(n))"),
+        _ => return None,
+    })
+}
+
+fn windowed_sink(function: &str) -> KafkaSink {
+    let key = "json([k, string(window_start), string(window_end)])";
+    let sink = KafkaSink::topic("out").key(key);
+    match function {
+        "avg" => sink.field("sum", "sum").field("count", "count"),
+        _ => sink.field("v", "v"),
+    }
+}
+
+/// Stateless steps behind one another.
+fn steps(builder: Builder, from: String, steps: &Value) -> Option<(Builder, String)> {
+    let mut builder = builder;
+    let mut from = from;
+    for (at, step) in steps.as_array().into_iter().flatten().enumerate() {
+        let name = format!("{from}_{at}");
+        builder = match step["op"].as_str()? {
+            "filter" => builder.filter(&name, &from, &predicate(step)),
+            "filter_not" => builder.filter(&name, &from, &format!("!({})", predicate(step))),
+            "map_values" if step.get("null_if").is_none() => builder.map(
+                &name,
+                &from,
+                [added(step).as_deref()?].map(|text| ("n", text)),
+            ),
+            "select_key" => builder.map(&name, &from, [("k", step["key_from"].as_str()?)]),
+            "map" if step.get("null_if").is_none() => {
+                let key = step["key_from"].as_str()?;
+                builder.map(&name, &from, [("n", added(step)?.as_str()), ("k", key)])
+            }
+            _ => return None,
+        };
+        from = name;
+    }
+    Some((builder, from))
+}
+
+fn predicate(step: &Value) -> String {
+    let field = step["field"].as_str().unwrap_or_default();
+    let compare = step["cmp"].as_str().unwrap_or_default();
+    format!("has({field}) && {field} {compare} {}", step["value"])
+}
+
+fn added(step: &Value) -> Option<String> {
+    assert_eq!(step["field"], "n");
+    Some(format!("n + {}", step["add"].as_i64()?))
+}
