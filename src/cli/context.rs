@@ -79,6 +79,9 @@ fn start_logs(settings: &Settings, usual: &str) {
     let filter = EnvFilter::new(filter);
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        // With nobody at the other end of standard error there is nobody to be told so either; the
+        // attempt would end the process.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr);
     // Fails when another subscriber is there already, as in tests within one process.
     let _ = match settings.log_format {

@@ -399,7 +399,9 @@ impl Processor {
         times.max().unwrap_or(Timestamp::MIN)
     }
 
-    /// What each node has seen since the last call.
+    /// What each node has seen since the last call. Of nodes that another sub-topology runs as well
+    /// only the drops, so that no record counts twice: the copies read different fields, and drop
+    /// different records.
     pub fn take_counts(&mut self) -> Vec<(String, NodeCounts)> {
         let plan = &self.plan;
         let readers = plan
@@ -412,6 +414,14 @@ impl Processor {
             .collect();
         for (operator, state) in plan.operators.iter().zip(&mut self.operators) {
             counts.push((operator.node.to_string(), std::mem::take(&mut state.counts)));
+        }
+        for (node, counts) in &mut counts {
+            if plan.copies.iter().any(|copy| copy.as_str() == node) {
+                *counts = NodeCounts {
+                    drops: counts.drops,
+                    ..NodeCounts::default()
+                };
+            }
         }
         counts
     }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::broker::{Offset, TopicPartition};
-use crate::processor::NodeCounts;
+use crate::processor::{DropReason, NodeCounts};
 use crate::time::Timestamp;
 use crate::topology::plan::TaskId;
 
@@ -90,14 +90,37 @@ pub struct EngineStatus {
     pub restored: u64,
 }
 
+/// Says that records are dropped: the first time, and whenever there are ten times as many. Late
+/// ones are part of life.
+fn warn_of_drops(node: &str, before: &NodeCounts, now: &NodeCounts) {
+    for reason in DropReason::ALL {
+        let (before, now) = (before.drops_of(reason), now.drops_of(reason));
+        let digits = |count: u64| count.checked_ilog10();
+        if digits(now) > digits(before) {
+            match reason {
+                DropReason::Late => tracing::info!(node, dropped = now, "records come too late"),
+                _ => tracing::warn!(
+                    node, %reason, dropped = now,
+                    "records are dropped; what `on_error: dead_letter` puts aside says why"
+                ),
+            }
+        }
+    }
+}
+
 impl EngineMetrics {
     pub(super) fn add_counts(&self, counts: &[(String, NodeCounts)]) {
         let mut nodes = lock(&self.nodes);
         for (node, counts) in counts {
             match nodes.get_mut(node) {
-                Some(known) => known.add(counts),
+                Some(known) => {
+                    let before = *known;
+                    known.add(counts);
+                    warn_of_drops(node, &before, known);
+                }
                 None => {
                     nodes.insert(node.clone(), *counts);
+                    warn_of_drops(node, &NodeCounts::default(), counts);
                 }
             }
         }

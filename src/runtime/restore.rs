@@ -76,6 +76,21 @@ pub enum RestoreError {
         /// The end of the changelog.
         end: Offset,
     },
+    /// A store was written for another aggregate than the topology's.
+    #[error(
+        "node {node}: the topology was changed, and the stored results mean something else\n  \
+         stored:   {stored}\n  topology: {wanted}\nTake the change back, or give the node another name: \
+         it then begins empty with what comes from now on. To count from the beginning of the topic, \
+         give the application another name (`app:`)"
+    )]
+    OtherContent {
+        /// The aggregate.
+        node: String,
+        /// What the entries are.
+        stored: String,
+        /// What they should be.
+        wanted: String,
+    },
     /// A position lies behind the end of the log.
     #[error("task {task}: {source}. Begin anew under another name (`app:` in the topology)")]
     BeyondEnd {
@@ -139,6 +154,7 @@ impl Restorer<'_> {
         if !markers.is_empty() && markers.len() < stores.len() {
             tracing::info!(%task, "a store is new, and begins where the others are");
         }
+        check_contents(plan, &markers)?;
         Ok(Restored {
             state,
             marker: oldest(markers),
@@ -217,6 +233,23 @@ impl Restorer<'_> {
         self.metrics.restored(task, report.records);
         Ok(())
     }
+}
+
+/// Whether the stores hold what the topology's aggregates make.
+fn check_contents(plan: &SubTopology, markers: &[CommitMarker]) -> Result<(), RestoreError> {
+    for store in &plan.stores {
+        let stored = markers
+            .iter()
+            .find_map(|marker| marker.contents.get(&store.name));
+        if let Some(stored) = stored.filter(|stored| **stored != store.content) {
+            return Err(RestoreError::OtherContent {
+                node: store.name.clone(),
+                stored: stored.clone(),
+                wanted: store.content.clone(),
+            });
+        }
+    }
+    Ok(())
 }
 
 fn read_marker(
@@ -374,6 +407,7 @@ mod tests {
         let marker = state.map(|at| CommitMarker {
             positions: [(("t".to_owned(), 1), at)].into(),
             progress: Default::default(),
+            contents: Default::default(),
         });
         let inputs = std::slice::from_ref(&partition);
         let decided = decide_positions(TASK, inputs, &committed, marker.as_ref(), exactly_once);
@@ -405,5 +439,46 @@ mod tests {
         );
         check(Some(7), Some(9), false, "9");
         check(None, Some(9), false, "9");
+    }
+
+    #[test]
+    fn a_store_of_another_aggregate_is_refused_and_one_with_another_grace_is_not() {
+        let plan = |window: &str, calls: &str| {
+            let file = format!(
+                "app: a\nnodes:\n  s: {{ source: {{ topic: t, key: wiki }} }}\n  n: {{ aggregate: {{ from: s, \
+                 by: wiki, window: {{ {window} }}, set: {{ {calls} }} }} }}\n"
+            );
+            let topology = crate::config::parse(&file, "a.yaml").unwrap();
+            let plan = crate::topology::plan::plan(&topology).unwrap();
+            Arc::clone(&plan.processing[0])
+        };
+        let usual = plan("tumbling: 5m, grace: 1s", "a: count(), b: sum(n)");
+        let store = &usual.stores[0];
+        let marker = CommitMarker {
+            contents: BTreeMap::from([(store.name.clone(), store.content.clone())]),
+            ..CommitMarker::default()
+        };
+        let check = |plan: &SubTopology| {
+            let checked = check_contents(plan, std::slice::from_ref(&marker));
+            checked.map_err(|error| error.to_string())
+        };
+        assert_eq!(check(&usual), Ok(()));
+        assert_eq!(
+            check(&plan("tumbling: 5m, grace: 2s", "a: count(), b: sum(n)")),
+            Ok(())
+        );
+        assert_eq!(
+            check(&plan("tumbling: 5m", "renamed: count(), b: sum(n)")),
+            Ok(())
+        );
+        assert!(check(&plan("tumbling: 5m", "b: sum(n), a: count()")).is_err());
+        assert!(check(&plan("session: 5m", "a: count(), b: sum(n)")).is_err());
+        expect_test::expect![[r#"
+            node n: the topology was changed, and the stored results mean something else
+              stored:   by wiki; window tumbling 5m; count(), sum(n)
+              topology: by wiki; window hopping 5m by 1m; count(), sum(n)
+            Take the change back, or give the node another name: it then begins empty with what comes from now on. To count from the beginning of the topic, give the application another name (`app:`)"#]].assert_eq(
+            &check(&plan("hopping: 5m, advance: 1m", "a: count(), b: sum(n)")).unwrap_err(),
+        );
     }
 }

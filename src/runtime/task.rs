@@ -27,6 +27,8 @@ pub(super) struct CommitMarker {
     pub(super) positions: BTreeMap<(String, i32), Offset>,
     /// How far the folds have come.
     pub(super) progress: Progress,
+    /// What an entry of each store is, by the store's name.
+    pub(super) contents: BTreeMap<String, String>,
 }
 
 pub(super) struct Task {
@@ -238,6 +240,12 @@ impl Task {
         let marker = CommitMarker {
             positions,
             progress: self.processor.progress(),
+            contents: {
+                let stores = self.plan.stores.iter();
+                stores
+                    .map(|store| (store.name.clone(), store.content.clone()))
+                    .collect()
+            },
         };
         self.buffer.clear();
         codec::encode_into(&marker, &mut self.buffer);

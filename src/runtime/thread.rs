@@ -100,6 +100,7 @@ pub(crate) fn reaction(error: &ThreadError) -> Reaction {
         ThreadError::Restore(RestoreError::Stopped) => Reaction::Leave,
         ThreadError::Restore(
             RestoreError::PositionsDiffer { .. }
+            | RestoreError::OtherContent { .. }
             | RestoreError::ChangelogReplaced { .. }
             | RestoreError::BeyondEnd { .. },
         )

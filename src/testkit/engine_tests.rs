@@ -481,3 +481,95 @@ fn bad_input_is_counted_and_dead_lettered_and_nothing_stops() {
     driver.pipe("orders", Some("a"), &sale("a", 3, 1));
     assert_eq!(results(&mut driver), [("a".to_owned(), 0, 1, 2)]);
 }
+
+/// A result that does not pass any more takes back what it has left behind: the deletion has the
+/// same key.
+#[test]
+fn a_result_that_fails_a_filter_takes_the_earlier_one_back() {
+    let file = "
+app: shop
+nodes:
+  orders:   { source: { topic: orders, key: shop, timestamp: at } }
+  per_shop: { aggregate: { from: orders, by: [shop], window: none, set: { mean: avg(price) } } }
+  dear:     { filter: { from: per_shop, where: mean > 5 } }
+  out:      { kafka: { from: dear, topic: out } }
+";
+    let mut driver = driver(&crate::config::parse(file, "shop.yaml").unwrap(), 2);
+    let mut after = |price| {
+        driver.pipe("orders", Some("a"), &sale("a", 1, price));
+        let shown = |value: &serde_json::Value| value["mean"].as_f64();
+        driver
+            .read_json("out")
+            .iter()
+            .map(shown)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(after(10), [Some(10.0)]);
+    assert_eq!(after(8), [Some(9.0)]);
+    assert_eq!(after(-9), [None]);
+    assert_eq!(after(27), [Some(9.0)]);
+    driver.crash();
+    driver.restart().unwrap();
+    driver.pipe("orders", Some("b"), &sale("b", 1, 6));
+    assert_eq!(driver.read_json("out")[0]["shop"], "b");
+}
+
+/// Raw events go to a topic and to a table, so two groups read them and run the filter.
+#[test]
+fn a_node_that_runs_twice_counts_once() {
+    let file = "
+app: shop
+nodes:
+  orders: { source: { topic: orders, key: shop, timestamp: at } }
+  sales:  { filter: { from: orders, where: kind == 'sale' } }
+  out:    { kafka: { from: sales, topic: out } }
+  table:  { sql: { from: sales, table: sales, key: [shop], columns: { shop: shop } } }
+";
+    let topology = crate::config::parse(file, "shop.yaml").unwrap();
+    let plan = crate::topology::plan::plan(&topology).unwrap();
+    assert!(plan.processing[0].copies.is_empty());
+    let copies: Vec<_> = plan.sinks[0].copies.iter().map(NodeName::as_str).collect();
+    assert_eq!(copies, ["sales", "orders"]);
+}
+
+/// Between two commits a new session joins an older one, whose result has left already:
+///
+/// ```text
+///   first commit:    |-- A --|
+///   second commit:                      x        a session of its own
+///                                 y              reaches A and x: one session, begun by A
+/// ```
+///
+/// What is taken back is A's old result; the joined one stands, though both begin with A.
+#[test]
+fn a_session_that_is_joined_within_a_commit_is_told_after_what_it_replaces() {
+    let file = "
+app: shop
+nodes:
+  orders: { source: { topic: orders, key: shop, timestamp: at } }
+  visits:
+    aggregate:
+      from: orders
+      by: [shop]
+      window: { session: 10s, grace: 1m }
+      set: { sales: count() }
+  out:    { kafka: { from: visits, topic: out, key: \"string(window_start)\" } }
+";
+    let options = DriverOptions {
+        commit_each: false,
+        ..DriverOptions::default()
+    };
+    let topology = crate::config::parse(file, "shop.yaml").unwrap();
+    let mut driver = TopologyTestDriver::with_options(&topology, options).unwrap();
+    driver.pipe("orders", Some("a"), &sale("a", 0, 1));
+    driver.commit().unwrap();
+    assert_eq!(driver.read_json("out")[0]["sales"], 1);
+    for at_s in [20, 10] {
+        driver.pipe("orders", Some("a"), &sale("a", at_s, 1));
+    }
+    driver.commit().unwrap();
+    let told: Vec<_> = driver.read_json("out");
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told[0].is_null());
+    assert_eq!(told[1]["sales"], 3);
+}

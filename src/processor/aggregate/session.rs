@@ -186,7 +186,12 @@ impl Sessions {
     ) -> Result<(), ProcessError> {
         let news = self.news.as_mut().map(std::mem::take).unwrap_or_default();
         if flush.emits_updates() {
-            for each in news {
+            // What is gone had left with an earlier commit. Told after a new session that begins
+            // with it, it would take that one back.
+            let (gone, changed): (Vec<News>, Vec<News>) = news
+                .into_iter()
+                .partition(|each| matches!(each, News::Gone(..)));
+            for each in gone.into_iter().chain(changed) {
                 self.tell(flush, each)?;
             }
         }

@@ -62,6 +62,8 @@ pub struct SubTopology {
     pub slots: usize,
     /// Its stores, numbered by position.
     pub stores: Vec<StorePlan>,
+    /// Nodes that an earlier sub-topology runs as well. Their records count there.
+    pub copies: Vec<NodeName>,
 }
 
 /// Topics of one shape.
@@ -272,6 +274,9 @@ pub struct StorePlan {
     pub name: String,
     /// The topic that it is rebuilt from.
     pub changelog: String,
+    /// What an entry is: key, windows and functions. What was written for another one means
+    /// something else. Empty: nothing is kept but progress.
+    pub content: String,
 }
 
 /// A topic that Tidemill creates and owns.

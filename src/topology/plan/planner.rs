@@ -14,10 +14,12 @@ use super::{
 };
 use crate::expr::{Evaluator, Expression};
 use crate::record::Projection;
+use crate::topology::duration::Millis;
 use crate::topology::graph::{
     Aggregate, AppId, Emit, Function, KafkaSink, Node, NodeKind, NodeName, Source, SqlSink,
     Topology, WINDOW_END, WINDOW_START, WindowKind,
 };
+use crate::topology::shape::Shape;
 use crate::value::{FieldPath, ValueType};
 use crate::window::Windows;
 
@@ -39,6 +41,10 @@ pub struct PlanError {
 pub fn plan(topology: &Topology) -> Result<Plan, PlanError> {
     let mut planner = Planner {
         graph: Graph::new(topology),
+        shapes: {
+            let names = topology.nodes.iter().map(|node| &node.name);
+            names.zip(topology.shapes()).collect()
+        },
         processing: Vec::new(),
         sinks: Vec::new(),
         topics: BTreeMap::new(),
@@ -138,6 +144,8 @@ impl<'t> Graph<'t> {
 
 struct Planner<'t> {
     graph: Graph<'t>,
+    /// What leaves each node, by name.
+    shapes: BTreeMap<&'t NodeName, Shape>,
     processing: Vec<Arc<SubTopology>>,
     sinks: Vec<Arc<SubTopology>>,
     topics: BTreeMap<String, InternalTopic>,
@@ -260,16 +268,19 @@ impl<'t> Planner<'t> {
             draft.stores.push(StorePlan {
                 name: node.name.to_string(),
                 changelog,
+                content: String::new(),
             });
         }
-        self.processing.push(Arc::new(SubTopology {
+        let sub_topology = SubTopology {
             id: self.next_id,
             name: node.name.clone(),
             inputs: vec![input],
             slots: draft.layout.slots(),
+            copies: self.copies(&draft.operators, &[]),
             operators: draft.operators,
             stores: draft.stores,
-        }));
+        };
+        self.processing.push(Arc::new(sub_topology));
         self.next_id += 1;
     }
 
@@ -360,6 +371,7 @@ impl<'t> Planner<'t> {
         draft.stores.push(StorePlan {
             name: node.name.to_string(),
             changelog,
+            content: content(aggregate),
         });
         let (scope, slots) = results_scope(aggregate, draft.layout, by_types, result_types);
         let id = draft.push(
@@ -399,7 +411,7 @@ impl<'t> Planner<'t> {
             let work = stateless(stateless_node, &mut upstream)?;
             link(&mut draft, stateless_node, work);
         }
-        let plan = sql_plan(node, sink, origin, &upstream.scope)?;
+        let plan = sql_plan(node, sink, origin, &upstream.scope, self.shape(node))?;
         link(&mut draft, node, Work::Sql(plan));
         let reader = match (reader, &origin.kind) {
             (Some(reader), _) => reader,
@@ -412,9 +424,10 @@ impl<'t> Planner<'t> {
             }
             (None, _) => return Err(error(node, "reads neither a source nor an aggregate")),
         };
-        self.sinks.push(Arc::new(SubTopology {
+        let sub_topology = SubTopology {
             id: self.next_id,
             name: node.name.clone(),
+            copies: self.copies(&draft.operators, &[&origin.name]),
             inputs: vec![Input {
                 topics,
                 reader,
@@ -423,9 +436,28 @@ impl<'t> Planner<'t> {
             slots: layout.slots(),
             operators: draft.operators,
             stores: Vec::new(),
-        }));
+        };
+        self.sinks.push(Arc::new(sub_topology));
         self.next_id += 1;
         Ok(())
+    }
+
+    /// Those of these nodes that a sub-topology runs already.
+    fn copies(&self, operators: &[Operator], readers: &[&NodeName]) -> Vec<NodeName> {
+        let nodes = operators.iter().map(|operator| &operator.node);
+        let nodes = nodes.chain(readers.iter().copied());
+        let runs = |sub: &SubTopology, node: &NodeName| {
+            let readers = sub.inputs.iter().filter_map(|input| input.reader.node());
+            let mut nodes = readers.chain(sub.operators.iter().map(|operator| &operator.node));
+            nodes.any(|each| each == node)
+        };
+        let earlier = || self.processing.iter().chain(&self.sinks);
+        let copies = nodes.filter(|node| {
+            // The two sides of a repartition are no copies of each other.
+            !matches!(self.graph.nodes[*node].kind, NodeKind::Aggregate(_))
+                && earlier().any(|sub| runs(sub, node))
+        });
+        copies.cloned().collect()
     }
 
     /// Which topics a sink reads, what its first node sees, and how results are read; for a source
@@ -469,6 +501,10 @@ impl<'t> Planner<'t> {
             }
             _ => Err(error(node, format!("cannot read from {}", origin.name))),
         }
+    }
+
+    fn shape(&self, node: &Node) -> &Shape {
+        &self.shapes[&node.name]
     }
 
     fn add_topic(&mut self, name: &str, purpose: Purpose, sized_like: Vec<String>) {
@@ -642,6 +678,32 @@ fn functions(aggregate: &Aggregate) -> impl Iterator<Item = Function> + '_ {
         .map(|(_, aggregation)| aggregation.function)
 }
 
+/// What an entry of the aggregate's store is. Grace and retention may change.
+fn content(aggregate: &Aggregate) -> String {
+    let by: Vec<&str> = aggregate.by.iter().map(FieldPath::as_str).collect();
+    let windows = match aggregate.window.map(|window| window.kind) {
+        None => "none".to_owned(),
+        Some(
+            kind @ WindowKind::Hopping {
+                size_ms,
+                advance_ms,
+            },
+        ) => format!(
+            "{} {} by {}",
+            kind.word(),
+            Millis(size_ms),
+            Millis(advance_ms)
+        ),
+        Some(kind) => format!("{} {}", kind.word(), Millis(kind.length_ms())),
+    };
+    let set: Vec<&str> = aggregate
+        .set
+        .iter()
+        .map(|(_, call)| call.text.as_str())
+        .collect();
+    format!("by {}; window {windows}; {}", by.join(", "), set.join(", "))
+}
+
 /// Where SQL sinks read results: what is stored is a result and every change of it is one, unless
 /// results leave at the end only, are made of panes, or are taken back.
 fn result_topic(aggregate: &Aggregate) -> ResultTopic {
@@ -688,13 +750,14 @@ fn sql_plan(
     sink: &SqlSink,
     origin: &Node,
     scope: &Scope<'_>,
+    shape: &Shape,
 ) -> Result<SqlPlan, PlanError> {
     let mut columns = Vec::new();
     let mut key_names = sink.key.clone();
     if sink.columns.is_empty() {
         for path in scope.names() {
             let value = compile(node, &Expression::parse(path.as_str()), scope)?;
-            let kind = value.result_type();
+            let kind = column_type(&value, origin, path, shape);
             columns.push(SqlColumn {
                 name: path.to_string(),
                 value,
@@ -704,7 +767,8 @@ fn sql_plan(
     } else {
         for (name, expression) in &sink.columns {
             let value = compile(node, expression, scope)?;
-            let kind = value.result_type();
+            let of = expression.field().unwrap_or_else(|| FieldPath::new(name));
+            let kind = column_type(&value, origin, &of, shape);
             columns.push(SqlColumn {
                 name: name.clone(),
                 value,
@@ -733,6 +797,27 @@ fn sql_plan(
         key,
         on_error: sink.on_error,
     })
+}
+
+/// What a column holds: the type of its values, or, where that is known at run time only, what is
+/// to be expected of the field.
+fn column_type(value: &Evaluator, origin: &Node, field: &FieldPath, shape: &Shape) -> ValueType {
+    let kind = match value.result_type() {
+        ValueType::Any => shape.type_of(field),
+        kind => kind,
+    };
+    let is_sum = || match &origin.kind {
+        NodeKind::Aggregate(aggregate) => aggregate
+            .set
+            .iter()
+            .any(|(name, call)| name == field && call.function == Function::Sum),
+        _ => false,
+    };
+    match kind {
+        // Of fields without a type: numbers at any rate.
+        ValueType::Any if is_sum() => ValueType::Float,
+        kind => kind,
+    }
 }
 
 fn compile(
