@@ -18,6 +18,7 @@ mod message;
 mod native;
 mod producer;
 mod reader;
+mod throttle;
 
 use std::collections::BTreeMap;
 use std::fmt;

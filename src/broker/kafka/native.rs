@@ -13,7 +13,7 @@ use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::bindings as c;
 
@@ -21,6 +21,7 @@ use super::classify::{Code, Failure};
 use super::config::{Properties, is_secret};
 use super::list::{self, Entry};
 use super::message::Message;
+use super::throttle::Throttle;
 use crate::broker::{BrokerError, Offset, Partition};
 
 /// How long closing a client may take before it is left to itself.
@@ -71,6 +72,7 @@ pub(super) enum Kind {
 pub(super) struct Shared<C> {
     name: String,
     last_log: Mutex<Option<String>>,
+    throttle: Mutex<Throttle>,
     closing: AtomicBool,
     /// Whether a rebalance ends the call that serves it; see [`Handle::consume_one`].
     waiting: AtomicBool,
@@ -109,6 +111,7 @@ impl<C: Callbacks> Handle<C> {
         let shared = Arc::new(Shared {
             name,
             last_log,
+            throttle: Mutex::default(),
             closing,
             waiting: AtomicBool::new(false),
             rebalanced: AtomicBool::new(false),
@@ -384,7 +387,7 @@ unsafe extern "C" fn on_log<C: Callbacks>(
         let shared = &*c::rd_kafka_opaque(client).cast::<Shared<C>>();
         (shared, to_text(facility), to_text(line))
     };
-    log(&shared.name, level, &facility, &line);
+    shared.log(level, &facility, &line);
     if level <= 4 {
         *shared
             .last_log
@@ -393,13 +396,29 @@ unsafe extern "C" fn on_log<C: Callbacks>(
     }
 }
 
-/// Syslog's levels; librdkafka calls every lost connection an error, of which it recovers.
-fn log(client: &str, level: c_int, facility: &str, line: &str) {
-    match level {
-        0..=2 => tracing::error!(target: "librdkafka", client, facility, "{line}"),
-        3..=4 => tracing::warn!(target: "librdkafka", client, facility, "{line}"),
-        5..=6 => tracing::info!(target: "librdkafka", client, facility, "{line}"),
-        _ => tracing::debug!(target: "librdkafka", client, facility, "{line}"),
+impl<C> Shared<C> {
+    /// Syslog's levels; librdkafka calls every lost connection an error, of which it recovers.
+    fn log(&self, level: c_int, facility: &str, line: &str) {
+        let client = self.name.as_str();
+        match level {
+            0..=2 => tracing::error!(target: "librdkafka", client, facility, "{line}"),
+            3..=4 => self.complain(facility, line),
+            5..=6 => tracing::info!(target: "librdkafka", client, facility, "{line}"),
+            _ => tracing::debug!(target: "librdkafka", client, facility, "{line}"),
+        }
+    }
+
+    fn complain(&self, facility: &str, line: &str) {
+        let client = self.name.as_str();
+        let throttle = self.throttle.lock();
+        let mut throttle = throttle.unwrap_or_else(PoisonError::into_inner);
+        match throttle.show(facility, Instant::now()) {
+            Some(0) => tracing::warn!(target: "librdkafka", client, facility, "{line}"),
+            Some(hidden) => {
+                tracing::warn!(target: "librdkafka", client, facility, hidden, "{line}");
+            }
+            None => tracing::debug!(target: "librdkafka", client, facility, "{line}"),
+        }
     }
 }
 
@@ -411,7 +430,7 @@ unsafe extern "C" fn on_error<C: Callbacks>(
 ) {
     // SAFETY: the opaque pointer of a client is its `Shared`; the text lives through this call.
     let (shared, reason) = unsafe { (&*opaque.cast::<Shared<C>>(), to_text(reason)) };
-    log(&shared.name, 4, "ERROR", &reason);
+    shared.log(4, "ERROR", &reason);
     let Some(failure) = Failure::from_code(code, None) else {
         return;
     };

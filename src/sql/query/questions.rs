@@ -164,7 +164,7 @@ pub async fn ask(
 
 fn statement(question: &Question, schema: &Schema, scope: &Scope) -> Result<Statement, QueryError> {
     let limit = scope.limit.clamp(1, MOST_ROWS);
-    let mut select = Select::new(schema, limit, true);
+    let mut select = Select::new(schema, limit, false);
     select.between(scope.since, scope.until)?;
     if let Some(wiki) = &scope.wiki {
         select.condition("wiki", Bound::Text(wiki.clone()));

@@ -1,5 +1,6 @@
 //! What the database says of the table that is asked about.
 
+use super::questions::questions;
 use super::{QueryError, ResultKind};
 use crate::sql::connection::Session;
 use crate::sql::datum::Datum;
@@ -134,9 +135,18 @@ pub(super) async fn read(
         .filter_map(|mut row| row.pop().map(Datum::into_text));
     let names: Vec<_> = names.collect();
     let names: Vec<_> = names.iter().map(String::as_str).collect();
+    let asked = questions().iter().map(|question| question.name);
+    let help = match names.is_empty() {
+        true => ": there are no tables yet; `tidemill migrate` makes the shipped ones".to_owned(),
+        false => did_you_mean(
+            table,
+            "tables and questions",
+            &[names, asked.collect()].concat(),
+        ),
+    };
     Ok(Err(QueryError::UnknownTable {
         name: table.to_owned(),
-        help: did_you_mean(table, "tables", &names),
+        help,
     }))
 }
 

@@ -260,7 +260,7 @@ pub async fn wrong_names_are_answered_with_the_right_ones(database: TestDatabase
     );
     let unknown = error(QueryOptions::of("x' OR 1=1")).await;
     assert!(
-        unknown.contains("; the tables: edits_per_user_5m, "),
+        unknown.contains("; the tables and questions: edits_per_user_5m, "),
         "{unknown}"
     );
     let by = QueryOptions {
