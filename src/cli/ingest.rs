@@ -247,9 +247,10 @@ fn replay(args: &Replay, context: &Context) -> Ended {
     };
     let work = Work::start(context)?;
     let broker = context.kafka()?;
+    writeln!(io::stdout(), "{} -> {}", args.file.display(), target.topic)?;
     let (clock, metrics, shutdown) = (&SystemClock, &*work.metrics, &work.process.shutdown);
     let summary = replay::run(&options, &*broker, clock, metrics, shutdown)?;
-    say(&summary, &target.topic)?;
+    say(&summary, &target)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -266,9 +267,10 @@ fn generate(args: &Generate, context: &Context) -> Ended {
     };
     let work = Work::start(context)?;
     let broker = context.kafka()?;
+    writeln!(io::stdout(), "generated events -> {}", target.topic)?;
     let (clock, metrics, shutdown) = (&SystemClock, &*work.metrics, &work.process.shutdown);
     let summary = generate::run(&options, &*broker, clock, metrics, shutdown)?;
-    say(&summary, &target.topic)?;
+    say(&summary, &target)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -336,8 +338,15 @@ impl Work {
     }
 }
 
-fn say(summary: &Summary, topic: &str) -> io::Result<()> {
-    writeln!(io::stdout(), "{topic}: {summary}")
+fn say(summary: &Summary, target: &Target) -> io::Result<()> {
+    writeln!(io::stdout(), "{}: {summary}", target.topic)?;
+    match &target.dead_letters {
+        Some(topic) if summary.dead_letters > 0 => writeln!(
+            io::stdout(),
+            "why there are dead letters is in the headers of the records of {topic}"
+        ),
+        _ => Ok(()),
+    }
 }
 
 fn positive(flag: &str, number: f64) -> Result<f64, Failure> {

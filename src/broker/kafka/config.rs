@@ -63,18 +63,22 @@ pub(super) fn is_secret(key: &str) -> bool {
     HINTS.iter().any(|hint| key.contains(hint))
 }
 
+impl KafkaSettings {
+    /// The first property that Tidemill sets itself, so that it cannot be set.
+    pub fn reserved(&self) -> Option<&str> {
+        let name = |key: &str| {
+            key.trim_start_matches("consumer.")
+                .trim_start_matches("producer.")
+                .to_owned()
+        };
+        let mut keys = self.properties.keys().map(String::as_str);
+        keys.find(|key| RESERVED.contains(&name(key).as_str()))
+    }
+}
+
 /// Refuses properties that Tidemill sets itself.
 pub(super) fn check(settings: &KafkaSettings) -> Result<(), BrokerError> {
-    let name = |key: &str| {
-        key.trim_start_matches("consumer.")
-            .trim_start_matches("producer.")
-            .to_owned()
-    };
-    match settings
-        .properties
-        .keys()
-        .find(|key| RESERVED.contains(&name(key).as_str()))
-    {
+    match settings.reserved() {
         None => Ok(()),
         Some(key) => Err(BrokerError::fatal(
             format!("set the Kafka property {key}"),

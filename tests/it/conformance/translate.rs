@@ -14,6 +14,7 @@ use super::case::Operator;
 pub fn topology(operator: &Operator) -> Option<Topology> {
     let builder = match operator.text("kind") {
         "windowed_aggregate" => windowed(operator)?,
+        "aggregate" | "reduce" => over_all_time(operator)?,
         _ => return None,
     };
     Some(
@@ -71,6 +72,34 @@ fn windowed(operator: &Operator) -> Option<Builder> {
     ))
 }
 
+/// Aggregates and reductions without windows.
+fn over_all_time(operator: &Operator) -> Option<Builder> {
+    if operator.raw["null_if_zero"] == true {
+        return None;
+    }
+    let (builder, from) = keyed(Topology::builder("case"), "in");
+    let (builder, from) = steps(builder, from, &operator.raw["pre"])?;
+    let rollup = Rollup::by(["k"]).unbounded();
+    let sink = KafkaSink::topic("out").key("k");
+    let (rollup, sink) = match operator.text("reduce") {
+        "" => {
+            let function = operator.text("aggregate");
+            (aggregate(rollup, function)?, results(sink, function))
+        }
+        // Of records `{"n"}` comes such a record.
+        function @ ("sum" | "min" | "max") => {
+            let rollup = rollup.set("n", &format!("{function}(n)"));
+            (rollup, sink.field("n", "n"))
+        }
+        _ => return None,
+    };
+    Some(
+        builder
+            .aggregate("agg", &from, rollup)
+            .kafka("out", "agg", sink),
+    )
+}
+
 /// The results that stand for an aggregate of Kafka Streams over the field `n`.
 fn aggregate(rollup: Rollup, function: &str) -> Option<Rollup> {
     Some(match function {
@@ -83,7 +112,10 @@ fn aggregate(rollup: Rollup, function: &str) -> Option<Rollup> {
 
 fn windowed_sink(function: &str) -> KafkaSink {
     let key = "json([k, string(window_start), string(window_end)])";
-    let sink = KafkaSink::topic("out").key(key);
+    results(KafkaSink::topic("out").key(key), function)
+}
+
+fn results(sink: KafkaSink, function: &str) -> KafkaSink {
     match function {
         "avg" => sink.field("sum", "sum").field("count", "count"),
         _ => sink.field("v", "v"),
