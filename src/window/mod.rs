@@ -20,7 +20,6 @@ pub use sliding::Sliding;
 pub use tumbling::Tumbling;
 
 use crate::time::Timestamp;
-use crate::topology::graph::{Window, WindowKind};
 
 /// How time is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,30 +57,6 @@ pub struct Placed {
 }
 
 impl Windows {
-    /// The windows of a node; none are no windows.
-    pub fn of(window: Option<&Window>) -> Windows {
-        let Some(window) = window else {
-            return Windows::Unbounded;
-        };
-        let grace_ms = window.grace_ms;
-        match window.kind {
-            WindowKind::Tumbling { size_ms } => Windows::Tumbling(Tumbling { size_ms, grace_ms }),
-            WindowKind::Hopping {
-                size_ms,
-                advance_ms,
-            } => Windows::Hopping(Hopping {
-                size_ms,
-                advance_ms,
-                grace_ms,
-            }),
-            WindowKind::Sliding { difference_ms } => Windows::Sliding(Sliding {
-                difference_ms,
-                grace_ms,
-            }),
-            WindowKind::Session { gap_ms } => Windows::Session(Session { gap_ms, grace_ms }),
-        }
-    }
-
     /// Where a record of that event time is folded in at that stream time, which it has already
     /// advanced. Which sessions and sliding windows a record meets is known only where they are
     /// kept, so here none is late for those.

@@ -17,11 +17,11 @@ use crate::record::Projection;
 use crate::topology::duration::Millis;
 use crate::topology::graph::{
     Aggregate, AppId, Emit, Function, KafkaSink, Node, NodeKind, NodeName, Source, SqlSink,
-    Topology, WINDOW_END, WINDOW_START, WindowKind,
+    Topology, WINDOW_END, WINDOW_START, Window, WindowKind,
 };
 use crate::topology::shape::Shape;
 use crate::value::{FieldPath, ValueType};
-use crate::window::Windows;
+use crate::window::{Hopping, Session, Sliding, Tumbling, Windows};
 
 /// A node that cannot be planned. The checker finds all of these first, with their places.
 #[derive(Debug, thiserror::Error)]
@@ -233,7 +233,7 @@ impl<'t> Planner<'t> {
         let shape = FoldShape {
             by: Vec::new(),
             partitioned_by: None,
-            windows: Windows::of(aggregate.window.as_ref()),
+            windows: windows(aggregate),
             calls: functions(aggregate)
                 .map(|function| (function, Vec::new()))
                 .collect(),
@@ -485,7 +485,7 @@ impl<'t> Planner<'t> {
                 let reader = Reader::Results(ResultReader {
                     node: origin.name.clone(),
                     functions: functions(aggregate).collect(),
-                    windows: Windows::of(aggregate.window.as_ref()),
+                    windows: windows(aggregate),
                     topic,
                     slots,
                 });
@@ -614,7 +614,7 @@ fn fold_shape(
     let shape = FoldShape {
         by,
         partitioned_by,
-        windows: Windows::of(aggregate.window.as_ref()),
+        windows: windows(aggregate),
         calls,
         on_late: aggregate.on_late,
         on_error: aggregate.on_error,
@@ -676,6 +676,29 @@ fn functions(aggregate: &Aggregate) -> impl Iterator<Item = Function> + '_ {
         .set
         .iter()
         .map(|(_, aggregation)| aggregation.function)
+}
+
+/// The windows of an aggregate.
+fn windows(aggregate: &Aggregate) -> Windows {
+    let Some(Window { kind, grace_ms, .. }) = aggregate.window else {
+        return Windows::Unbounded;
+    };
+    match kind {
+        WindowKind::Tumbling { size_ms } => Windows::Tumbling(Tumbling { size_ms, grace_ms }),
+        WindowKind::Hopping {
+            size_ms,
+            advance_ms,
+        } => Windows::Hopping(Hopping {
+            size_ms,
+            advance_ms,
+            grace_ms,
+        }),
+        WindowKind::Sliding { difference_ms } => Windows::Sliding(Sliding {
+            difference_ms,
+            grace_ms,
+        }),
+        WindowKind::Session { gap_ms } => Windows::Session(Session { gap_ms, grace_ms }),
+    }
 }
 
 /// What an entry of the aggregate's store is. Grace and retention may change.
