@@ -58,17 +58,18 @@ impl DistinctSet {
     }
 
     /// Adds all members of the other.
-    pub fn merge(&mut self, other: DistinctSet) {
-        match (&mut self.0, other.0) {
-            (_, Members::Exact(hashes)) => hashes.into_iter().for_each(|h| self.insert_hash(h)),
-            (Members::Exact(hashes), Members::Sketch(mut sketch)) => {
+    pub fn merge(&mut self, other: &DistinctSet) {
+        match (&mut self.0, &other.0) {
+            (_, Members::Exact(hashes)) => hashes.iter().for_each(|hash| self.insert_hash(*hash)),
+            (Members::Exact(hashes), Members::Sketch(sketch)) => {
+                let mut sketch = sketch.clone();
                 hashes.iter().for_each(|hash| sketch.update(*hash));
                 self.0 = Members::Sketch(sketch);
             }
             (Members::Sketch(mine), Members::Sketch(other)) => {
                 let mut union = HllUnion::new(LOG2_REGISTERS).expect("a valid size");
                 union.update(mine);
-                union.update(&other);
+                union.update(other);
                 **mine = union.to_sketch(HllType::Hll8);
             }
         }
@@ -226,7 +227,7 @@ mod tests {
             (0..2_000, 1_000..3_000, 3_000),
         ] {
             let mut set = set_of(left);
-            set.merge(set_of(right));
+            set.merge(&set_of(right));
             let error = (set.estimate() - union).abs() as f64 / union as f64;
             assert!(error < 0.03, "{} for {union}", set.estimate());
         }

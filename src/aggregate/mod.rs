@@ -133,20 +133,20 @@ impl Accumulator {
     /// # Panics
     /// When the two are of different functions: stored state that does not fit its topology is
     /// refused when it is decoded.
-    pub fn merge(&mut self, other: Accumulator) {
+    pub fn merge(&mut self, other: &Accumulator) {
         match (self, other) {
-            (Accumulator::Count(count), Accumulator::Count(more)) => *count += more,
-            (Accumulator::Sum(sum), Accumulator::Sum(more)) => sum.merge(more),
+            (Accumulator::Count(count), Accumulator::Count(more)) => *count += *more,
+            (Accumulator::Sum(sum), Accumulator::Sum(more)) => sum.merge(*more),
             (Accumulator::Avg(sum, count), Accumulator::Avg(more, n)) => {
-                sum.merge(more);
-                *count += n;
+                sum.merge(*more);
+                *count += *n;
             }
             (Accumulator::Min(min), Accumulator::Min(Some(other))) => {
                 if min
                     .as_ref()
                     .is_none_or(|min| min.is_above(other.as_value()))
                 {
-                    *min = Some(other);
+                    *min = Some(other.clone());
                 }
             }
             (Accumulator::Max(max), Accumulator::Max(Some(other))) => {
@@ -154,7 +154,7 @@ impl Accumulator {
                     .as_ref()
                     .is_none_or(|max| max.is_below(other.as_value()))
                 {
-                    *max = Some(other);
+                    *max = Some(other.clone());
                 }
             }
             (Accumulator::First(first), Accumulator::First(Some(other))) => {
@@ -162,12 +162,12 @@ impl Accumulator {
                     .as_ref()
                     .is_none_or(|(earliest, _)| other.0 < *earliest)
                 {
-                    *first = Some(other);
+                    *first = Some(other.clone());
                 }
             }
             (Accumulator::Last(last), Accumulator::Last(Some(other))) => {
                 if last.as_ref().is_none_or(|(latest, _)| other.0 >= *latest) {
-                    *last = Some(other);
+                    *last = Some(other.clone());
                 }
             }
             (Accumulator::Distinct(set), Accumulator::Distinct(more)) => set.merge(more),
@@ -425,7 +425,7 @@ mod tests {
                 add(&mut right, &values[cut..]);
                 let mut bytes = Vec::new();
                 crate::codec::encode_into(&right, &mut bytes);
-                left.merge(crate::codec::decode(&bytes).unwrap());
+                left.merge(&crate::codec::decode(&bytes).unwrap());
                 prop_assert_eq!(&left, &whole, "{:?}", function);
             }
         }

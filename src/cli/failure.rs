@@ -1,9 +1,15 @@
 //! How a command ends.
 
 use std::fmt;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use crate::settings::SettingsErrors;
+
+/// Says something on standard error. That nobody listens there any more is no reason to end.
+pub(super) fn say(what: impl fmt::Display) {
+    let _ = writeln!(io::stderr(), "{what}");
+}
 
 /// What a command gives.
 pub(super) type Ended = Result<ExitCode, Failure>;

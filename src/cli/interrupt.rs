@@ -7,6 +7,7 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use super::failure::say;
 use crate::runtime::StopSignal;
 
 /// 128 and the number of SIGINT, as shells say it.
@@ -62,7 +63,9 @@ impl Process {
             while !stop.wait(Duration::from_secs(3600)) {}
             shutdown.cancel();
             std::thread::sleep(timeout);
-            eprintln!("error: not stopped after {timeout:?}: the last commit stands");
+            say(format_args!(
+                "error: not stopped after {timeout:?}: the last commit stands"
+            ));
             std::process::exit(1);
         });
     }

@@ -4,7 +4,7 @@ use std::io::IsTerminal as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::failure::Failure;
+use super::failure::{Failure, say};
 use crate::config::{self, Style};
 use crate::topology::graph::{Node, NodeKind, Source, Topology};
 use crate::topology::plan::{Plan, plan};
@@ -16,12 +16,9 @@ use crate::topology::plan::{Plan, plan};
 pub(super) fn topology(file: &Path) -> Result<Topology, Failure> {
     let outcome = config::check_file(file);
     if !outcome.report.is_empty() {
-        eprintln!(
-            "{}",
-            outcome
-                .report
-                .render(style(std::io::stderr().is_terminal()))
-        );
+        say(outcome
+            .report
+            .render(style(std::io::stderr().is_terminal())));
     }
     outcome
         .topology

@@ -23,7 +23,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use context::Context;
-use failure::Ended;
+use failure::{Ended, say};
 use flags::CommonFlags;
 
 const EXIT_CODES: &str = "\
@@ -75,7 +75,7 @@ pub fn main() -> ExitCode {
         if failure.is_closed_pipe() {
             return ExitCode::SUCCESS;
         }
-        eprintln!("error: {failure}");
+        say(format_args!("error: {failure}"));
         failure.exit_code()
     })
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::context::Context;
-use super::failure::{Ended, Failure};
+use super::failure::{Ended, Failure, say};
 use super::flags::{DatabaseFlags, Typed};
 use super::interrupt::Process;
 use crate::sql::query::{
@@ -135,10 +135,10 @@ pub(super) fn query(args: &Query, context: &Context) -> Ended {
     write!(io::stdout(), "{}", result.render(args.format))?;
     if args.format != Format::Table {
         if let Some(note) = &result.note {
-            eprintln!("note: {note}");
+            say(format_args!("note: {note}"));
         }
         if result.truncated {
-            eprintln!("note: there are more rows: raise --limit");
+            say("note: there are more rows: raise --limit");
         }
     }
     Ok(ExitCode::SUCCESS)

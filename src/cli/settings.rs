@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::context::{check_kafka, environment, sources};
-use super::failure::Ended;
+use super::failure::{Ended, say};
 use super::flags::{CommonFlags, DatabaseFlags, EngineFlags, HttpFlags, KafkaFlags};
 use crate::settings::key;
 
@@ -58,7 +58,9 @@ pub(super) fn show(args: &Show, common: &CommonFlags) -> Ended {
         }
     }
     for (variable, near) in sources.suspicious_variables() {
-        eprintln!("warning: {variable} is no setting; did you mean {near}?");
+        say(format_args!(
+            "warning: {variable} is no setting; did you mean {near}?"
+        ));
     }
     Ok(ExitCode::SUCCESS)
 }

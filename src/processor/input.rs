@@ -256,7 +256,7 @@ fn read_partial(
         Some(group) => {
             let partial: Partial = codec::decode(value).map_err(damaged("a partial result"))?;
             counts.output += 1;
-            aggregate::fold_partial(context, operators, id, group, partial, row)
+            aggregate::fold_partial(context, operators, id, group, &partial, row)
         }
     }
 }

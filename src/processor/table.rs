@@ -90,9 +90,9 @@ impl Folded {
     }
 
     /// Takes over what the other has seen.
-    pub fn merge(&mut self, other: Folded) {
+    pub fn merge(&mut self, other: &Folded) {
         self.max_time_ms = self.max_time_ms.max(other.max_time_ms);
-        for (mine, other) in self.accumulators.iter_mut().zip(other.accumulators) {
+        for (mine, other) in self.accumulators.iter_mut().zip(&other.accumulators) {
             mine.merge(other);
         }
     }

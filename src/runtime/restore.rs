@@ -476,7 +476,7 @@ mod tests {
         expect_test::expect![[r#"
             node n: the topology was changed, and the stored results mean something else
               stored:   by wiki; window tumbling 5m; count(), sum(n)
-              topology: by wiki; window hopping 5m by 1m; count(), sum(n)
+              topology: by wiki; window hopping 5m, advance 1m; count(), sum(n)
             Take the change back, or give the node another name: it then begins empty with what comes from now on. To count from the beginning of the topic, give the application another name (`app:`)"#]].assert_eq(
             &check(&plan("hopping: 5m, advance: 1m", "a: count(), b: sum(n)")).unwrap_err(),
         );

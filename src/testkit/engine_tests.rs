@@ -573,3 +573,47 @@ nodes:
     assert!(told[0].is_null());
     assert_eq!(told[1]["sales"], 3);
 }
+
+/// A session that grows with every record has another key in the store each time; only the last one
+/// between two commits is written.
+#[test]
+fn a_session_that_grows_many_times_within_a_commit_is_written_once() {
+    let file = "
+app: shop
+nodes:
+  orders: { source: { topic: orders, key: shop, timestamp: at } }
+  visits:
+    aggregate:
+      from: orders
+      by: [shop]
+      window: { session: 10s }
+      set: { sales: count() }
+  out:    { kafka: { from: visits, topic: out } }
+";
+    let options = DriverOptions {
+        commit_each: false,
+        ..DriverOptions::default()
+    };
+    let topology = crate::config::parse(file, "shop.yaml").unwrap();
+    let mut driver = TopologyTestDriver::with_options(&topology, options).unwrap();
+    let written = |driver: &mut TopologyTestDriver| {
+        driver.commit().unwrap();
+        let records = driver.read("shop-visits-changelog");
+        let entries = records
+            .iter()
+            .filter(|record| record.key.as_deref() != Some(crate::processor::MARKER_KEY));
+        let (puts, deletes): (Vec<_>, Vec<_>) = entries.partition(|record| record.value.is_some());
+        (puts.len(), deletes.len(), driver.read_json("out").len())
+    };
+    for at_s in 0..50 {
+        driver.pipe("orders", Some("a"), &sale("a", at_s, 1));
+    }
+    assert_eq!(written(&mut driver), (1, 0, 1));
+    for at_s in 50..100 {
+        driver.pipe("orders", Some("a"), &sale("a", at_s, 1));
+    }
+    assert_eq!(written(&mut driver), (1, 1, 2));
+    driver.crash();
+    driver.restart().unwrap();
+    assert_eq!(driver.store("visits")[0].results["sales"], 100);
+}

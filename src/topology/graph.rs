@@ -9,6 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use super::aggregation::{Aggregation, Function};
+use super::duration::Millis;
 use crate::expr::Expression;
 use crate::value::{FieldPath, ValueType};
 
@@ -334,6 +335,19 @@ impl WindowKind {
             WindowKind::Tumbling { size_ms } | WindowKind::Hopping { size_ms, .. } => size_ms,
             WindowKind::Sliding { difference_ms } => difference_ms,
             WindowKind::Session { gap_ms } => gap_ms,
+        }
+    }
+}
+
+/// As it is written: `hopping 1h, advance 5m`.
+impl fmt::Display for WindowKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.word(), Millis(self.length_ms()))?;
+        match self {
+            WindowKind::Hopping { advance_ms, .. } => {
+                write!(f, ", advance {}", Millis(*advance_ms))
+            }
+            _ => Ok(()),
         }
     }
 }

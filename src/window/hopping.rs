@@ -26,27 +26,50 @@ pub struct Hopping {
     pub advance_ms: i64,
     /// How long after its end a window takes records, in milliseconds of stream time.
     pub grace_ms: i64,
+    panes: Tumbling,
 }
 
 impl Hopping {
+    /// Windows of that size, advance and grace, in milliseconds.
+    pub fn new(size_ms: i64, advance_ms: i64, grace_ms: i64) -> Hopping {
+        let panes = Tumbling {
+            size_ms: greatest_common_divisor(size_ms, advance_ms),
+            grace_ms,
+        };
+        Hopping {
+            size_ms,
+            advance_ms,
+            grace_ms,
+            panes,
+        }
+    }
+
     /// The panes, as windows of their own.
     pub fn panes(&self) -> Tumbling {
+        self.panes
+    }
+
+    /// The starts of windows, as windows of their own.
+    fn grid(&self) -> Tumbling {
         Tumbling {
-            size_ms: greatest_common_divisor(self.size_ms, self.advance_ms),
-            grace_ms: self.grace_ms,
+            size_ms: self.advance_ms,
+            grace_ms: 0,
         }
+    }
+
+    /// The start of the last window that holds the pane which begins there.
+    pub fn last_start_over(&self, pane: Timestamp) -> Timestamp {
+        self.grid().start_of(pane)
     }
 
     /// The starts of the windows that hold the pane which begins there, first and last.
     pub fn starts_over(&self, pane: Timestamp) -> (Timestamp, Timestamp) {
-        let grid = Tumbling {
-            size_ms: self.advance_ms,
-            grace_ms: 0,
-        };
-        let last = grid.start_of(pane);
-        let earliest = pane.plus_millis(self.panes().size_ms - self.size_ms);
+        let last = self.last_start_over(pane);
+        let earliest = pane.plus_millis(self.panes.size_ms - self.size_ms);
         // The first multiple of the advance at which a window still reaches over the pane's end.
-        let first = grid.start_of(earliest.plus_millis(self.advance_ms - 1));
+        let first = self
+            .grid()
+            .start_of(earliest.plus_millis(self.advance_ms - 1));
         match pane < Timestamp(0) {
             true => (first, last),
             false => (first.max(Timestamp(0)), last),
@@ -55,7 +78,7 @@ impl Hopping {
 
     /// The pane of a record, the first of its windows that is open, and how many are closed.
     pub(super) fn place(&self, time: Timestamp, stream_time: Timestamp) -> Placed {
-        let pane = self.panes().start_of(time);
+        let pane = self.panes.start_of(time);
         let (first, last) = self.starts_over(pane);
         let from = first.max(self.open_from(stream_time));
         let closed_until = from.min(last.plus_millis(self.advance_ms));
@@ -85,11 +108,8 @@ impl Hopping {
         if stream_time == Timestamp::MIN {
             return Timestamp::MIN;
         }
-        let grid = Tumbling {
-            size_ms: self.advance_ms,
-            grace_ms: 0,
-        };
-        let newest_closed = grid.start_of(stream_time.plus_millis(-self.size_ms - self.grace_ms));
+        let reached = stream_time.plus_millis(-self.size_ms - self.grace_ms);
+        let newest_closed = self.grid().start_of(reached);
         newest_closed.plus_millis(self.advance_ms)
     }
 }
@@ -121,7 +141,7 @@ mod tests {
         fn a_pane_lies_in_the_windows_that_hold_each_of_its_points(
             size_ms in 1i64..60, advance in 1i64..60, time in -200i64..200,
         ) {
-            let windows = Hopping { size_ms, advance_ms: advance.min(size_ms), grace_ms: 0 };
+            let windows = Hopping::new(size_ms, advance.min(size_ms), 0);
             let pane = windows.panes().start_of(Timestamp(time));
             let (first, last) = windows.starts_over(pane);
             let starts: Vec<i64> = (0..)
@@ -136,7 +156,7 @@ mod tests {
             size_ms in 1i64..50, advance in 1i64..50, grace_ms in 0i64..80,
             stream_time in -300i64..300, n in -20i64..20,
         ) {
-            let windows = Hopping { size_ms, advance_ms: advance.min(size_ms), grace_ms };
+            let windows = Hopping::new(size_ms, advance.min(size_ms), grace_ms);
             let start = n * windows.advance_ms;
             let is_closed = start + size_ms + grace_ms <= stream_time;
             let open_from = windows.open_from(Timestamp(stream_time));

@@ -13,16 +13,15 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::fixed::Closing;
-use super::store::Store;
-use super::{Addition, Flush};
+use super::by_start::ByStart;
+use super::store::{Store, Stored};
+use super::{Addition, Closing, Flush, Keeper};
 use crate::codec::{self, Decode, Encode};
 use crate::processor::ProcessError;
-use crate::processor::table::{Folded, FoldedError, Kept, Lookup, Table};
-use crate::state::{StateBatch, keys};
+use crate::processor::table::{Folded, FoldedError, Kept};
+use crate::state::{StateBatch, StoreId, keys};
 use crate::time::Timestamp;
 use crate::topology::graph::Function;
-use crate::topology::plan::AggregatePlan;
 use crate::window::{Hopping, Place};
 
 /// The records of one key and pane.
@@ -42,18 +41,21 @@ struct Segment {
     changed: bool,
 }
 
-impl Pane {
-    pub(in crate::processor) fn decode(
-        bytes: &[u8],
-        functions: &[Function],
-    ) -> Result<Pane, FoldedError> {
+impl Stored for Pane {
+    fn encode(&self, out: &mut Vec<u8>) {
+        codec::encode_into(self, out);
+    }
+
+    fn decode(bytes: &[u8], functions: &[Function]) -> Result<Pane, FoldedError> {
         let pane: Pane = codec::decode(bytes)?;
         for segment in &pane.segments {
             segment.folded.check(functions)?;
         }
         Ok(pane)
     }
+}
 
+impl Pane {
     fn segment(&mut self, from_ms: i64, empty: impl FnOnce() -> Folded) -> &mut Segment {
         let at = match self.segments.iter().position(|s| s.from_ms == from_ms) {
             Some(at) => at,
@@ -89,13 +91,7 @@ impl Kept for Pane {
 
 pub(super) struct Panes {
     windows: Hopping,
-    table: Table<Pane>,
-    /// No stored pane begins after this; unknown until the store was asked.
-    newest_stored: Option<Timestamp>,
-    /// Panes that begin before this are gone from the store.
-    purged_until: Timestamp,
-    key: Vec<u8>,
-    value: Vec<u8>,
+    panes: ByStart<Pane>,
 }
 
 /// The panes of a key by their starts.
@@ -105,84 +101,7 @@ impl Panes {
     pub(super) fn new(windows: Hopping, budget_bytes: usize) -> Panes {
         Panes {
             windows,
-            table: Table::new(budget_bytes),
-            newest_stored: None,
-            purged_until: Timestamp::MIN,
-            key: Vec::new(),
-            value: Vec::new(),
-        }
-    }
-
-    pub(super) fn add(
-        &mut self,
-        store: &Store<'_>,
-        emitted_until: Timestamp,
-        place: Place,
-        group: &[u8],
-        addition: &Addition<'_>,
-    ) -> Result<u64, ProcessError> {
-        let (_, last) = self.windows.starts_over(place.at);
-        let from = place.from.max(emitted_until);
-        let late = ((from.min(last.plus_millis(self.windows.advance_ms)).0 - place.from.0)
-            / self.windows.advance_ms) as u64;
-        if from > last || place.at < self.purged_until {
-            return Ok(late.max(1));
-        }
-        self.key.clear();
-        keys::push_window(place.at, &mut self.key);
-        self.key.extend_from_slice(group);
-        let id = match self.table.find(&self.key) {
-            Lookup::Found(id) => id,
-            Lookup::Absent(hash) => {
-                let newest = match self.newest_stored {
-                    Some(newest) => newest,
-                    None => *self.newest_stored.insert(store.newest(&mut self.value)?),
-                };
-                let stored = match place.at > newest {
-                    true => None,
-                    false => store.get(&self.key, &mut self.value, Pane::decode)?,
-                };
-                self.table
-                    .insert(hash, &self.key, stored.unwrap_or_default())
-            }
-        };
-        let pane = self.table.change(id);
-        let segment = pane.segment(from.0, || store.empty());
-        segment.changed = true;
-        addition.apply(&mut segment.folded);
-        Ok(late)
-    }
-
-    pub(super) fn flush(
-        &mut self,
-        flush: &mut Flush<'_, '_>,
-        closing: Closing,
-    ) -> Result<(), ProcessError> {
-        let windows = self.windows;
-        let emits_updates = flush.emits_updates();
-        let mut changed = Changed::default();
-        let newest_stored = &mut self.newest_stored;
-        self.table.drain_dirty(|key, pane| {
-            let (start, group) = keys::split_window(key).expect("made by add");
-            *newest_stored = newest_stored.map(|newest| newest.max(start));
-            for segment in &mut pane.segments {
-                if std::mem::take(&mut segment.changed) && emits_updates {
-                    let last = windows.starts_over(start).1;
-                    changed.add(group, segment.from_ms, last.0, windows.advance_ms);
-                }
-            }
-            flush.put(key, |out| codec::encode_into(pane, out))
-        })?;
-        for (group, starts) in changed.in_order() {
-            let panes = self.panes_of(&flush.store(), &group, &starts)?;
-            let starts = starts.into_iter().map(Timestamp);
-            for (start, folded) in results(&windows, &panes, starts, flush.functions) {
-                flush.emit(&group, start, windows.end_of(start), Ok(&folded))?;
-            }
-        }
-        match closing {
-            Some((from, to)) => self.close(flush, from, to),
-            None => Ok(()),
+            panes: ByStart::new(budget_bytes),
         }
     }
 
@@ -197,51 +116,27 @@ impl Panes {
         let (Some(first), Some(last)) = (starts.first(), starts.last()) else {
             return Ok(panes);
         };
-        let pane_ms = self.windows.panes().size_ms;
-        let newest = self.newest_stored.unwrap_or(Timestamp::MIN);
         let mut at = Timestamp(*first);
         while at < self.windows.end_of(Timestamp(*last)) {
-            self.key.clear();
-            keys::push_window(at, &mut self.key);
-            self.key.extend_from_slice(group);
-            let pane = match self.table.find(&self.key) {
-                Lookup::Found(id) => Some(self.table.get(id).clone()),
-                Lookup::Absent(_) if at > newest => None,
-                Lookup::Absent(_) => store.get(&self.key, &mut self.value, Pane::decode)?,
-            };
+            let pane = self.panes.get(store, at, group)?;
             panes.extend(pane.map(|pane| (at, pane)));
-            at = at.plus_millis(pane_ms);
+            at = at.plus_millis(self.windows.panes().size_ms);
         }
         Ok(panes)
     }
 
     /// Sends the results of windows that begin in `[from, to)`, by start, then key.
     fn close(
-        &mut self,
+        &self,
         flush: &mut Flush<'_, '_>,
         from: Timestamp,
         to: Timestamp,
     ) -> Result<(), ProcessError> {
         let windows = self.windows;
         let last_end = windows.end_of(to.plus_millis(-windows.advance_ms));
-        let mut keys: BTreeMap<Vec<u8>, PanesOfKey> = BTreeMap::new();
-        let store = flush.store();
-        let (first, end) = (keys::window_bytes(from), keys::window_bytes(last_end));
-        let mut insert = |key: &[u8], pane: Pane| {
-            let (start, group) = keys::split_window(key).expect("made by add");
-            keys.entry(group.to_vec()).or_default().insert(start, pane);
-        };
-        store.scan(&first, &end, |key, value| {
-            insert(key, Pane::decode(value, store.functions)?);
-            Ok(())
-        })?;
-        for entry in self.table.entries() {
-            if first.as_slice() <= &*entry.key && *entry.key < *end.as_slice() {
-                insert(&entry.key, entry.value.clone());
-            }
-        }
+        let panes = self.panes.collect(&flush.store(), from, last_end)?;
         let mut closed = BTreeMap::new();
-        for (group, panes) in keys {
+        for (group, panes) in panes_by_key(panes) {
             let starts = starts_over(&windows, &panes, from, to);
             for (start, folded) in results(&windows, &panes, starts, flush.functions) {
                 closed.insert((start, group.clone()), folded);
@@ -252,25 +147,68 @@ impl Panes {
         }
         Ok(())
     }
+}
 
-    /// Drops panes that begin before `until`.
-    pub(super) fn purge(&mut self, plan: &AggregatePlan, until: Timestamp, batch: &mut StateBatch) {
-        let until = self.windows.panes().start_of(until);
-        if until <= self.purged_until {
-            return;
+impl Keeper for Panes {
+    fn add(
+        &mut self,
+        store: &Store<'_>,
+        emitted_until: Timestamp,
+        place: Place,
+        group: &[u8],
+        addition: &Addition<'_>,
+    ) -> Result<u64, ProcessError> {
+        let last = self.windows.last_start_over(place.at);
+        let advance_ms = self.windows.advance_ms;
+        let from = place.from.max(emitted_until);
+        let late = (from.min(last.plus_millis(advance_ms)).0 - place.from.0) / advance_ms;
+        if from > last || self.panes.is_purged(place.at) {
+            return Ok(late.max(1) as u64);
         }
-        let first = keys::window_bytes(Timestamp::MIN);
-        batch.delete_range(plan.store, &first, &keys::window_bytes(until));
-        self.table.forget_before(until);
-        self.purged_until = until;
+        let pane = self.panes.entry(store, place.at, group, Pane::default)?;
+        let segment = pane.segment(from.0, || store.empty());
+        segment.changed = true;
+        addition.apply(&mut segment.folded);
+        Ok(late as u64)
     }
 
-    pub(super) fn committed(&mut self) {
-        self.table.trim();
+    fn flush(&mut self, flush: &mut Flush<'_, '_>, closing: Closing) -> Result<(), ProcessError> {
+        let windows = self.windows;
+        let emits_updates = flush.emits_updates();
+        let mut changed = Changed::default();
+        self.panes.flush(flush, |_, start, group, pane| {
+            let last = windows.last_start_over(start);
+            for segment in &mut pane.segments {
+                if std::mem::take(&mut segment.changed) && emits_updates {
+                    changed.add(group, segment.from_ms, last.0, windows.advance_ms);
+                }
+            }
+            Ok(())
+        })?;
+        for (group, starts) in changed.in_order() {
+            let panes = self.panes_of(&flush.store(), &group, &starts)?;
+            let starts = starts.into_iter().map(Timestamp);
+            for (start, folded) in results(&windows, &panes, starts, flush.functions) {
+                flush.emit(&group, start, windows.end_of(start), Ok(&folded))?;
+            }
+        }
+        match closing {
+            Some((from, to)) => self.close(flush, from, to),
+            None => Ok(()),
+        }
     }
 
-    pub(super) fn is_full(&self) -> bool {
-        self.table.is_full()
+    fn purge(&mut self, store: StoreId, until: Timestamp, batch: &mut StateBatch) {
+        let until = self.windows.panes().start_of(until);
+        self.panes.purge(store, until, batch);
+    }
+
+    fn trim(&mut self) {
+        self.panes.trim();
+    }
+
+    fn is_full(&self) -> bool {
+        self.panes.is_full()
     }
 }
 
@@ -359,7 +297,7 @@ fn one_by_one(
         let mut is_empty = true;
         for (_, pane) in panes.range(start..windows.takes_until(start)) {
             for segment in pane.seen_from(start) {
-                folded.merge(segment.clone());
+                folded.merge(segment);
                 is_empty = false;
             }
         }
@@ -389,7 +327,7 @@ fn queued(
             let folded = &pane.segments[0].folded;
             back.push((*at, folded));
             match &mut back_merged {
-                Some(merged) => merged.merge(folded.clone()),
+                Some(merged) => merged.merge(folded),
                 None => back_merged = Some(folded.clone()),
             }
         }
@@ -403,7 +341,7 @@ fn queued(
                 }
                 let mut merged = folded.clone();
                 if let Some((_, newer)) = front.last() {
-                    merged.merge(newer.clone());
+                    merged.merge(newer);
                 }
                 front.push((at, merged));
             }
@@ -412,7 +350,7 @@ fn queued(
         let oldest = front.last().map(|(_, merged)| merged.clone());
         let merged = match (oldest, &back_merged) {
             (Some(mut merged), Some(newer)) => {
-                merged.merge(newer.clone());
+                merged.merge(newer);
                 Some(merged)
             }
             (merged, newer) => merged.or_else(|| newer.clone()),
@@ -422,15 +360,14 @@ fn queued(
     results
 }
 
-/// The panes among the entries of a store, by key.
+/// The panes of each key, given the entries of a store.
 pub(super) fn panes_by_key(
-    entries: impl Iterator<Item = (Vec<u8>, Pane)>,
+    entries: impl IntoIterator<Item = (Vec<u8>, Pane)>,
 ) -> BTreeMap<Vec<u8>, PanesOfKey> {
     let mut keys: BTreeMap<Vec<u8>, PanesOfKey> = BTreeMap::new();
     for (key, pane) in entries {
-        if let Ok((start, group)) = keys::split_window(&key) {
-            keys.entry(group.to_vec()).or_default().insert(start, pane);
-        }
+        let (start, group) = keys::split_window(&key).expect("a key of the table");
+        keys.entry(group.to_vec()).or_default().insert(start, pane);
     }
     keys
 }
@@ -463,7 +400,7 @@ mod tests {
             size in 1i64..12, advance in 1i64..12,
             present in prop::collection::btree_map(0i64..60, 1i64..9, 0..40),
         ) {
-            let windows = Hopping { size_ms: size.max(advance), advance_ms: advance, grace_ms: 0 };
+            let windows = Hopping::new(size.max(advance), advance, 0);
             let pane_ms = windows.panes().size_ms;
             let panes: PanesOfKey = present
                 .into_iter()

@@ -18,6 +18,7 @@
 //! With `emit: close` a result leaves once, at the first commit after its window closed, and what
 //! comes for it later is late.
 
+mod by_start;
 mod clock;
 mod fixed;
 mod flush;
@@ -42,7 +43,7 @@ use super::fold::Partial;
 use super::table::Folded;
 use super::{Context, DropReason, Kind, OperatorState, ProcessError, Row, RowFault, drop_row};
 use crate::aggregate::check_arguments;
-use crate::state::{StateBatch, keys};
+use crate::state::{StateBatch, StoreId, keys};
 use crate::time::Timestamp;
 use crate::topology::graph::{Emit, Function, OnError, OnLate};
 use crate::topology::plan::{AggregatePlan, FoldShape, OperatorId, Work};
@@ -53,18 +54,39 @@ use crate::window::{Place, Placed, Windows};
 pub(super) struct Aggregator {
     functions: Vec<Function>,
     progress: NodeProgress,
-    kept: Kept,
+    keeper: Box<dyn Keeper>,
     /// Whether silence closes windows.
     idle_close: bool,
 }
 
-/// What an aggregate keeps, by its windows.
-enum Kept {
-    Fixed(fixed::Fixed),
-    Panes(hopping::Panes),
-    Sliding(sliding::SlidingWindows),
-    Sessions(session::Sessions),
+/// What an aggregate keeps, and how results are made of it.
+trait Keeper: Send {
+    /// Folds in at a place; gives the number of windows for which it came too late.
+    fn add(
+        &mut self,
+        store: &Store<'_>,
+        emitted_until: Timestamp,
+        place: Place,
+        group: &[u8],
+        addition: &Addition<'_>,
+    ) -> Result<u64, ProcessError>;
+
+    /// Writes what has changed since the last commit, and sends results.
+    fn flush(&mut self, flush: &mut Flush<'_, '_>, closing: Closing) -> Result<(), ProcessError>;
+
+    /// Drops what begins (of sessions: ends) before `until`.
+    fn purge(&mut self, store: StoreId, until: Timestamp, batch: &mut StateBatch);
+
+    /// Lets go of memory after a commit.
+    fn trim(&mut self);
+
+    /// Whether a commit is due, to bound memory.
+    fn is_full(&self) -> bool;
 }
+
+/// The windows to be closed: those that begin (of sessions: end) from the first time on and before
+/// the second.
+type Closing = Option<(Timestamp, Timestamp)>;
 
 /// What is folded in: a row, or what the near side of a repartition has made of several.
 pub(super) enum Addition<'a> {
@@ -73,7 +95,7 @@ pub(super) enum Addition<'a> {
         shape: &'a FoldShape,
         arguments: &'a [Value<'a>],
     },
-    Partial(Folded),
+    Partial(&'a Folded),
 }
 
 impl Addition<'_> {
@@ -99,7 +121,7 @@ impl Addition<'_> {
                     rest = others;
                 }
             }
-            Addition::Partial(partial) => folded.merge(partial.clone()),
+            Addition::Partial(partial) => folded.merge(partial),
         }
     }
 }
@@ -111,22 +133,22 @@ impl Aggregator {
         progress: NodeProgress,
     ) -> Aggregator {
         let emit = plan.emit;
-        let kept = match plan.shape.windows {
-            Windows::Unbounded | Windows::Tumbling(_) => {
-                Kept::Fixed(fixed::Fixed::new(budget_bytes))
+        let keeper: Box<dyn Keeper> = match plan.shape.windows {
+            windows @ (Windows::Unbounded | Windows::Tumbling(_)) => {
+                Box::new(fixed::Fixed::new(windows, budget_bytes))
             }
-            Windows::Hopping(windows) => Kept::Panes(hopping::Panes::new(windows, budget_bytes)),
+            Windows::Hopping(windows) => Box::new(hopping::Panes::new(windows, budget_bytes)),
             Windows::Sliding(windows) => {
-                Kept::Sliding(sliding::SlidingWindows::new(windows, emit, budget_bytes))
+                Box::new(sliding::SlidingWindows::new(windows, emit, budget_bytes))
             }
             Windows::Session(windows) => {
-                Kept::Sessions(session::Sessions::new(windows, emit, budget_bytes))
+                Box::new(session::Sessions::new(windows, emit, budget_bytes))
             }
         };
         Aggregator {
             functions: plan.shape.functions(),
             progress,
-            kept,
+            keeper,
             idle_close: emit == Emit::Close && plan.idle_close_ms.is_some(),
         }
     }
@@ -153,12 +175,8 @@ impl Aggregator {
             functions: &self.functions,
         };
         let emitted_until = Timestamp(self.progress.emitted_until_ms);
-        match &mut self.kept {
-            Kept::Fixed(kept) => kept.add(&store, emitted_until, place, group, addition),
-            Kept::Panes(kept) => kept.add(&store, emitted_until, place, group, addition),
-            Kept::Sliding(kept) => kept.add(&store, emitted_until, place, group, addition),
-            Kept::Sessions(kept) => kept.add(&store, emitted_until, place, group, addition),
-        }
+        self.keeper
+            .add(&store, emitted_until, place, group, addition)
     }
 
     pub(super) fn flush(
@@ -194,45 +212,25 @@ impl Aggregator {
             arena,
             buffer: Vec::new(),
         };
-        match &mut self.kept {
-            Kept::Fixed(kept) => kept.flush(&mut flush, closing)?,
-            Kept::Panes(kept) => kept.flush(&mut flush, closing)?,
-            Kept::Sliding(kept) => kept.flush(&mut flush, closing)?,
-            Kept::Sessions(kept) => kept.flush(&mut flush, closing)?,
-        }
+        self.keeper.flush(&mut flush, closing)?;
         if closing.is_some() {
             self.progress.emitted_until_ms = open_from.0;
         }
         if let (Some(retention_ms), true) = (plan.retention_ms, closing_time > Timestamp::MIN) {
             let until = closing_time.plus_millis(-retention_ms);
-            match &mut self.kept {
-                Kept::Fixed(kept) => kept.purge(plan, until, batch),
-                Kept::Panes(kept) => kept.purge(plan, until, batch),
-                Kept::Sliding(kept) => kept.purge(plan, until, batch),
-                Kept::Sessions(kept) => kept.purge(plan, until, batch),
-            }
+            self.keeper.purge(plan.store, until, batch);
         }
         Ok(())
     }
 
     /// Lets go of memory after a commit.
     pub(super) fn committed(&mut self) {
-        match &mut self.kept {
-            Kept::Fixed(kept) => kept.committed(),
-            Kept::Panes(kept) => kept.committed(),
-            Kept::Sliding(kept) => kept.committed(),
-            Kept::Sessions(kept) => kept.committed(),
-        }
+        self.keeper.trim();
     }
 
     /// Whether a commit is due, to bound memory.
     pub(super) fn is_full(&self) -> bool {
-        match &self.kept {
-            Kept::Fixed(kept) => kept.is_full(),
-            Kept::Panes(kept) => kept.is_full(),
-            Kept::Sliding(kept) => kept.is_full(),
-            Kept::Sessions(kept) => kept.is_full(),
-        }
+        self.keeper.is_full()
     }
 
     pub(super) fn progress(&self) -> NodeProgress {
@@ -378,7 +376,7 @@ pub(super) fn fold_partial(
     operators: &mut [OperatorState],
     id: OperatorId,
     group: &[u8],
-    partial: Partial,
+    partial: &Partial,
     row: &Row<'_, '_>,
 ) -> Result<(), ProcessError> {
     let plan = context.plan;
@@ -392,7 +390,7 @@ pub(super) fn fold_partial(
         .progress
         .advance(Timestamp(partial.folded.max_time_ms));
     let place = partial.place();
-    let addition = Addition::Partial(partial.folded);
+    let addition = Addition::Partial(&partial.folded);
     let node = operator.node.as_str();
     let late = aggregate.add(context, aggregate_plan, node, place, group, &addition)?;
     operators[id].counts.input += 1;

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use super::fixed::end_of;
 use super::hopping::{self, Pane, panes_by_key};
 use super::session::SessionEntry;
-use super::timelines::{self, Entry as _};
+use super::store::Stored as _;
+use super::timelines;
 use crate::processor::MARKER_KEY;
 use crate::processor::table::{Folded, FoldedError};
 use crate::state::keys;
@@ -53,7 +54,7 @@ pub(crate) fn stored_results(
         Windows::Hopping(hopping) => {
             let panes = entries.map(|(key, value)| Ok((key, Pane::decode(&value, &functions)?)));
             let panes = panes.collect::<Result<BTreeMap<_, _>, FoldedError>>()?;
-            for (group, panes) in panes_by_key(panes.into_iter()) {
+            for (group, panes) in panes_by_key(panes) {
                 let (from, to) = (Timestamp::MIN, Timestamp(i64::MAX));
                 let starts = hopping::starts_over(hopping, &panes, from, to);
                 for (start, folded) in hopping::results(hopping, &panes, starts, &functions) {

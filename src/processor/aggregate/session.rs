@@ -8,17 +8,15 @@
 //! A session that grows or merges is another window than before: what has left about the old one is
 //! taken back, then the new result is sent.
 
-use super::fixed::Closing;
-use super::store::Store;
-use super::timelines::{Entry, KeyId, Timelines};
-use super::{Addition, Flush};
+use super::store::{Store, Stored};
+use super::timelines::{KeyId, Timelines};
+use super::{Addition, Closing, Flush, Keeper};
 use crate::codec::{self, Decode, Encode};
 use crate::processor::ProcessError;
 use crate::processor::table::{Folded, FoldedError, Kept};
-use crate::state::StateBatch;
+use crate::state::{StateBatch, StoreId};
 use crate::time::Timestamp;
 use crate::topology::graph::{Emit, Function};
-use crate::topology::plan::AggregatePlan;
 use crate::window::{Place, Session};
 
 /// A session; it is kept under its end.
@@ -30,8 +28,9 @@ pub(in crate::processor) struct SessionEntry {
     has_left: bool,
 }
 
+/// How a session is written.
 #[derive(Encode, Decode)]
-struct Stored<F> {
+struct Written<F> {
     start_ms: i64,
     folded: F,
 }
@@ -42,17 +41,17 @@ impl Kept for SessionEntry {
     }
 }
 
-impl Entry for SessionEntry {
+impl Stored for SessionEntry {
     fn encode(&self, out: &mut Vec<u8>) {
-        let stored = Stored {
+        let written = Written {
             start_ms: self.start.0,
             folded: &self.folded,
         };
-        codec::encode_into(&stored, out);
+        codec::encode_into(&written, out);
     }
 
     fn decode(bytes: &[u8], functions: &[Function]) -> Result<SessionEntry, FoldedError> {
-        let Stored::<Folded> { start_ms, folded } = codec::decode(bytes)?;
+        let Written::<Folded> { start_ms, folded } = codec::decode(bytes)?;
         folded.check(functions)?;
         Ok(SessionEntry {
             start: Timestamp(start_ms),
@@ -67,6 +66,8 @@ pub(super) struct Sessions {
     /// With `emit: updates`, what has happened since the last commit.
     news: Option<Vec<News>>,
     lines: Timelines<SessionEntry>,
+    /// The ends of the sessions that a record meets; kept for its memory.
+    met: Vec<Timestamp>,
 }
 
 /// What has happened to a session.
@@ -87,53 +88,11 @@ impl Sessions {
                 windows.gap_ms.saturating_add(windows.grace_ms),
                 budget_bytes,
             ),
+            met: Vec::new(),
         }
     }
 
-    pub(super) fn add(
-        &mut self,
-        store: &Store<'_>,
-        emitted_until: Timestamp,
-        place: Place,
-        group: &[u8],
-        addition: &Addition<'_>,
-    ) -> Result<u64, ProcessError> {
-        let (time, open_from) = (place.at, self.windows.open_from(place.from));
-        let (reach_back, reach_on) = (
-            time.plus_millis(-self.windows.gap_ms),
-            time.plus_millis(self.windows.gap_ms),
-        );
-        let key = self.lines.open(store, group, open_from.max(reach_back))?;
-        // Sessions do not overlap, so of those that end late enough, those that begin early enough
-        // come first.
-        let within = |(_, session): &(Timestamp, &SessionEntry)| session.start <= reach_on;
-        let everything = Timestamp(i64::MAX);
-        let is_open = time >= open_from
-            || self
-                .lines
-                .between(key, open_from.max(reach_back), everything)
-                .take_while(within)
-                .next()
-                .is_some();
-        if !is_open || self.lines.is_purged(time) {
-            return Ok(1);
-        }
-        let key = self.lines.open(store, group, reach_back)?;
-        let met: Vec<Timestamp> = self
-            .lines
-            .between(key, reach_back, everything)
-            .take_while(within)
-            .map(|(end, _)| end)
-            .collect();
-        let end = met.last().map_or(time, |end| time.max(*end));
-        if end < emitted_until {
-            return Ok(1);
-        }
-        self.join(store, key, time, &met, addition);
-        Ok(0)
-    }
-
-    /// Makes one session of those that the record met and the record.
+    /// Makes one session of those that end at these times and a record.
     fn join(
         &mut self,
         store: &Store<'_>,
@@ -142,19 +101,21 @@ impl Sessions {
         met: &[Timestamp],
         addition: &Addition<'_>,
     ) {
+        let end = met.last().map_or(time, |end| time.max(*end));
         let mut joined: Option<SessionEntry> = None;
-        let mut end = time;
+        // Whether it is to be told of a session with this end already.
+        let mut is_told = false;
         for old_end in met {
-            end = end.max(*old_end);
             let Some(old) = self.lines.set(key, *old_end, None) else {
                 continue;
             };
+            is_told |= !old.has_left && *old_end == end;
             let is_point = old.start == time && *old_end == time;
             if let (Some(news), true, false) = (&mut self.news, old.has_left, is_point) {
                 news.push(News::Gone(key, old.start, *old_end));
             }
             match &mut joined {
-                Some(joined) => joined.folded.merge(old.folded),
+                Some(joined) => joined.folded.merge(&old.folded),
                 None => joined = Some(old),
             }
         }
@@ -174,24 +135,79 @@ impl Sessions {
                 News::Changed(key, end)
             }
         };
-        if let Some(all) = &mut self.news {
-            all.push(news);
+        match (&mut self.news, news) {
+            (Some(_), News::Changed(..)) if is_told => {}
+            (Some(all), news) => all.push(news),
+            (None, _) => {}
         }
     }
 
-    pub(super) fn flush(
+    fn tell(&mut self, flush: &mut Flush<'_, '_>, news: News) -> Result<(), ProcessError> {
+        match news {
+            News::Gone(key, start, end) => flush.emit(self.lines.group(key), start, end, Err(end)),
+            News::Changed(key, end) => {
+                // It may have become a part of another one, and is told of once.
+                let Some(session) = self.lines.get(key, end).filter(|session| !session.has_left)
+                else {
+                    return Ok(());
+                };
+                let (start, folded) = (session.start, &session.folded);
+                flush.emit(self.lines.group(key), start, end, Ok(folded))?;
+                if let Some(session) = self.lines.change(key, end) {
+                    session.has_left = true;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Keeper for Sessions {
+    fn add(
         &mut self,
-        flush: &mut Flush<'_, '_>,
-        closing: Closing,
-    ) -> Result<(), ProcessError> {
-        let news = self.news.as_mut().map(std::mem::take).unwrap_or_default();
+        store: &Store<'_>,
+        emitted_until: Timestamp,
+        place: Place,
+        group: &[u8],
+        addition: &Addition<'_>,
+    ) -> Result<u64, ProcessError> {
+        let (time, open_from) = (place.at, self.windows.open_from(place.from));
+        let reach_back = time.plus_millis(-self.windows.gap_ms);
+        let reach_on = time.plus_millis(self.windows.gap_ms);
+        // Sessions do not overlap, so of those that end late enough, those that begin early enough
+        // come first.
+        let within = |(_, session): &(Timestamp, &SessionEntry)| session.start <= reach_on;
+        let everything = Timestamp(i64::MAX);
+        let from = open_from.max(reach_back);
+        let mut key = self.lines.open(store, group, from)?;
+        let mut young = self.lines.between(key, from, everything).take_while(within);
+        let is_open = time >= open_from || young.next().is_some();
+        drop(young);
+        if !is_open || self.lines.is_purged(time) {
+            return Ok(1);
+        }
+        if reach_back < from {
+            key = self.lines.open(store, group, reach_back)?;
+        }
+        let mut met = std::mem::take(&mut self.met);
+        met.clear();
+        let reached = self.lines.between(key, reach_back, everything);
+        met.extend(reached.take_while(within).map(|(end, _)| end));
+        let is_late = met.last().map_or(time, |end| time.max(*end)) < emitted_until;
+        if !is_late {
+            self.join(store, key, time, &met, addition);
+        }
+        self.met = met;
+        Ok(u64::from(is_late))
+    }
+
+    fn flush(&mut self, flush: &mut Flush<'_, '_>, closing: Closing) -> Result<(), ProcessError> {
+        let mut news = self.news.as_mut().map(std::mem::take).unwrap_or_default();
         if flush.emits_updates() {
             // What is gone had left with an earlier commit. Told after a new session that begins
             // with it, it would take that one back.
-            let (gone, changed): (Vec<News>, Vec<News>) = news
-                .into_iter()
-                .partition(|each| matches!(each, News::Gone(..)));
-            for each in gone.into_iter().chain(changed) {
+            news.sort_by_key(|each| matches!(each, News::Changed(..)));
+            for each in news {
                 self.tell(flush, each)?;
             }
         }
@@ -207,38 +223,15 @@ impl Sessions {
         self.lines.flush(flush)
     }
 
-    fn tell(&mut self, flush: &mut Flush<'_, '_>, news: News) -> Result<(), ProcessError> {
-        match news {
-            News::Gone(key, start, end) => {
-                let group = self.lines.group(key).to_vec();
-                flush.emit(&group, start, end, Err(end))
-            }
-            News::Changed(key, end) => {
-                let group = self.lines.group(key).to_vec();
-                let Some(session) = self.lines.change(key, end) else {
-                    return Ok(());
-                };
-                match std::mem::replace(&mut session.has_left, true) {
-                    true => Ok(()),
-                    false => {
-                        let (start, folded) = (session.start, session.folded.clone());
-                        flush.emit(&group, start, end, Ok(&folded))
-                    }
-                }
-            }
-        }
+    fn purge(&mut self, store: StoreId, until: Timestamp, batch: &mut StateBatch) {
+        self.lines.purge(store, until, batch);
     }
 
-    /// Drops sessions that end before `until`.
-    pub(super) fn purge(&mut self, plan: &AggregatePlan, until: Timestamp, batch: &mut StateBatch) {
-        self.lines.purge(plan.store, until, batch);
-    }
-
-    pub(super) fn committed(&mut self) {
+    fn trim(&mut self) {
         self.lines.trim();
     }
 
-    pub(super) fn is_full(&self) -> bool {
+    fn is_full(&self) -> bool {
         self.lines.is_full()
     }
 }

@@ -12,27 +12,17 @@
 //! A new window takes over what an existing one has of its records, so no record is kept. Source of
 //! the method: Kafka Streams 4.3, with its consequences (see docs/ARCHITECTURE.md).
 
-use super::fixed::Closing;
+use std::collections::HashSet;
+
 use super::store::Store;
-use super::timelines::{Entry, KeyId, Timelines};
-use super::{Addition, Flush};
+use super::timelines::{KeyId, Timelines};
+use super::{Addition, Closing, Flush, Keeper};
 use crate::processor::ProcessError;
-use crate::processor::table::{Folded, FoldedError};
-use crate::state::StateBatch;
+use crate::processor::table::Folded;
+use crate::state::{StateBatch, StoreId};
 use crate::time::Timestamp;
-use crate::topology::graph::{Emit, Function};
-use crate::topology::plan::AggregatePlan;
+use crate::topology::graph::Emit;
 use crate::window::{Place, Sliding};
-
-impl Entry for Folded {
-    fn encode(&self, out: &mut Vec<u8>) {
-        Folded::encode(self, out);
-    }
-
-    fn decode(bytes: &[u8], functions: &[Function]) -> Result<Folded, FoldedError> {
-        Folded::decode(bytes, functions)
-    }
-}
 
 pub(super) struct SlidingWindows {
     windows: Sliding,
@@ -40,6 +30,8 @@ pub(super) struct SlidingWindows {
     /// order in which they did.
     changed: Option<Vec<(KeyId, Timestamp)>>,
     lines: Timelines<Folded>,
+    /// The starts of the windows around a record; kept for its memory.
+    around: Vec<Timestamp>,
 }
 
 /// A record on its way into the windows of its key.
@@ -49,7 +41,7 @@ struct Arrival<'a, 'r> {
     /// Windows that begin before this take no more records.
     open_from: Timestamp,
     addition: &'a Addition<'r>,
-    empty: Folded,
+    store: &'a Store<'r>,
     late: u64,
 }
 
@@ -63,56 +55,22 @@ impl SlidingWindows {
             windows,
             changed: (emit == Emit::Updates).then(Vec::new),
             lines: Timelines::new(bucket_ms, budget_bytes),
+            around: Vec::new(),
         }
     }
 
-    pub(super) fn add(
-        &mut self,
-        store: &Store<'_>,
-        emitted_until: Timestamp,
-        place: Place,
-        group: &[u8],
-        addition: &Addition<'_>,
-    ) -> Result<u64, ProcessError> {
-        let time = place.at;
-        let open_from = self.windows.open_from(place.from).max(emitted_until);
-        // The latest window that holds it begins with it.
-        if time < open_from || self.lines.is_purged(time) {
-            return Ok(1);
-        }
-        let difference_ms = self.windows.difference_ms;
-        let earliest = time.plus_millis(-2 * difference_ms);
-        let mut arrival = Arrival {
-            key: self.lines.open(store, group, earliest)?,
-            time,
-            open_from,
-            addition,
-            empty: store.empty(),
-            late: 0,
-        };
-        // No window begins before the epoch, as long as no record lies before it.
-        let is_early = (0..difference_ms).contains(&time.0);
-        match is_early {
-            true => self.add_early(&mut arrival),
-            false => self.add_usual(&mut arrival, earliest),
-        }
-        Ok(arrival.late)
-    }
-
-    fn add_usual(&mut self, arrival: &mut Arrival<'_, '_>, earliest: Timestamp) {
+    fn add_usual(&mut self, arrival: &mut Arrival<'_, '_>, existing: &[Timestamp]) {
         let time = arrival.time;
         let left = time.plus_millis(-self.windows.difference_ms);
-        let existing = self.starts(arrival.key, earliest, time.plus_millis(1));
         let mut above = None;
         let mut below = None;
         let mut previous = None;
-        for start in existing.iter().rev().copied() {
+        let holding = existing.iter().rev().filter(|start| **start <= time);
+        for (at, start) in holding.copied().enumerate() {
             let end = self.windows.end_of(start);
-            if start > time {
-                continue;
-            } else if end > time {
-                if above.is_none() {
-                    above = self.lines.get(arrival.key, start).cloned();
+            if end > time {
+                if at == 0 {
+                    above = self.with_later(arrival, start);
                 }
                 self.update(arrival, start, None);
             } else if end == time {
@@ -124,50 +82,57 @@ impl SlidingWindows {
                 }
                 previous = newest;
             } else {
-                below = self.lines.get(arrival.key, start).cloned();
                 previous = self.newest(arrival.key, start);
+                below = Some(start);
                 break;
             }
         }
         if let Some(previous) = previous {
             let start = previous.plus_millis(1);
             if !existing.contains(&start) && self.windows.end_of(start) >= time {
-                self.update(arrival, start, Some(arrival.empty.clone()));
+                self.update(arrival, start, Some(arrival.store.empty()));
             }
         }
         if !existing.contains(&left) {
             let held = below.filter(|_| previous >= Some(left));
-            let begun = held.unwrap_or_else(|| arrival.empty.clone());
+            let held = held.and_then(|start| self.lines.get(arrival.key, start).cloned());
+            let begun = held.unwrap_or_else(|| arrival.store.empty());
             self.update(arrival, left, Some(begun));
         }
-        self.make_right(arrival, &existing, above);
+        self.make_right(arrival, existing, above);
     }
 
     /// One window from the epoch on serves all records of its length.
-    fn add_early(&mut self, arrival: &mut Arrival<'_, '_>) {
+    fn add_early(&mut self, arrival: &mut Arrival<'_, '_>, existing: &[Timestamp]) {
         let (epoch, time) = (Timestamp(0), arrival.time);
-        let existing = self.starts(arrival.key, epoch, time.plus_millis(1));
         let mut above = None;
+        let mut newest_above = epoch;
         for start in existing.iter().copied() {
             if start > epoch && start <= time {
-                above = self.lines.get(arrival.key, start).cloned();
+                newest_above = start;
+                above = self.with_later(arrival, start);
                 self.update(arrival, start, None);
             }
         }
-        let first = self.lines.get(arrival.key, epoch).cloned();
-        if above.is_none() {
-            above = first.clone();
+        if newest_above == epoch {
+            above = self.with_later(arrival, epoch);
         }
-        self.make_right(arrival, &existing, above);
-        if let Some(first) = first {
-            let previous = Timestamp(first.max_time_ms);
+        let previous = self.newest(arrival.key, epoch);
+        self.make_right(arrival, existing, above);
+        if let Some(previous) = previous.filter(|previous| *previous < time) {
             let start = previous.plus_millis(1);
-            if previous < time && !existing.contains(&start) {
-                self.update(arrival, start, Some(arrival.empty.clone()));
+            if !existing.contains(&start) {
+                self.update(arrival, start, Some(arrival.store.empty()));
             }
         }
-        let begun = (!existing.contains(&epoch)).then(|| arrival.empty.clone());
+        let begun = (!existing.contains(&epoch)).then(|| arrival.store.empty());
         self.update(arrival, epoch, begun);
+    }
+
+    /// A copy of a window, if a record later than this one is in it.
+    fn with_later(&self, arrival: &Arrival<'_, '_>, start: Timestamp) -> Option<Folded> {
+        let folded = self.lines.get(arrival.key, start)?;
+        (folded.max_time_ms > arrival.time.0).then(|| folded.clone())
     }
 
     /// The window right after the record, if a later record lies in it: what `above`, the newest
@@ -179,10 +144,7 @@ impl SlidingWindows {
         above: Option<Folded>,
     ) {
         let start = arrival.time.plus_millis(1);
-        let Some(above) = above.filter(|above| above.max_time_ms > arrival.time.0) else {
-            return;
-        };
-        if !existing.contains(&start) {
+        if let Some(above) = above.filter(|_| !existing.contains(&start)) {
             self.lines.set(arrival.key, start, Some(above));
             self.note(arrival.key, start);
         }
@@ -209,29 +171,61 @@ impl SlidingWindows {
         }
     }
 
-    fn starts(&self, key: KeyId, from: Timestamp, to: Timestamp) -> Vec<Timestamp> {
-        let windows = self.lines.between(key, from, to);
-        windows.map(|(start, _)| start).collect()
-    }
-
     /// The time of the newest record in a window.
     fn newest(&self, key: KeyId, start: Timestamp) -> Option<Timestamp> {
         let folded = self.lines.get(key, start)?;
         Some(Timestamp(folded.max_time_ms))
     }
+}
 
-    pub(super) fn flush(
+impl Keeper for SlidingWindows {
+    fn add(
         &mut self,
-        flush: &mut Flush<'_, '_>,
-        closing: Closing,
-    ) -> Result<(), ProcessError> {
+        store: &Store<'_>,
+        emitted_until: Timestamp,
+        place: Place,
+        group: &[u8],
+        addition: &Addition<'_>,
+    ) -> Result<u64, ProcessError> {
+        let time = place.at;
+        let open_from = self.windows.open_from(place.from).max(emitted_until);
+        // The latest window that holds it begins with it.
+        if time < open_from || self.lines.is_purged(time) {
+            return Ok(1);
+        }
+        let difference_ms = self.windows.difference_ms;
+        let earliest = time.plus_millis(-2 * difference_ms);
+        let key = self.lines.open(store, group, earliest)?;
+        let mut existing = std::mem::take(&mut self.around);
+        existing.clear();
+        let windows = self.lines.between(key, earliest, time.plus_millis(1));
+        existing.extend(windows.map(|(start, _)| start));
+        let mut arrival = Arrival {
+            key,
+            time,
+            open_from,
+            addition,
+            store,
+            late: 0,
+        };
+        // No window begins before the epoch, as long as no record lies before it.
+        match (0..difference_ms).contains(&time.0) {
+            true => self.add_early(&mut arrival, &existing),
+            false => self.add_usual(&mut arrival, &existing),
+        }
+        let late = arrival.late;
+        self.around = existing;
+        Ok(late)
+    }
+
+    fn flush(&mut self, flush: &mut Flush<'_, '_>, closing: Closing) -> Result<(), ProcessError> {
         let changed = self
             .changed
             .as_mut()
             .map(std::mem::take)
             .unwrap_or_default();
         if flush.emits_updates() {
-            let mut told = std::collections::HashSet::new();
+            let mut told = HashSet::new();
             for (key, start) in changed {
                 if told.insert((key, start))
                     && let Some(folded) = self.lines.get(key, start)
@@ -253,16 +247,15 @@ impl SlidingWindows {
         self.lines.flush(flush)
     }
 
-    /// Drops windows that begin before `until`.
-    pub(super) fn purge(&mut self, plan: &AggregatePlan, until: Timestamp, batch: &mut StateBatch) {
-        self.lines.purge(plan.store, until, batch);
+    fn purge(&mut self, store: StoreId, until: Timestamp, batch: &mut StateBatch) {
+        self.lines.purge(store, until, batch);
     }
 
-    pub(super) fn committed(&mut self) {
+    fn trim(&mut self) {
         self.lines.trim();
     }
 
-    pub(super) fn is_full(&self) -> bool {
+    fn is_full(&self) -> bool {
         self.lines.is_full()
     }
 }

@@ -3,10 +3,29 @@
 use std::ops::ControlFlow;
 
 use crate::processor::ProcessError;
-use crate::processor::table::{Folded, FoldedError};
+use crate::processor::table::{Folded, FoldedError, Kept};
 use crate::state::{StoreId, TaskState, keys};
 use crate::time::Timestamp;
 use crate::topology::graph::Function;
+
+/// What an aggregate keeps under a key.
+pub(super) trait Stored: Kept + Clone {
+    /// Appends its bytes.
+    fn encode(&self, out: &mut Vec<u8>);
+
+    /// Reads what `encode` wrote.
+    fn decode(bytes: &[u8], functions: &[Function]) -> Result<Self, FoldedError>;
+}
+
+impl Stored for Folded {
+    fn encode(&self, out: &mut Vec<u8>) {
+        Folded::encode(self, out);
+    }
+
+    fn decode(bytes: &[u8], functions: &[Function]) -> Result<Folded, FoldedError> {
+        Folded::decode(bytes, functions)
+    }
+}
 
 /// The store of an aggregate.
 pub(super) struct Store<'c> {
@@ -22,17 +41,16 @@ impl Store<'_> {
         Folded::new(self.functions)
     }
 
-    /// What is stored under a key, as `decode` reads it.
-    pub(super) fn get<V>(
+    /// What is stored under a key.
+    pub(super) fn get<V: Stored>(
         &self,
         key: &[u8],
         buffer: &mut Vec<u8>,
-        decode: impl FnOnce(&[u8], &[Function]) -> Result<V, FoldedError>,
     ) -> Result<Option<V>, ProcessError> {
         if !self.state.get(self.id, key, buffer)? {
             return Ok(None);
         }
-        decode(buffer, self.functions)
+        V::decode(buffer, self.functions)
             .map(Some)
             .map_err(|source| self.foreign(source))
     }

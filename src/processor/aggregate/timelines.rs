@@ -19,19 +19,12 @@ use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
 use super::Flush;
-use super::store::Store;
+use super::store::{Store, Stored};
 use crate::processor::ProcessError;
 use crate::processor::table::{FoldedError, Kept};
 use crate::state::{StateBatch, StoreId, keys};
 use crate::time::Timestamp;
-use crate::topology::graph::Function;
 use crate::window::Tumbling;
-
-/// What stands at a point of a timeline.
-pub(super) trait Entry: Kept + Clone {
-    fn encode(&self, out: &mut Vec<u8>);
-    fn decode(bytes: &[u8], functions: &[Function]) -> Result<Self, FoldedError>;
-}
 
 /// The number of a key, until the table is next cleared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -65,12 +58,14 @@ struct Line<V> {
 
 struct Point<V> {
     at: Timestamp,
-    /// None: it has been removed.
+    /// None: it has been removed, and is in the store still.
     value: Option<V>,
     dirty: bool,
+    /// Whether the store has an entry there.
+    stored: bool,
 }
 
-impl<V: Entry> Timelines<V> {
+impl<V: Stored> Timelines<V> {
     /// No keys; the store's buckets are of that length.
     pub(super) fn new(bucket_ms: i64, budget_bytes: usize) -> Timelines<V> {
         Timelines {
@@ -157,6 +152,7 @@ impl<V: Entry> Timelines<V> {
                     at,
                     value: Some(value),
                     dirty: false,
+                    stored: true,
                 });
                 Ok(())
             })?;
@@ -223,11 +219,15 @@ impl<V: Entry> Timelines<V> {
                     at,
                     value: None,
                     dirty: false,
+                    stored: false,
                 };
                 points.insert(gap, point);
                 gap
             }
         };
+        if value.is_none() && !points[found].stored {
+            return points.remove(found).value;
+        }
         let point = &mut points[found];
         if !point.dirty {
             point.dirty = true;
@@ -245,7 +245,9 @@ impl<V: Entry> Timelines<V> {
     pub(super) fn flush(&mut self, flush: &mut Flush<'_, '_>) -> Result<(), ProcessError> {
         for (key, at) in self.dirty.drain(..) {
             let line = &mut self.lines[key.0 as usize];
-            let Ok(found) = line.points.binary_search_by_key(&at, |point| point.at) else {
+            let found = line.points.binary_search_by_key(&at, |point| point.at);
+            // What came and went in between leaves nothing to write.
+            let Some(found) = found.ok().filter(|found| line.points[*found].dirty) else {
                 continue;
             };
             let bucket = self.buckets.start_of(at);
@@ -257,6 +259,7 @@ impl<V: Entry> Timelines<V> {
             point.dirty = false;
             match &point.value {
                 Some(value) => {
+                    point.stored = true;
                     self.newest_stored = self.newest_stored.map(|newest| newest.max(bucket));
                     flush.put(&self.key, |out| value.encode(out))?;
                 }

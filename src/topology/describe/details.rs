@@ -3,7 +3,7 @@
 use crate::expr::Expression;
 use crate::topology::duration::Millis;
 use crate::topology::graph::{
-    Aggregate, Emit, Filter, KafkaSink, Map, NodeKind, Source, SqlSink, Window, WindowKind,
+    Aggregate, Emit, Filter, KafkaSink, Map, NodeKind, Source, SqlSink, Window,
 };
 use crate::value::FieldPath;
 
@@ -60,14 +60,8 @@ fn of_aggregate(node: &Aggregate) -> Vec<String> {
 }
 
 fn window(window: &Window) -> String {
-    let word = window.kind.word();
-    let mut parts = vec![format!("{word} {}", Millis(window.kind.length_ms()))];
-    let advance_ms = match window.kind {
-        WindowKind::Hopping { advance_ms, .. } => Some(advance_ms),
-        _ => None,
-    };
+    let mut parts = vec![window.kind.to_string()];
     let settings = [
-        ("advance", advance_ms),
         ("grace", Some(window.grace_ms).filter(|grace| *grace != 0)),
         ("idle close", window.idle_close_ms),
         ("retention", window.retention_ms),

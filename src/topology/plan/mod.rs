@@ -14,8 +14,10 @@
 //! stateless nodes in front of it, or the changelog of the aggregate in front of it. Everything
 //! persistent is named after nodes, never numbered, so an unrelated edit of the file moves nothing.
 
+mod aggregates;
 mod planner;
 mod scope;
+mod sinks;
 
 use std::fmt;
 use std::sync::Arc;

@@ -6,22 +6,22 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::aggregates::{
+    content, fold_shape, functions, result_topic, result_types, results_scope, windows,
+};
 use super::scope::{Layout, Scope};
+use super::sinks::{kafka_plan, sql_plan};
 use super::{
-    AggregatePlan, FoldPlan, FoldShape, Input, InternalTopic, KafkaPlan, Operator, OperatorId,
-    Plan, Purpose, Reader, ResultReader, ResultSlots, ResultTopic, SourceReader, SqlColumn,
-    SqlPlan, StorePlan, SubTopology, Work, result_name,
+    AggregatePlan, FoldPlan, FoldShape, Input, InternalTopic, Operator, OperatorId, Plan, Purpose,
+    Reader, ResultReader, ResultTopic, SourceReader, StorePlan, SubTopology, Work,
 };
 use crate::expr::{Evaluator, Expression};
 use crate::record::Projection;
-use crate::topology::duration::Millis;
 use crate::topology::graph::{
-    Aggregate, AppId, Emit, Function, KafkaSink, Node, NodeKind, NodeName, Source, SqlSink,
-    Topology, WINDOW_END, WINDOW_START, Window, WindowKind,
+    Aggregate, AppId, Emit, Node, NodeKind, NodeName, Source, SqlSink, Topology,
 };
 use crate::topology::shape::Shape;
 use crate::value::{FieldPath, ValueType};
-use crate::window::{Hopping, Session, Sliding, Tumbling, Windows};
 
 /// A node that cannot be planned. The checker finds all of these first, with their places.
 #[derive(Debug, thiserror::Error)]
@@ -187,10 +187,10 @@ impl<'l> Draft<'l> {
 /// What stands in front of a node: the names it sees, and whether rows are in the partition of the
 /// source's key.
 #[derive(Clone)]
-struct Upstream<'l, 't> {
-    scope: Scope<'l>,
+pub(super) struct Upstream<'l, 't> {
+    pub(super) scope: Scope<'l>,
     /// The fields that hold the record's key: rows with equal ones are in one partition.
-    keyed_by: Vec<&'t FieldPath>,
+    pub(super) keyed_by: Vec<&'t FieldPath>,
     /// Whether rows are results that later ones of the same key replace.
     is_updated: bool,
 }
@@ -582,268 +582,7 @@ fn stateless<'t>(node: &'t Node, upstream: &mut Upstream<'_, 't>) -> Result<Work
     }
 }
 
-/// How an aggregate folds its input, with the types of its key fields and results.
-fn fold_shape(
-    node: &Node,
-    aggregate: &Aggregate,
-    upstream: &Upstream<'_, '_>,
-) -> Result<(FoldShape, Vec<ValueType>, Vec<ValueType>), PlanError> {
-    let mut by = Vec::new();
-    let mut by_types = Vec::new();
-    for path in &aggregate.by {
-        let found = upstream.scope.find(path);
-        let (slot, kind) = found.ok_or_else(|| error(node, format!("no field {path}")))?;
-        by.push(slot);
-        by_types.push(kind);
-    }
-    // Rows with equal keys are in one partition already when the topic's key is part of theirs.
-    let partitioned_by = upstream
-        .keyed_by
-        .iter()
-        .find_map(|key| aggregate.by.iter().position(|path| path == *key))
-        .map(|at| by[at]);
-    let mut calls = Vec::new();
-    for (_, aggregation) in &aggregate.set {
-        let arguments = aggregation
-            .arguments
-            .iter()
-            .map(|argument| compile(node, argument, &upstream.scope))
-            .collect::<Result<Vec<_>, _>>()?;
-        calls.push((aggregation.function, arguments));
-    }
-    let shape = FoldShape {
-        by,
-        partitioned_by,
-        windows: windows(aggregate),
-        calls,
-        on_late: aggregate.on_late,
-        on_error: aggregate.on_error,
-    };
-    Ok((shape, by_types, result_types(aggregate)))
-}
-
-/// What is seen behind an aggregate, and in which slots.
-fn results_scope<'l>(
-    aggregate: &Aggregate,
-    layout: &'l Layout,
-    by_types: &[ValueType],
-    result_types: &[ValueType],
-) -> (Scope<'l>, ResultSlots) {
-    let mut scope = Scope::of_results(layout);
-    let by = aggregate
-        .by
-        .iter()
-        .zip(by_types)
-        .map(|(path, kind)| scope.add(result_name(path), *kind))
-        .collect();
-    let window = aggregate.window.map(|_| {
-        let mut time = |name| scope.add(FieldPath::new(name), ValueType::Time);
-        (time(WINDOW_START), time(WINDOW_END))
-    });
-    let results = aggregate
-        .set
-        .iter()
-        .zip(result_types)
-        .map(|((path, _), kind)| scope.add(path.clone(), *kind))
-        .collect();
-    (
-        scope,
-        ResultSlots {
-            by,
-            window,
-            results,
-        },
-    )
-}
-
-fn result_types(aggregate: &Aggregate) -> Vec<ValueType> {
-    functions(aggregate)
-        .map(|function| match function {
-            Function::Count | Function::CountIf | Function::Distinct => ValueType::Int,
-            // A sum is whole until a fraction comes, and the others may be null.
-            Function::Sum
-            | Function::Min
-            | Function::Max
-            | Function::Avg
-            | Function::First
-            | Function::Last => ValueType::Any,
-        })
-        .collect()
-}
-
-fn functions(aggregate: &Aggregate) -> impl Iterator<Item = Function> + '_ {
-    aggregate
-        .set
-        .iter()
-        .map(|(_, aggregation)| aggregation.function)
-}
-
-/// The windows of an aggregate.
-fn windows(aggregate: &Aggregate) -> Windows {
-    let Some(Window { kind, grace_ms, .. }) = aggregate.window else {
-        return Windows::Unbounded;
-    };
-    match kind {
-        WindowKind::Tumbling { size_ms } => Windows::Tumbling(Tumbling { size_ms, grace_ms }),
-        WindowKind::Hopping {
-            size_ms,
-            advance_ms,
-        } => Windows::Hopping(Hopping {
-            size_ms,
-            advance_ms,
-            grace_ms,
-        }),
-        WindowKind::Sliding { difference_ms } => Windows::Sliding(Sliding {
-            difference_ms,
-            grace_ms,
-        }),
-        WindowKind::Session { gap_ms } => Windows::Session(Session { gap_ms, grace_ms }),
-    }
-}
-
-/// What an entry of the aggregate's store is. Grace and retention may change.
-fn content(aggregate: &Aggregate) -> String {
-    let by: Vec<&str> = aggregate.by.iter().map(FieldPath::as_str).collect();
-    let windows = match aggregate.window.map(|window| window.kind) {
-        None => "none".to_owned(),
-        Some(
-            kind @ WindowKind::Hopping {
-                size_ms,
-                advance_ms,
-            },
-        ) => format!(
-            "{} {} by {}",
-            kind.word(),
-            Millis(size_ms),
-            Millis(advance_ms)
-        ),
-        Some(kind) => format!("{} {}", kind.word(), Millis(kind.length_ms())),
-    };
-    let set: Vec<&str> = aggregate
-        .set
-        .iter()
-        .map(|(_, call)| call.text.as_str())
-        .collect();
-    format!("by {}; window {windows}; {}", by.join(", "), set.join(", "))
-}
-
-/// Where SQL sinks read results: what is stored is a result and every change of it is one, unless
-/// results leave at the end only, are made of panes, or are taken back.
-fn result_topic(aggregate: &Aggregate) -> ResultTopic {
-    let stores_results = match aggregate.window.map(|window| window.kind) {
-        None | Some(WindowKind::Tumbling { .. }) => true,
-        Some(
-            WindowKind::Hopping { .. } | WindowKind::Sliding { .. } | WindowKind::Session { .. },
-        ) => false,
-    };
-    match (aggregate.emit, stores_results) {
-        (Emit::Updates, true) => ResultTopic::Changelog,
-        _ => ResultTopic::Results,
-    }
-}
-
-fn kafka_plan(node: &Node, sink: &KafkaSink, scope: &Scope<'_>) -> Result<KafkaPlan, PlanError> {
-    let key = sink
-        .key
-        .as_ref()
-        .map(|key| compile(node, key, scope))
-        .transpose()?;
-    let mut fields = Vec::new();
-    for (name, expression) in &sink.fields {
-        fields.push((name.clone(), compile(node, expression, scope)?));
-    }
-    if fields.is_empty() && !scope.is_open() {
-        for path in scope.names() {
-            fields.push((
-                path.to_string(),
-                compile(node, &Expression::parse(path.as_str()), scope)?,
-            ));
-        }
-    }
-    Ok(KafkaPlan {
-        topic: sink.topic.clone(),
-        key,
-        fields,
-        on_error: sink.on_error,
-    })
-}
-
-fn sql_plan(
-    node: &Node,
-    sink: &SqlSink,
-    origin: &Node,
-    scope: &Scope<'_>,
-    shape: &Shape,
-) -> Result<SqlPlan, PlanError> {
-    let mut columns = Vec::new();
-    let mut key_names = sink.key.clone();
-    if sink.columns.is_empty() {
-        for path in scope.names() {
-            let value = compile(node, &Expression::parse(path.as_str()), scope)?;
-            let kind = column_type(&value, origin, path, shape);
-            columns.push(SqlColumn {
-                name: path.to_string(),
-                value,
-                kind,
-            });
-        }
-    } else {
-        for (name, expression) in &sink.columns {
-            let value = compile(node, expression, scope)?;
-            let of = expression.field().unwrap_or_else(|| FieldPath::new(name));
-            let kind = column_type(&value, origin, &of, shape);
-            columns.push(SqlColumn {
-                name: name.clone(),
-                value,
-                kind,
-            });
-        }
-    }
-    if let (true, NodeKind::Aggregate(aggregate)) = (key_names.is_empty(), &origin.kind) {
-        key_names = aggregate
-            .by
-            .iter()
-            .map(|path| result_name(path).to_string())
-            .collect();
-        key_names.extend(aggregate.window.map(|_| WINDOW_START.to_owned()));
-    }
-    let key = key_names
-        .iter()
-        .map(|name| {
-            let at = columns.iter().position(|column| &column.name == name);
-            at.ok_or_else(|| error(node, format!("no column {name} for the key")))
-        })
-        .collect::<Result<Vec<_>, _>>()?;
-    Ok(SqlPlan {
-        table: sink.table.clone(),
-        columns,
-        key,
-        on_error: sink.on_error,
-    })
-}
-
-/// What a column holds: the type of its values, or, where that is known at run time only, what is
-/// to be expected of the field.
-fn column_type(value: &Evaluator, origin: &Node, field: &FieldPath, shape: &Shape) -> ValueType {
-    let kind = match value.result_type() {
-        ValueType::Any => shape.type_of(field),
-        kind => kind,
-    };
-    let is_sum = || match &origin.kind {
-        NodeKind::Aggregate(aggregate) => aggregate
-            .set
-            .iter()
-            .any(|(name, call)| name == field && call.function == Function::Sum),
-        _ => false,
-    };
-    match kind {
-        // Of fields without a type: numbers at any rate.
-        ValueType::Any if is_sum() => ValueType::Float,
-        kind => kind,
-    }
-}
-
-fn compile(
+pub(super) fn compile(
     node: &Node,
     expression: &Expression,
     scope: &Scope<'_>,
@@ -861,7 +600,7 @@ fn compile(
     })
 }
 
-fn error(node: &Node, reason: impl Into<String>) -> PlanError {
+pub(super) fn error(node: &Node, reason: impl Into<String>) -> PlanError {
     PlanError {
         node: node.name.clone(),
         reason: reason.into(),

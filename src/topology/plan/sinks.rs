@@ -1,0 +1,114 @@
+//! What sinks are planned as: records and rows, and the expressions that fill them.
+
+use super::planner::{PlanError, compile, error};
+use super::scope::Scope;
+use super::{KafkaPlan, SqlColumn, SqlPlan, result_name};
+use crate::expr::{Evaluator, Expression};
+use crate::topology::graph::{Function, KafkaSink, Node, NodeKind, SqlSink, WINDOW_START};
+use crate::topology::shape::Shape;
+use crate::value::{FieldPath, ValueType};
+
+pub(super) fn kafka_plan(
+    node: &Node,
+    sink: &KafkaSink,
+    scope: &Scope<'_>,
+) -> Result<KafkaPlan, PlanError> {
+    let key = sink
+        .key
+        .as_ref()
+        .map(|key| compile(node, key, scope))
+        .transpose()?;
+    let mut fields = Vec::new();
+    for (name, expression) in &sink.fields {
+        fields.push((name.clone(), compile(node, expression, scope)?));
+    }
+    if fields.is_empty() && !scope.is_open() {
+        for path in scope.names() {
+            fields.push((
+                path.to_string(),
+                compile(node, &Expression::parse(path.as_str()), scope)?,
+            ));
+        }
+    }
+    Ok(KafkaPlan {
+        topic: sink.topic.clone(),
+        key,
+        fields,
+        on_error: sink.on_error,
+    })
+}
+
+pub(super) fn sql_plan(
+    node: &Node,
+    sink: &SqlSink,
+    origin: &Node,
+    scope: &Scope<'_>,
+    shape: &Shape,
+) -> Result<SqlPlan, PlanError> {
+    let mut columns = Vec::new();
+    let mut key_names = sink.key.clone();
+    if sink.columns.is_empty() {
+        for path in scope.names() {
+            let value = compile(node, &Expression::parse(path.as_str()), scope)?;
+            let kind = column_type(&value, origin, path, shape);
+            columns.push(SqlColumn {
+                name: path.to_string(),
+                value,
+                kind,
+            });
+        }
+    } else {
+        for (name, expression) in &sink.columns {
+            let value = compile(node, expression, scope)?;
+            let of = expression.field().unwrap_or_else(|| FieldPath::new(name));
+            let kind = column_type(&value, origin, &of, shape);
+            columns.push(SqlColumn {
+                name: name.clone(),
+                value,
+                kind,
+            });
+        }
+    }
+    if let (true, NodeKind::Aggregate(aggregate)) = (key_names.is_empty(), &origin.kind) {
+        key_names = aggregate
+            .by
+            .iter()
+            .map(|path| result_name(path).to_string())
+            .collect();
+        key_names.extend(aggregate.window.map(|_| WINDOW_START.to_owned()));
+    }
+    let key = key_names
+        .iter()
+        .map(|name| {
+            let at = columns.iter().position(|column| &column.name == name);
+            at.ok_or_else(|| error(node, format!("no column {name} for the key")))
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(SqlPlan {
+        table: sink.table.clone(),
+        columns,
+        key,
+        on_error: sink.on_error,
+    })
+}
+
+/// What a column holds: the type of its values, or, where that is known at run time only, what is
+/// to be expected of the field.
+fn column_type(value: &Evaluator, origin: &Node, field: &FieldPath, shape: &Shape) -> ValueType {
+    let kind = match value.result_type() {
+        ValueType::Any => shape.type_of(field),
+        kind => kind,
+    };
+    let is_sum = || match &origin.kind {
+        NodeKind::Aggregate(aggregate) => aggregate
+            .set
+            .iter()
+            .any(|(name, call)| name == field && call.function == Function::Sum),
+        _ => false,
+    };
+    match kind {
+        // Of fields without a type: numbers at any rate.
+        ValueType::Any if is_sum() => ValueType::Float,
+        kind => kind,
+    }
+}
