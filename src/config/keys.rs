@@ -195,7 +195,7 @@ impl<'d, 'f> Keys<'d, 'f> {
     /// Reports that two keys are given of which only one makes sense.
     pub fn exclude(&mut self, key: &'static str, other: &'static str) {
         if let (Some(first), Some(second)) = (self.entry(key), self.entry(other)) {
-            let message = format!("`{key}` and `{other}` say the same thing, give one of them");
+            let message = format!("`{key}` and `{other}` exclude each other, give one of them");
             let diagnostic = CONTRADICTION.at(Some(second.key_span.clone()), message);
             let diagnostic = diagnostic.related(first.key_span.clone(), "the other is here");
             self.push(other, diagnostic);

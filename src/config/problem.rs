@@ -63,7 +63,7 @@ pub(super) const BAD_REFERENCE: Kind = Kind {
 };
 pub(super) const CONTRADICTION: Kind = Kind {
     code: "Y013",
-    title: "two keys say the same thing in different ways",
+    title: "two keys exclude each other",
 };
 
 /// All of them, by code.

@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use futures_util::TryStreamExt as _;
 use sqlx::mysql::{MySqlArguments, MySqlConnection};
-use sqlx::sqlite::{SqliteArguments, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
+use sqlx::sqlite::{
+    SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous,
+};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, Row as _};
 
 use super::database::{DatabaseUrl, Target};
@@ -324,7 +326,7 @@ async fn connect(database: &DatabaseUrl, purpose: Purpose) -> Result<Session, sq
                     .synchronous(SqliteSynchronous::Normal),
                 Purpose::Read => options.pragma("query_only", "ON"),
             };
-            let file = options.connect().await?;
+            let file = open_file(&options).await?;
             Ok(Session {
                 driver: Driver::File(file),
                 dialect: Dialect::Sqlite,
@@ -348,4 +350,25 @@ async fn set_up_server(server: &mut MySqlConnection) -> Result<(), sqlx::Error> 
         .execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
         .await?;
     Ok(())
+}
+
+/// Opens a file. The switch to WAL of a new file does not wait while another connection makes the
+/// same switch, whatever the busy timeout says.
+async fn open_file(options: &SqliteConnectOptions) -> Result<SqliteConnection, sqlx::Error> {
+    let begun = Instant::now();
+    loop {
+        match options.connect().await {
+            Err(error) if is_locked(&error) && begun.elapsed().as_secs() < LOCK_WAIT_SECONDS => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            opened => return opened,
+        }
+    }
+}
+
+fn is_locked(error: &sqlx::Error) -> bool {
+    /// SQLITE_BUSY.
+    const BUSY: &str = "5";
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.is_some_and(|code| code == BUSY)
 }

@@ -138,7 +138,7 @@ fn y013_windows_of_two_kinds() {
     aggregate(
         "by: wiki, set: { n: count() }, window: { tumbling: 1m, session: 2m }",
         expect![[r#"
-            error[Y013]: `tumbling` and `session` say the same thing, give one of them
+            error[Y013]: `tumbling` and `session` exclude each other, give one of them
              --> t.yaml:4:85
               |
             4 |   a: { aggregate: { from: s, by: wiki, set: { n: count() }, window: { tumbling: 1m, session: 2m } } }

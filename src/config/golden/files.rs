@@ -600,7 +600,7 @@ nodes:
   k: { kafka: { from: s, topic: v } }
 ",
         expect![[r#"
-            error[Y013]: `topic` and `topics` say the same thing, give one of them
+            error[Y013]: `topic` and `topics` exclude each other, give one of them
              --> t.yaml:4:18
               |
             4 |   s: { source: { topics: [t], topic: u } }
