@@ -173,6 +173,19 @@ impl<'d, 'f> Keys<'d, 'f> {
         parsed.ok()
     }
 
+    /// A whole number that is not negative.
+    pub fn count(&mut self, key: &'static str) -> Option<u64> {
+        let text = self.text(key)?;
+        let parsed = text.parse().ok();
+        if parsed.is_none() {
+            let message = format!("expected a whole number, found `{text}`");
+            let diagnostic = WRONG_TYPE.at(self.span(key), message);
+            self.push(key, diagnostic);
+            self.give_up(key);
+        }
+        parsed
+    }
+
     /// A mapping inside this one.
     pub fn mapping(&mut self, key: &'static str) -> Option<Keys<'d, '_>> {
         let entry = self.entry(key)?;

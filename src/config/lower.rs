@@ -22,6 +22,7 @@ const GUARANTEE: &[(&str, Guarantee)] = &[
 pub(super) type Sites<'d> = Vec<Site<'d>>;
 
 /// Where a node stands.
+#[derive(Clone)]
 pub(super) struct Site<'d> {
     pub name_span: Range<usize>,
     /// The word for its kind, and its keys; none when it could not be read.
@@ -103,8 +104,9 @@ pub(super) fn lower<'d>(root: &'d Value, findings: &mut Findings) -> (Builder, S
         .unwrap_or_default()
     {
         let (site, with_node) = node(entry, builder, findings);
-        sites.push(site);
         builder = with_node;
+        // A branch adds its arms as well, and they stand where it does.
+        sites.resize(builder.len(), site);
     }
     for place in findings.reported.drain(..) {
         builder = builder.already_reported(place);

@@ -5,7 +5,8 @@
 use super::keys::Keys;
 use crate::topology::builder::{Builder, Rollup};
 use crate::topology::graph::{
-    Emit, Filter, Format, KafkaSink, Map, NodeKind, NullValues, OnError, OnLate, Source, SqlSink,
+    Branch, Emit, Filter, FlatMap, Format, KafkaSink, Log, Map, NodeKind, NodeName, NullValues,
+    OnError, OnLate, SelectKey, Source, SqlSink,
 };
 use crate::topology::nearest::did_you_mean;
 use crate::value::ValueType;
@@ -17,7 +18,13 @@ pub(super) type Read = fn(&mut Keys<'_, '_>, &str, Builder) -> Builder;
 const KINDS: &[(&str, Read)] = &[
     ("source", source),
     ("filter", filter),
+    ("filter_not", filter_not),
     ("map", map),
+    ("flat_map", flat_map),
+    ("select_key", select_key),
+    ("branch", branch),
+    ("merge", merge),
+    ("log", log),
     ("aggregate", aggregate),
     ("sql", sql),
     ("kafka", kafka),
@@ -88,11 +95,21 @@ fn unknown_type(keys: &mut Keys<'_, '_>, path: &str, kind: &str) {
 }
 
 fn filter(keys: &mut Keys<'_, '_>, name: &str, builder: Builder) -> Builder {
-    let mut filter = Filter::new(keys.required("from"), keys.required("where"));
-    if let Some(reaction) = keys.choice("on_error", ON_ERROR) {
-        filter = filter.on_error(reaction);
-    }
+    let filter = read_filter(keys);
     builder.node(name, NodeKind::Filter(filter))
+}
+
+fn filter_not(keys: &mut Keys<'_, '_>, name: &str, builder: Builder) -> Builder {
+    let filter = read_filter(keys).negated();
+    builder.node(name, NodeKind::Filter(filter))
+}
+
+fn read_filter(keys: &mut Keys<'_, '_>) -> Filter {
+    let filter = Filter::new(keys.required("from"), keys.required("where"));
+    match keys.choice("on_error", ON_ERROR) {
+        Some(reaction) => filter.on_error(reaction),
+        None => filter,
+    }
 }
 
 fn map(keys: &mut Keys<'_, '_>, name: &str, builder: Builder) -> Builder {
@@ -100,10 +117,65 @@ fn map(keys: &mut Keys<'_, '_>, name: &str, builder: Builder) -> Builder {
     for (field, expression) in keys.pairs("set") {
         map = map.set(field, expression);
     }
+    if let Some(condition) = keys.text("tombstone_if") {
+        map = map.tombstone_if(condition);
+    }
     if let Some(reaction) = keys.choice("on_error", ON_ERROR) {
         map = map.on_error(reaction);
     }
     builder.node(name, NodeKind::Map(map))
+}
+
+fn flat_map(keys: &mut Keys<'_, '_>, name: &str, builder: Builder) -> Builder {
+    let from = keys.required("from");
+    let mut flat_map = FlatMap::new(keys.required("each"), keys.required("as"));
+    if let Some(field) = keys.text("position") {
+        flat_map = flat_map.position(field);
+    }
+    if let Some(reaction) = keys.choice("on_error", ON_ERROR) {
+        flat_map = flat_map.on_error(reaction);
+    }
+    builder.flat_map(name, from, flat_map)
+}
+
+fn select_key(keys: &mut Keys<'_, '_>, name: &str, builder: Builder) -> Builder {
+    let mut select = SelectKey::new(keys.required("key"));
+    select.from = NodeName::new(keys.required("from"));
+    if let Some(reaction) = keys.choice("on_error", ON_ERROR) {
+        select = select.on_error(reaction);
+    }
+    builder.node(name, NodeKind::SelectKey(select))
+}
+
+fn branch(keys: &mut Keys<'_, '_>, name: &str, builder: Builder) -> Builder {
+    let from = keys.required("from");
+    let arms = keys.pairs("branches").into_iter();
+    let mut branch = arms.fold(Branch::new(), |branch, (arm, condition)| {
+        branch.arm(arm, condition)
+    });
+    if let Some(arm) = keys.text("default") {
+        branch = branch.default_arm(arm);
+    }
+    if let Some(reaction) = keys.choice("on_error", ON_ERROR) {
+        branch = branch.on_error(reaction);
+    }
+    builder.branch(name, from, branch)
+}
+
+fn merge(keys: &mut Keys<'_, '_>, name: &str, builder: Builder) -> Builder {
+    builder.merge(name, keys.texts("from"))
+}
+
+fn log(keys: &mut Keys<'_, '_>, name: &str, builder: Builder) -> Builder {
+    let from = keys.required("from");
+    let mut log = Log::new();
+    if let Some(text) = keys.text("text") {
+        log = log.text(text);
+    }
+    if let Some(every) = keys.count("every") {
+        log = log.every(every);
+    }
+    builder.log(name, from, log)
 }
 
 fn aggregate(keys: &mut Keys<'_, '_>, name: &str, builder: Builder) -> Builder {

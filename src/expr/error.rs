@@ -91,6 +91,14 @@ pub enum EvalError {
     /// The smallest or greatest of nothing.
     #[error("`{0}` of an empty list")]
     EmptyList(&'static str),
+    /// A range with more numbers than a list may have.
+    #[error("a range of {length} numbers is too long, {longest} are allowed")]
+    LongRange {
+        /// How many it would have.
+        length: i64,
+        /// How many it may have.
+        longest: i64,
+    },
     /// Bytes that were to be text are not UTF-8.
     #[error("`{0}`: the bytes are not UTF-8")]
     NotUtf8(&'static str),

@@ -261,6 +261,7 @@ const FUNCTIONS: &[Function] = {
             Borrowing(text::split),
         )
         .with_optional(1),
+        function(Global, "range", &[K::INT], List, Borrowing(list::range)),
         function(
             Method,
             "join",

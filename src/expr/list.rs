@@ -40,6 +40,25 @@ pub(super) fn join<'a>(arguments: &[Value<'a>], arena: &'a Bump) -> Evaluated<'a
     Ok(Value::Str(arena.alloc_str(&parts.join(separator))))
 }
 
+/// A longer list is a mistake, and would take up memory without bound.
+const LONGEST_RANGE: i64 = 100_000;
+
+/// `range(n)`: the whole numbers from 0 up to, and without, n.
+pub(super) fn range<'a>(arguments: &[Value<'a>], arena: &'a Bump) -> Evaluated<'a> {
+    match *arguments {
+        [Value::Int(end)] if end <= LONGEST_RANGE => {
+            let numbers = (0..end.max(0)).map(Value::Int);
+            let numbers: SmallVec<[Value<'a>; 16]> = numbers.collect();
+            Ok(Value::List(arena.alloc_slice_copy(&numbers)))
+        }
+        [Value::Int(length)] => Err(EvalError::LongRange {
+            length,
+            longest: LONGEST_RANGE,
+        }),
+        _ => mismatch("range", arguments),
+    }
+}
+
 /// The code of a macro over `over`.
 pub(super) fn each(
     macro_: Macro,

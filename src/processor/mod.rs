@@ -14,6 +14,7 @@ mod drops;
 mod fold;
 mod input;
 mod outputs;
+mod run;
 mod table;
 
 use std::sync::Arc;
@@ -29,12 +30,12 @@ pub use table::{Folded, FoldedError};
 
 use aggregate::Aggregator;
 use fold::Fold;
+use run::{RowFault, drop_row, run_all};
 
-use crate::expr::{self, EvalError};
+use crate::expr;
 use crate::state::{StateBatch, StateError, TaskState};
 use crate::time::Timestamp;
-use crate::topology::graph::OnError;
-use crate::topology::plan::{OperatorId, SubTopology, Work};
+use crate::topology::plan::{SubTopology, Work};
 use crate::value::{Slot, Value};
 
 /// A record as a task reads it.
@@ -124,6 +125,8 @@ pub struct Processor {
 struct OperatorState {
     kind: Kind,
     counts: NodeCounts,
+    /// How many rows it has written into the log, or left out there.
+    logged: u64,
 }
 
 enum Kind {
@@ -157,7 +160,10 @@ impl Context<'_> {
 
 /// A row on its way: the record it came from and its fields.
 pub(crate) struct Row<'f, 'a> {
+    /// As the task reads it.
     record: InRecord<'a>,
+    /// Its key: that of the record, until it is replaced.
+    key: Option<&'a [u8]>,
     /// The event time.
     time: Timestamp,
     fields: &'f mut [Value<'a>],
@@ -172,7 +178,7 @@ impl<'a> Row<'_, 'a> {
         expr::Row {
             fields: self.fields,
             arena: self.arena,
-            key: self.record.key,
+            key: self.key,
             timestamp: self.time,
             partition: self.record.partition,
             offset: self.record.offset,
@@ -220,6 +226,7 @@ impl Processor {
                 OperatorState {
                     kind,
                     counts: NodeCounts::default(),
+                    logged: 0,
                 }
             })
             .collect();
@@ -264,6 +271,7 @@ impl Processor {
             // Records outlive the batch; their fields borrow from them and from the arena.
             let mut row = Row {
                 record,
+                key: record.key,
                 time: record.timestamp,
                 fields: &mut *fields,
                 arena,
@@ -424,150 +432,5 @@ impl Processor {
             }
         }
         counts
-    }
-}
-
-/// Runs a row through these operators and everything behind them.
-fn run_all(
-    context: &mut Context<'_>,
-    operators: &mut [OperatorState],
-    ids: &[OperatorId],
-    row: &mut Row<'_, '_>,
-) -> Result<(), ProcessError> {
-    ids.iter()
-        .try_for_each(|id| run(context, operators, *id, row))
-}
-
-fn run(
-    context: &mut Context<'_>,
-    operators: &mut [OperatorState],
-    id: OperatorId,
-    row: &mut Row<'_, '_>,
-) -> Result<(), ProcessError> {
-    let plan = context.plan;
-    let operator = &plan.operators[id];
-    operators[id].counts.input += 1;
-    let passed = match &operator.work {
-        Work::Filter {
-            takes_back: true, ..
-        } if row.no_value => Ok(true),
-        Work::Filter {
-            condition,
-            takes_back,
-            on_error,
-        } => match condition.test(&row.view()) {
-            Ok(passes) => {
-                operators[id].counts.filtered += u64::from(!passes);
-                if !passes && *takes_back {
-                    return take_back(context, operators, id, row);
-                }
-                Ok(passes)
-            }
-            Err(error) => Err((*on_error, RowFault::expression(&error))),
-        },
-        Work::Map { set, on_error } => {
-            map(set, row).map_err(|error| (*on_error, RowFault::expression(&error)))
-        }
-        Work::Kafka(kafka) => match outputs::write_record(context, kafka, row) {
-            Ok(()) => Ok(true),
-            Err(failure) => Err((kafka.on_error, failure.row_fault()?)),
-        },
-        Work::Sql(sql) => match outputs::write_row(context, sql, row) {
-            Ok(()) => Ok(true),
-            Err(failure) => Err((sql.on_error, failure.row_fault()?)),
-        },
-        Work::Aggregate(_) | Work::Fold(_) => {
-            return aggregate::fold_row(context, operators, id, row);
-        }
-    };
-    match passed {
-        Ok(true) => {
-            operators[id].counts.output += 1;
-            run_all(context, operators, &operator.next, row)
-        }
-        Ok(false) => Ok(()),
-        Err((on_error, RowFault { reason, message })) => {
-            let counts = &mut operators[id].counts;
-            drop_row(
-                context,
-                counts,
-                &operator.node,
-                on_error,
-                reason,
-                &message,
-                row,
-            )
-        }
-    }
-}
-
-/// Why a single row cannot go on.
-struct RowFault {
-    reason: DropReason,
-    message: String,
-}
-
-impl RowFault {
-    fn of(reason: DropReason, error: &dyn std::fmt::Display) -> RowFault {
-        RowFault {
-            reason,
-            message: error.to_string(),
-        }
-    }
-
-    fn expression(error: &dyn std::fmt::Display) -> RowFault {
-        RowFault::of(DropReason::Expression, error)
-    }
-}
-
-/// Sends on that there is no row of this key any more.
-fn take_back(
-    context: &mut Context<'_>,
-    operators: &mut [OperatorState],
-    id: OperatorId,
-    row: &mut Row<'_, '_>,
-) -> Result<(), ProcessError> {
-    row.no_value = true;
-    operators[id].counts.output += 1;
-    let next = &context.plan.operators[id].next;
-    let done = run_all(context, operators, next, row);
-    row.no_value = false;
-    done
-}
-
-fn map(set: &[(Slot, expr::Evaluator)], row: &mut Row<'_, '_>) -> Result<bool, EvalError> {
-    for (slot, evaluator) in set {
-        let value = match evaluator.eval(&row.view()) {
-            Ok(value) => value,
-            // Nobody but a key needs the fields of a row that is no more.
-            Err(_) if row.no_value => Value::Null,
-            Err(error) => return Err(error),
-        };
-        row.set(*slot, value);
-    }
-    Ok(true)
-}
-
-/// Counts a row that does not come through, and does with it what the node says.
-fn drop_row(
-    context: &mut Context<'_>,
-    counts: &mut NodeCounts,
-    node: &crate::topology::graph::NodeName,
-    on_error: OnError,
-    reason: DropReason,
-    message: &str,
-    row: &Row<'_, '_>,
-) -> Result<(), ProcessError> {
-    counts.dropped(reason);
-    let letter = DeadLetter {
-        node: node.as_str(),
-        reason,
-        message,
-        record: row.record,
-    };
-    match on_error {
-        OnError::Drop => Ok(()),
-        OnError::DeadLetter => Ok(context.outputs.dead_letter(&letter)?),
-        OnError::Stop => Err(ProcessError::stop(&letter)),
     }
 }

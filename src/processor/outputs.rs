@@ -1,5 +1,7 @@
 //! What leaves a task, and how rows become records and cells.
 
+use std::borrow::Cow;
+
 use bumpalo::Bump;
 use bumpalo::collections::Vec as ArenaVec;
 
@@ -152,7 +154,7 @@ pub(super) fn write_record(
         }
     };
     let key = match &plan.key {
-        None => row.record.key,
+        None => row.key,
         Some(evaluator) => {
             let key = evaluator.eval(&view).map_err(SinkFailure::Expression)?;
             key_bytes(&key, row.arena)
@@ -202,7 +204,7 @@ pub(super) fn result_key<'a>(by: &'a [Value<'a>], arena: &'a Bump) -> Option<&'a
 }
 
 /// The key of a record: a text as it is, anything else as JSON; none for absent values.
-fn key_bytes<'a>(value: &Value<'a>, arena: &'a Bump) -> Option<&'a [u8]> {
+pub(super) fn key_bytes<'a>(value: &Value<'a>, arena: &'a Bump) -> Option<&'a [u8]> {
     match value {
         Value::Missing | Value::Null => None,
         Value::Str(text) => Some(text.as_bytes()),
@@ -213,6 +215,13 @@ fn key_bytes<'a>(value: &Value<'a>, arena: &'a Bump) -> Option<&'a [u8]> {
             Some(json.into_bump_slice())
         }
     }
+}
+
+/// A value as JSON.
+pub(super) fn json_text<'a>(value: &Value<'_>, arena: &'a Bump) -> Cow<'a, str> {
+    let mut json = ArenaVec::new_in(arena);
+    push_json(value, &mut json);
+    String::from_utf8_lossy(json.into_bump_slice())
 }
 
 /// Appends a value as JSON: absent values as null, times as RFC 3339, lengths of time in

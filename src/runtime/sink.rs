@@ -385,8 +385,10 @@ impl SinkThread {
                 dead_letters: self.context.dead_letters(),
                 sent_dead_letters: &mut sent_dead_letters,
             };
+            let input = self.context.plan.input_of(&partition.topic);
+            let input = input.expect("only its own topics are read");
             self.processor
-                .process(0, records, &*self.state, &mut outputs)?;
+                .process(input, records, &*self.state, &mut outputs)?;
             moves.push(LedgerMove {
                 partition,
                 from: queue.next,

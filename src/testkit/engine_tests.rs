@@ -47,11 +47,13 @@ fn topology(key: Option<&str>, guarantee: Guarantee, emit: Emit) -> Topology {
     let filter = Filter {
         from: name("orders"),
         condition: Expression::parse("kind == 'sale'"),
+        passes_when: true,
         on_error: OnError::DeadLetter,
     };
     let map = Map {
         from: name("sales"),
         set: vec![(FieldPath::new("total"), Expression::parse("price * count"))],
+        tombstone_if: None,
         on_error: OnError::DeadLetter,
     };
     let aggregate = Aggregate {
@@ -529,7 +531,7 @@ nodes:
     let plan = crate::topology::plan::plan(&topology).unwrap();
     assert!(plan.processing[0].copies.is_empty());
     let copies: Vec<_> = plan.sinks[0].copies.iter().map(NodeName::as_str).collect();
-    assert_eq!(copies, ["sales", "orders"]);
+    assert_eq!(copies, ["orders", "sales"]);
 }
 
 /// Between two commits a new session joins an older one, whose result has left already:

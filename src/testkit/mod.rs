@@ -6,3 +6,5 @@ pub use driver::{DriverError, DriverOptions, StoreEntry, TopologyTestDriver};
 
 #[cfg(test)]
 mod engine_tests;
+#[cfg(test)]
+mod stateless_tests;

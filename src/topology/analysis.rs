@@ -6,7 +6,9 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use super::finding::Place;
-use super::graph::{Aggregate, KafkaSink, Map, Node, NodeKind, NodeName, SqlSink, Topology};
+use super::graph::{
+    Aggregate, FlatMap, KafkaSink, Map, Node, NodeKind, NodeName, SqlSink, Topology,
+};
 use super::shape::{Lookup, Shape};
 use crate::expr::{ExprError, Expression};
 use crate::value::{FieldPath, ValueType};
@@ -144,9 +146,13 @@ impl<'a> Analysis<'a> {
     }
 
     fn visit(&mut self, number: usize, node: &Subject<'a>) {
-        let before = match self.inputs[number].first() {
-            Some(Some(input)) => self.after[*input].clone(),
-            _ => Shape::unknown(),
+        let before = match self.inputs[number].as_slice() {
+            [Some(input)] => self.after[*input].clone(),
+            [] | [None] => Shape::unknown(),
+            inputs => Shape::of_merge(inputs.iter().map(|input| match input {
+                Some(input) => self.after[*input].clone(),
+                None => Shape::unknown(),
+            })),
         };
         let mut after = match node.kind {
             None => Shape::unknown(),
@@ -167,6 +173,22 @@ impl<'a> Analysis<'a> {
                 before.clone()
             }
             NodeKind::Map(map) => self.map(place, map, before),
+            NodeKind::FlatMap(node) => self.flat_map(place, node, before),
+            NodeKind::SelectKey(node) => {
+                self.expression(place.clone().key("key"), &node.key, before);
+                before.clone()
+            }
+            NodeKind::Branch(branch) => {
+                self.entries(&place.clone().key("branches"), &branch.arms, before);
+                before.clone()
+            }
+            NodeKind::Log(log) => {
+                if let Some(text) = &log.text {
+                    self.expression(place.clone().key("text"), text, before);
+                }
+                before.clone()
+            }
+            NodeKind::Arm(_) | NodeKind::Merge(_) => before.clone(),
             NodeKind::Aggregate(aggregate) => self.aggregate(place, aggregate, before),
             NodeKind::Sql(sink) => self.sql(place, sink, before),
             NodeKind::Kafka(sink) => self.kafka(place, sink, before),
@@ -180,6 +202,19 @@ impl<'a> Analysis<'a> {
             let place = names.place(place.clone().key("set"), field.as_str());
             let kind = self.expression(place, expression, &shape);
             shape.set(field, kind);
+        }
+        if let Some(condition) = &map.tombstone_if {
+            self.expression(place.clone().key("tombstone_if"), condition, &shape);
+        }
+        shape
+    }
+
+    fn flat_map(&mut self, place: &Place, node: &'a FlatMap, before: &Shape) -> Shape {
+        self.expression(place.clone().key("each"), &node.each, before);
+        let mut shape = before.clone();
+        shape.set(&node.element, ValueType::Any);
+        if let Some(position) = &node.position {
+            shape.set(position, ValueType::Int);
         }
         shape
     }
@@ -299,7 +334,7 @@ fn resolve_inputs(nodes: &[Subject<'_>]) -> Vec<Vec<Option<usize>>> {
         numbers.entry(node.name).or_insert(number);
     }
     let inputs = |node: &Subject<'_>| {
-        let inputs = node.kind.into_iter().flat_map(NodeKind::inputs);
+        let inputs = node.kind.map_or(&[][..], NodeKind::inputs).iter();
         inputs.map(|input| numbers.get(input).copied()).collect()
     };
     nodes.iter().map(inputs).collect()

@@ -65,6 +65,18 @@ pub enum NodeKind {
     Filter(Filter),
     /// Adds or replaces fields.
     Map(Map),
+    /// Makes a record of each element of a list.
+    FlatMap(FlatMap),
+    /// Replaces the key.
+    SelectKey(SelectKey),
+    /// Sends each record one way.
+    Branch(Branch),
+    /// One way behind a branch.
+    Arm(Arm),
+    /// Makes one stream of several.
+    Merge(Merge),
+    /// Writes what passes into the log of the process.
+    Log(Log),
     /// Folds records by key and window.
     Aggregate(Aggregate),
     /// Writes rows into a table.
@@ -126,13 +138,15 @@ pub enum OnError {
     Stop,
 }
 
-/// Lets pass the records for which the expression is true.
+/// Lets pass the records for which the expression is true, or those for which it is not.
 #[derive(Clone, Debug)]
 pub struct Filter {
     /// The input.
     pub from: NodeName,
     /// Must give a bool.
     pub condition: Expression,
+    /// What the condition gives for a record that passes.
+    pub passes_when: bool,
     /// When the expression fails.
     pub on_error: OnError,
 }
@@ -144,8 +158,80 @@ pub struct Map {
     pub from: NodeName,
     /// Field name and its expression.
     pub set: Vec<(FieldPath, Expression)>,
+    /// Must give a bool; records for which it is true lose their value: they say that what is known
+    /// of their key is no more. It sees the fields of `set`.
+    pub tombstone_if: Option<Expression>,
     /// When an expression fails.
     pub on_error: OnError,
+}
+
+/// Makes a record of each element of a list, all with the key and the other fields of the record
+/// that it is in.
+#[derive(Clone, Debug)]
+pub struct FlatMap {
+    /// The input.
+    pub from: NodeName,
+    /// Must give a list; of null or a missing field nothing is made.
+    pub each: Expression,
+    /// The field that holds the element.
+    pub element: FieldPath,
+    /// The field that holds the element's place in the list, counted from 0.
+    pub position: Option<FieldPath>,
+    /// When the expression fails or gives something else.
+    pub on_error: OnError,
+}
+
+/// Replaces the key of records. They stay in their partition until a node that needs them together
+/// moves them.
+#[derive(Clone, Debug)]
+pub struct SelectKey {
+    /// The input.
+    pub from: NodeName,
+    /// The new key: a text, or anything else as JSON; null for none.
+    pub key: Expression,
+    /// When the expression fails.
+    pub on_error: OnError,
+}
+
+/// Sends each record to the first of its [arms](Arm) whose condition is true. Nodes read from those,
+/// not from the branch itself.
+#[derive(Clone, Debug)]
+pub struct Branch {
+    /// The input.
+    pub from: NodeName,
+    /// The name of each arm and its condition, which must give a bool; they are asked in this order.
+    pub arms: Vec<(String, Expression)>,
+    /// The arm of records for which none is true; without it, they end here.
+    pub default: Option<String>,
+    /// When a condition fails.
+    pub on_error: OnError,
+}
+
+/// The records that a branch sends one way; its node has the name `branch.arm`.
+#[derive(Clone, Debug)]
+pub struct Arm {
+    /// The branch.
+    pub from: NodeName,
+    /// Which of its arms; as many as there are conditions: the default one.
+    pub number: usize,
+}
+
+/// Makes one stream of several, with all their records.
+#[derive(Clone, Debug)]
+pub struct Merge {
+    /// The inputs, at least two.
+    pub from: Vec<NodeName>,
+}
+
+/// Writes what passes into the log of the process, and passes it on as it is.
+#[derive(Clone, Debug)]
+pub struct Log {
+    /// The input.
+    pub from: NodeName,
+    /// What is written; the record as it came unless given.
+    pub text: Option<Expression>,
+    /// Of so many records one is written, the first of them; at least 1.
+    pub every: u64,
 }
 
 /// The field of an aggregate's results that holds the start of the window, inclusive.
@@ -273,12 +359,24 @@ impl NodeKind {
     pub fn word(&self) -> &'static str {
         match self {
             NodeKind::Source(_) => "source",
-            NodeKind::Filter(_) => "filter",
+            NodeKind::Filter(filter) if filter.passes_when => "filter",
+            NodeKind::Filter(_) => "filter_not",
             NodeKind::Map(_) => "map",
+            NodeKind::FlatMap(_) => "flat_map",
+            NodeKind::SelectKey(_) => "select_key",
+            NodeKind::Branch(_) => "branch",
+            NodeKind::Arm(_) => "arm",
+            NodeKind::Merge(_) => "merge",
+            NodeKind::Log(_) => "log",
             NodeKind::Aggregate(_) => "aggregate",
             NodeKind::Sql(_) => "sql",
             NodeKind::Kafka(_) => "kafka",
         }
+    }
+
+    /// Whether other nodes can name it as their input.
+    pub fn can_be_read(&self) -> bool {
+        !self.is_sink() && !matches!(self, NodeKind::Branch(_))
     }
 
     /// Whether nothing can come after it.
@@ -286,21 +384,41 @@ impl NodeKind {
         matches!(self, NodeKind::Sql(_) | NodeKind::Kafka(_))
     }
 
-    /// The node's inputs; none for a source.
-    pub fn inputs(&self) -> impl Iterator<Item = &NodeName> {
-        self.from().into_iter()
+    /// Whether it looks at one record at a time and keeps nothing.
+    pub fn is_stateless(&self) -> bool {
+        match self {
+            NodeKind::Filter(_)
+            | NodeKind::Map(_)
+            | NodeKind::FlatMap(_)
+            | NodeKind::SelectKey(_)
+            | NodeKind::Branch(_)
+            | NodeKind::Arm(_)
+            | NodeKind::Merge(_)
+            | NodeKind::Log(_) => true,
+            NodeKind::Source(_)
+            | NodeKind::Aggregate(_)
+            | NodeKind::Sql(_)
+            | NodeKind::Kafka(_) => false,
+        }
     }
 
-    /// The node's input; none for a source.
-    pub fn from(&self) -> Option<&NodeName> {
-        match self {
-            NodeKind::Source(_) => None,
-            NodeKind::Filter(node) => Some(&node.from),
-            NodeKind::Map(node) => Some(&node.from),
-            NodeKind::Aggregate(node) => Some(&node.from),
-            NodeKind::Sql(node) => Some(&node.from),
-            NodeKind::Kafka(node) => Some(&node.from),
-        }
+    /// The node's inputs; none for a source.
+    pub fn inputs(&self) -> &[NodeName] {
+        let from = match self {
+            NodeKind::Source(_) => return &[],
+            NodeKind::Merge(node) => return &node.from,
+            NodeKind::Filter(node) => &node.from,
+            NodeKind::Map(node) => &node.from,
+            NodeKind::FlatMap(node) => &node.from,
+            NodeKind::SelectKey(node) => &node.from,
+            NodeKind::Branch(node) => &node.from,
+            NodeKind::Arm(node) => &node.from,
+            NodeKind::Log(node) => &node.from,
+            NodeKind::Aggregate(node) => &node.from,
+            NodeKind::Sql(node) => &node.from,
+            NodeKind::Kafka(node) => &node.from,
+        };
+        std::slice::from_ref(from)
     }
 }
 
@@ -314,7 +432,7 @@ impl Topology {
     pub fn consumers<'a>(&'a self, name: &'a NodeName) -> impl Iterator<Item = &'a Node> {
         self.nodes
             .iter()
-            .filter(move |node| node.kind.inputs().any(|input| input == name))
+            .filter(move |node| node.kind.inputs().contains(name))
     }
 }
 
@@ -382,6 +500,11 @@ impl NodeName {
     /// That name; whether it is a good one is for the checker to say.
     pub fn new(name: &str) -> NodeName {
         NodeName(name.into())
+    }
+
+    /// The name of the node of an arm of this branch.
+    pub fn arm(&self, arm: &str) -> NodeName {
+        NodeName::new(&format!("{self}.{arm}"))
     }
 
     /// The name as text.

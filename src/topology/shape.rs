@@ -73,6 +73,40 @@ impl Shape {
         }
     }
 
+    /// The records of several inputs together. What is known about a field is what all those know
+    /// about it that can have it.
+    pub(super) fn of_merge(inputs: impl Iterator<Item = Shape>) -> Shape {
+        let inputs: Vec<Shape> = inputs.collect();
+        let mut fields: Vec<(FieldPath, ValueType)> = Vec::new();
+        for (path, _) in inputs.iter().flat_map(|input| &input.fields) {
+            if fields.iter().any(|(known, _)| known == path) {
+                continue;
+            }
+            let mut kinds = inputs.iter().filter_map(|input| match input.lookup(path) {
+                Lookup::Absent => None,
+                _ => Some(input.type_of(path)),
+            });
+            let first = kinds.next().unwrap_or(ValueType::Any);
+            let kind = match kinds.all(|kind| kind == first) {
+                true => first,
+                false => ValueType::Any,
+            };
+            fields.push((path.clone(), kind));
+        }
+        let keys = inputs.iter().map(|input| &input.key);
+        let same_key = keys.clone().all(|key| *key == inputs[0].key);
+        Shape {
+            fields,
+            open: inputs.iter().any(|input| input.open),
+            certain: inputs.iter().all(|input| input.certain),
+            key: if same_key {
+                inputs[0].key.clone()
+            } else {
+                Vec::new()
+            },
+        }
+    }
+
     /// A row with these columns.
     pub(super) fn of_row(columns: Vec<(FieldPath, ValueType)>, key: Vec<FieldPath>) -> Shape {
         Shape {

@@ -17,4 +17,5 @@ mod live;
 mod oracle;
 mod repartition;
 mod sql;
+mod stateless;
 mod tidy;

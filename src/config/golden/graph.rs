@@ -322,3 +322,224 @@ nodes:
               = help: remove it, or name it in the `from` of another node"#]],
     );
 }
+
+#[test]
+fn t053_a_branch_in_place_of_one_of_its_arms() {
+    let yaml = "app: a
+nodes:
+  s: { source: { topic: t } }
+  b: { branch: { from: s, branches: { big: n > 5, Small: n < 2, rest: true }, default: rest } }
+  k: { kafka: { from: b, topic: u } }
+  l: { kafka: { from: b.bgi, topic: v } }
+  m: { kafka: { from: b.big, topic: w } }
+";
+    shows(
+        yaml,
+        expect![[r#"
+        error[T003]: two nodes are called `b.rest`
+         --> t.yaml:4:3
+          |
+        4 |   b: { branch: { from: s, branches: { big: n > 5, Small: n < 2, rest: true }, default: rest } }
+          |   ^
+          |   |
+          |   the first one is here
+
+        error[T022]: `rest` is named twice
+         --> t.yaml:4:27
+          |
+        4 |   b: { branch: { from: s, branches: { big: n > 5, Small: n < 2, rest: true }, default: rest } }
+          |                           ^^^^^^^^                              ---- the first one is here
+
+        error[T002]: `Small` cannot be the name of a branch: it does not begin with a lower-case letter
+         --> t.yaml:4:51
+          |
+        4 |   b: { branch: { from: s, branches: { big: n > 5, Small: n < 2, rest: true }, default: rest } }
+          |                                                   ^^^^^
+          |
+          = help: use lower-case letters, digits and `_`, beginning with a letter
+
+        error[T053]: `b` sends its records several ways: say which one
+         --> t.yaml:5:23
+          |
+        5 |   k: { kafka: { from: b, topic: u } }
+          |                       ^
+          |
+          = help: read from `b.big` or `b.Small` or `b.rest` or `b.rest`
+
+        error[T004]: there is no node `b.bgi`
+         --> t.yaml:6:23
+          |
+        6 |   l: { kafka: { from: b.bgi, topic: v } }
+          |                       ^^^^^
+          |
+          = help: did you mean `b.big`?"#]],
+    );
+}
+
+#[test]
+fn t054_something_that_is_no_list() {
+    let yaml = "app: a
+nodes:
+  s: { source: { topic: t, fields: { n: int, tags: list } } }
+  f: { flat_map: { from: s, each: n + 1, as: tag.name, position: 2nd } }
+  g: { flat_map: { from: s, each: range(n), as: tag } }
+  k: { kafka: { from: f, topic: u } }
+  l: { kafka: { from: g, topic: v } }
+";
+    shows(
+        yaml,
+        expect![[r#"
+        error[T054]: `each` must be a list, `n + 1` is of type int
+         --> t.yaml:4:35
+          |
+        4 |   f: { flat_map: { from: s, each: n + 1, as: tag.name, position: 2nd } }
+          |                                   ^^^^^
+          |
+          = help: name a field that holds a list, or make one: `[a, b]`, `range(n)`
+
+        error[T021]: a field cannot be called `tag.name` here: only whole fields can be set, not fields inside an object
+         --> t.yaml:4:46
+          |
+        4 |   f: { flat_map: { from: s, each: n + 1, as: tag.name, position: 2nd } }
+          |                                              ^^^^^^^^
+          |
+          = help: call it `tag_name`
+
+        error[T021]: a field cannot be called `2nd` here: it begins with a digit
+         --> t.yaml:4:66
+          |
+        4 |   f: { flat_map: { from: s, each: n + 1, as: tag.name, position: 2nd } }
+          |                                                                  ^^^
+          |
+          = help: use letters, digits and `_`, not beginning with a digit"#]],
+    );
+}
+
+#[test]
+fn t055_a_merge_of_fewer_than_two() {
+    let yaml = "app: a
+nodes:
+  s: { source: { topic: t } }
+  one: { merge: { from: s } }
+  none: { merge: { } }
+  same: { merge: { from: [s, s, z] } }
+  k: { kafka: { from: one, topic: u } }
+  l: { kafka: { from: none, topic: v } }
+  m: { kafka: { from: same, topic: w } }
+";
+    shows(
+        yaml,
+        expect![[r#"
+        error[T055]: `one` merges 1 input
+         --> t.yaml:4:25
+          |
+        4 |   one: { merge: { from: s } }
+          |                         ^
+          |
+          = help: name all inputs: `from: [a, b]`
+
+        error[T055]: `none` merges 0 input
+         --> t.yaml:5:11
+          |
+        5 |   none: { merge: { } }
+          |           ^^^^^
+          |
+          = help: name all inputs: `from: [a, b]`
+
+        error[T022]: `s` is named twice
+         --> t.yaml:6:30
+          |
+        6 |   same: { merge: { from: [s, s, z] } }
+          |                           -  ^
+          |                           |
+          |                           the first one is here
+
+        error[T004]: there is no node `z`
+         --> t.yaml:6:33
+          |
+        6 |   same: { merge: { from: [s, s, z] } }
+          |                                 ^
+          |
+          = help: did you mean `s`?"#]],
+    );
+}
+
+#[test]
+fn t056_a_branch_without_arms() {
+    let yaml = "app: a
+nodes:
+  s: { source: { topic: t } }
+  b: { branch: { from: s, default: rest } }
+  k: { kafka: { from: b.rest, topic: u } }
+";
+    shows(
+        yaml,
+        expect![[r#"
+        error[T056]: `b` does not say which ways there are
+         --> t.yaml:4:8
+          |
+        4 |   b: { branch: { from: s, default: rest } }
+          |        ^^^^^^
+          |
+          = help: add `branches: { name: condition }`, one entry for each way"#]],
+    );
+}
+
+#[test]
+fn t057_a_log_of_nothing() {
+    let yaml = "app: a
+nodes:
+  s: { source: { topic: t } }
+  l: { log: { from: s, text: user + 1, every: 0 } }
+  m: { log: { from: l, every: often } }
+  k: { kafka: { from: m, topic: u } }
+";
+    shows(
+        yaml,
+        expect![[r#"
+        error[T057]: of 0 records none can be written
+         --> t.yaml:4:47
+          |
+        4 |   l: { log: { from: s, text: user + 1, every: 0 } }
+          |                                               ^
+          |
+          = help: `every: 1` writes all of them, `every: 1000` one of a thousand
+
+        error[Y003]: expected a whole number, found `often`
+         --> t.yaml:5:31
+          |
+        5 |   m: { log: { from: l, every: often } }
+          |                               ^^^^^"#]],
+    );
+}
+
+/// A condition is one wherever it stands.
+#[test]
+fn t032_conditions_of_branches_and_maps() {
+    let yaml = "app: a
+nodes:
+  s: { source: { topic: t, fields: { n: int } } }
+  b: { branch: { from: s, branches: { big: n } } }
+  m: { map: { from: b.big, set: { x: n }, tombstone_if: x } }
+  k: { kafka: { from: m, topic: u } }
+";
+    shows(
+        yaml,
+        expect![[r#"
+        error[T032]: a condition must be a bool, `n` is of type int
+         --> t.yaml:4:44
+          |
+        4 |   b: { branch: { from: s, branches: { big: n } } }
+          |                                            ^
+          |
+          = help: compare it with something, as in `x > 0`
+
+        error[T032]: a condition must be a bool, `x` is of type int
+         --> t.yaml:5:57
+          |
+        5 |   m: { map: { from: b.big, set: { x: n }, tombstone_if: x } }
+          |                                                         ^
+          |
+          = help: compare it with something, as in `x > 0`"#]],
+    );
+}

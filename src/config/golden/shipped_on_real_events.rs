@@ -281,7 +281,7 @@ fn pass_on(
                     assert!(!(in_key && value.is_absent()), "{column}: {}", record.text);
                 }
             }
-            NodeKind::Source(_) | NodeKind::Kafka(_) => unreachable!("not in these files"),
+            other => unreachable!("a {} is not in these files", other.word()),
         }
     }
 }

@@ -111,6 +111,7 @@ impl Flush<'_, '_> {
         let fields = arena.alloc_slice_fill_copy(sub_topology.slots, Value::Missing);
         let mut row = Row {
             record,
+            key: record.key,
             time,
             fields,
             arena,

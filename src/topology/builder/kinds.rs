@@ -6,8 +6,8 @@ use crate::expr::Expression;
 use crate::topology::aggregation::Aggregation;
 use crate::topology::duration::Millis;
 use crate::topology::graph::{
-    Aggregate, Emit, Filter, Format, KafkaSink, Map, NodeName, NullValues, OnError, OnLate, Source,
-    SqlSink, Window, WindowKind,
+    Aggregate, Branch, Emit, Filter, FlatMap, Format, KafkaSink, Log, Map, NodeName, NullValues,
+    OnError, OnLate, SelectKey, Source, SqlSink, Window, WindowKind,
 };
 use crate::value::{FieldPath, ValueType};
 
@@ -80,8 +80,16 @@ impl Filter {
         Filter {
             from: NodeName::new(from),
             condition: Expression::parse(condition),
+            passes_when: true,
             on_error: OnError::default(),
         }
+    }
+
+    /// Lets pass those for which it is false instead.
+    #[must_use]
+    pub fn negated(mut self) -> Filter {
+        self.passes_when = !self.passes_when;
+        self
     }
 
     /// What happens to a record for which the condition fails.
@@ -98,8 +106,16 @@ impl Map {
         Map {
             from: NodeName::new(from),
             set: Vec::new(),
+            tombstone_if: None,
             on_error: OnError::default(),
         }
+    }
+
+    /// Records for which this is true lose their value.
+    #[must_use]
+    pub fn tombstone_if(mut self, condition: &str) -> Map {
+        self.tombstone_if = Some(Expression::parse(condition));
+        self
     }
 
     /// Sets a field; later ones see this one.
@@ -115,6 +131,123 @@ impl Map {
     pub fn on_error(mut self, reaction: OnError) -> Map {
         self.on_error = reaction;
         self
+    }
+}
+
+impl FlatMap {
+    /// Makes a record of each element of the list that `each` gives, with the element as field
+    /// `element`.
+    pub fn new(each: &str, element: &str) -> FlatMap {
+        FlatMap {
+            from: NodeName::new(""),
+            each: Expression::parse(each),
+            element: FieldPath::new(element),
+            position: None,
+            on_error: OnError::default(),
+        }
+    }
+
+    /// The field that holds the element's place in the list, counted from 0.
+    #[must_use]
+    pub fn position(mut self, field: &str) -> FlatMap {
+        self.position = Some(FieldPath::new(field));
+        self
+    }
+
+    /// What happens to a record for which the expression fails or gives no list.
+    #[must_use]
+    pub fn on_error(mut self, reaction: OnError) -> FlatMap {
+        self.on_error = reaction;
+        self
+    }
+}
+
+impl SelectKey {
+    /// Replaces the key by what the expression gives.
+    pub fn new(key: &str) -> SelectKey {
+        SelectKey {
+            from: NodeName::new(""),
+            key: Expression::parse(key),
+            on_error: OnError::default(),
+        }
+    }
+
+    /// What happens to a record for which the expression fails.
+    #[must_use]
+    pub fn on_error(mut self, reaction: OnError) -> SelectKey {
+        self.on_error = reaction;
+        self
+    }
+}
+
+impl Branch {
+    /// Without arms, until [`Branch::arm`] says more.
+    pub fn new() -> Branch {
+        Branch::default()
+    }
+
+    /// Adds an arm for records for which the condition is true and no earlier one was.
+    #[must_use]
+    pub fn arm(mut self, name: &str, condition: &str) -> Branch {
+        self.arms
+            .push((name.to_owned(), Expression::parse(condition)));
+        self
+    }
+
+    /// The arm of records for which no condition is true; without it they end there.
+    #[must_use]
+    pub fn default_arm(mut self, name: &str) -> Branch {
+        self.default = Some(name.to_owned());
+        self
+    }
+
+    /// What happens to a record for which a condition fails.
+    #[must_use]
+    pub fn on_error(mut self, reaction: OnError) -> Branch {
+        self.on_error = reaction;
+        self
+    }
+}
+
+impl Default for Branch {
+    fn default() -> Branch {
+        Branch {
+            from: NodeName::new(""),
+            arms: Vec::new(),
+            default: None,
+            on_error: OnError::default(),
+        }
+    }
+}
+
+impl Log {
+    /// Writes every record as it came.
+    pub fn new() -> Log {
+        Log::default()
+    }
+
+    /// Writes what the expression gives instead.
+    #[must_use]
+    pub fn text(mut self, expression: &str) -> Log {
+        self.text = Some(Expression::parse(expression));
+        self
+    }
+
+    /// Writes one of so many records.
+    #[must_use]
+    pub fn every(mut self, records: u64) -> Log {
+        self.every = records;
+        self
+    }
+}
+
+impl Default for Log {
+    fn default() -> Log {
+        Log {
+            from: NodeName::new(""),
+            text: None,
+            every: 1,
+        }
     }
 }
 

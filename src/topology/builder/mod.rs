@@ -30,8 +30,8 @@ pub use kinds::Rollup;
 use super::aggregation::AggregationError;
 use super::check;
 use super::finding::{Finding, Findings, Place, Severity};
-use super::graph::{AppId, Guarantee, Node, NodeKind, NodeName, Topology};
-pub use super::graph::{Filter, KafkaSink, Map, Source, SqlSink};
+use super::graph::{AppId, Arm, Guarantee, Merge, Node, NodeKind, NodeName, Topology};
+pub use super::graph::{Branch, Filter, FlatMap, KafkaSink, Log, Map, SelectKey, Source, SqlSink};
 
 /// A topology in the making; see the [module](self).
 #[derive(Clone, Debug)]
@@ -112,6 +112,13 @@ impl Builder {
         self.node(name, NodeKind::Filter(Filter::new(from, condition)))
     }
 
+    /// Adds a node that lets pass the records of `from` for which `condition` is false.
+    #[must_use]
+    pub fn filter_not(self, name: &str, from: &str, condition: &str) -> Builder {
+        let filter = Filter::new(from, condition).negated();
+        self.node(name, NodeKind::Filter(filter))
+    }
+
     /// Adds a node that sets fields in the records of `from`: name and expression, in this order.
     #[must_use]
     pub fn map<'a>(
@@ -124,6 +131,54 @@ impl Builder {
             .into_iter()
             .fold(Map::new(from), |map, (field, text)| map.set(field, text));
         self.node(name, NodeKind::Map(map))
+    }
+
+    /// Adds a node that makes a record of each element of a list in the records of `from`.
+    #[must_use]
+    pub fn flat_map(self, name: &str, from: &str, mut flat_map: FlatMap) -> Builder {
+        flat_map.from = NodeName::new(from);
+        self.node(name, NodeKind::FlatMap(flat_map))
+    }
+
+    /// Adds a node that replaces the key of the records of `from`.
+    #[must_use]
+    pub fn select_key(self, name: &str, from: &str, key: &str) -> Builder {
+        let mut select = SelectKey::new(key);
+        select.from = NodeName::new(from);
+        self.node(name, NodeKind::SelectKey(select))
+    }
+
+    /// Adds a node that sends each record of `from` one way; others read from `name.arm`.
+    #[must_use]
+    pub fn branch(mut self, name: &str, from: &str, mut branch: Branch) -> Builder {
+        let at = NodeName::new(name);
+        branch.from = NodeName::new(from);
+        let names = branch
+            .arms
+            .iter()
+            .map(|(arm, _)| arm)
+            .chain(&branch.default);
+        let arms: Vec<NodeName> = names.map(|arm| at.arm(arm)).collect();
+        self = self.node(name, NodeKind::Branch(branch));
+        for (number, arm) in arms.iter().enumerate() {
+            let from = at.clone();
+            self = self.node(arm.as_str(), NodeKind::Arm(Arm { from, number }));
+        }
+        self
+    }
+
+    /// Adds a node with the records of several others.
+    #[must_use]
+    pub fn merge<'a>(self, name: &str, from: impl IntoIterator<Item = &'a str>) -> Builder {
+        let from = from.into_iter().map(NodeName::new).collect();
+        self.node(name, NodeKind::Merge(Merge { from }))
+    }
+
+    /// Adds a node that writes the records of `from` into the log of the process.
+    #[must_use]
+    pub fn log(self, name: &str, from: &str, mut log: Log) -> Builder {
+        log.from = NodeName::new(from);
+        self.node(name, NodeKind::Log(log))
     }
 
     /// Adds a node that folds the records of `from` by key and window.
@@ -287,7 +342,12 @@ mod tests {
             names,
             ["changes", "edits", "sized", "per_wiki", "table", "topic"]
         );
-        let inputs = |node: &Node| node.kind.from().map(|from| from.as_str().to_owned());
+        let inputs = |node: &Node| {
+            node.kind
+                .inputs()
+                .first()
+                .map(|from| from.as_str().to_owned())
+        };
         let inputs: Vec<_> = topology.nodes.iter().filter_map(inputs).collect();
         assert_eq!(
             inputs,

@@ -1,6 +1,8 @@
 //! T032: a condition is true or false.
 
 use super::{Context, Finding, Place, Rule, Severity};
+use crate::expr::Expression;
+use crate::topology::analysis::Occurrences;
 use crate::topology::graph::NodeKind;
 use crate::value::ValueType;
 
@@ -13,18 +15,34 @@ pub(super) const RULE: Rule = Rule {
 
 fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
     for (number, kind) in cx.kinds() {
-        let NodeKind::Filter(filter) = kind else {
-            continue;
-        };
-        let place = Place::node(number).key("where");
-        let found = cx.analysis.type_at(&place);
-        if !matches!(found, ValueType::Bool | ValueType::Any) {
-            let text = filter.condition.text();
-            let message = format!("a condition must be a bool, `{text}` is of type {found}");
-            out.push(
-                RULE.finding(place, message)
-                    .help("compare it with something, as in `x > 0`"),
-            );
+        for (place, condition) in conditions(&Place::node(number), kind) {
+            let found = cx.analysis.type_at(&place);
+            if !matches!(found, ValueType::Bool | ValueType::Any) {
+                let text = condition.text();
+                let message = format!("a condition must be a bool, `{text}` is of type {found}");
+                out.push(
+                    RULE.finding(place, message)
+                        .help("compare it with something, as in `x > 0`"),
+                );
+            }
         }
+    }
+}
+
+fn conditions<'k>(node: &Place, kind: &'k NodeKind) -> Vec<(Place, &'k Expression)> {
+    let at = |key| node.clone().key(key);
+    match kind {
+        NodeKind::Filter(filter) => vec![(at("where"), &filter.condition)],
+        NodeKind::Map(map) => {
+            let condition = map.tombstone_if.iter();
+            condition.map(|each| (at("tombstone_if"), each)).collect()
+        }
+        NodeKind::Branch(branch) => {
+            let mut names = Occurrences::default();
+            let arms = branch.arms.iter();
+            arms.map(|(name, each)| (names.place(at("branches"), name), each))
+                .collect()
+        }
+        _ => Vec::new(),
     }
 }

@@ -1,9 +1,9 @@
-//! T022: each field, column or part of a key is named once.
+//! T022: each field, column, branch, input or part of a key is named once.
 
 use std::collections::HashMap;
 
 use super::{Context, Finding, Place, Rule, Severity};
-use crate::topology::graph::NodeKind;
+use crate::topology::graph::{NodeKind, NodeName};
 
 pub(super) const RULE: Rule = Rule {
     code: "T022",
@@ -67,7 +67,26 @@ fn names(kind: &NodeKind) -> Vec<Names<'_>> {
                 sink.fields.iter().map(|(name, _)| name.as_str()),
             )]
         }
-        NodeKind::Filter(_) => Vec::new(),
+        NodeKind::Branch(branch) => {
+            let default = branch.default.iter();
+            vec![Names::entries(
+                "branches",
+                branch
+                    .arms
+                    .iter()
+                    .map(|(name, _)| name)
+                    .chain(default)
+                    .map(String::as_str),
+            )]
+        }
+        NodeKind::Merge(merge) => {
+            vec![Names::list("from", merge.from.iter().map(NodeName::as_str))]
+        }
+        NodeKind::Filter(_)
+        | NodeKind::FlatMap(_)
+        | NodeKind::SelectKey(_)
+        | NodeKind::Arm(_)
+        | NodeKind::Log(_) => Vec::new(),
     }
 }
 

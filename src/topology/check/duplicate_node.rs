@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::{Context, Finding, Place, Rule, Severity};
+use crate::topology::graph::NodeKind;
 
 pub(super) const RULE: Rule = Rule {
     code: "T003",
@@ -14,6 +15,10 @@ pub(super) const RULE: Rule = Rule {
 fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
     let mut first_of = HashMap::new();
     for (number, node) in cx.nodes.iter().enumerate() {
+        // Their branch is said to be named twice, or to name one twice.
+        if let Some(NodeKind::Arm(_)) = &node.kind {
+            continue;
+        }
         let first = *first_of.entry(&node.name).or_insert(number);
         if first != number {
             let message = format!("two nodes are called `{}`", node.name);

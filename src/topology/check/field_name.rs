@@ -19,19 +19,33 @@ const LONGEST: usize = 64;
 
 fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
     for (number, kind) in cx.kinds() {
+        if let NodeKind::FlatMap(node) = kind {
+            let position = node.position.as_ref();
+            let names = [("as", Some(&node.element)), ("position", position)];
+            for (key, name) in names {
+                let name = name.map_or("", |name| name.as_str());
+                out.extend(
+                    finding(Place::node(number).key(key), name).filter(|_| !name.is_empty()),
+                );
+            }
+        }
         let (key, names) = made(kind);
         let mut occurrences = Occurrences::default();
         for name in names {
             let place = occurrences.place(Place::node(number).key(key), name).name();
-            let Some(reason) = reason(name) else { continue };
-            let message = format!("a field cannot be called `{name}` here: {reason}");
-            let finding = RULE.finding(place, message);
-            out.push(finding.help(match name.contains('.') {
-                true => format!("call it `{}`", name.replace('.', "_")),
-                false => "use letters, digits and `_`, not beginning with a digit".to_owned(),
-            }));
+            out.extend(finding(place, name));
         }
     }
+}
+
+fn finding(place: Place, name: &str) -> Option<Finding> {
+    let reason = reason(name)?;
+    let message = format!("a field cannot be called `{name}` here: {reason}");
+    let help = match name.contains('.') {
+        true => format!("call it `{}`", name.replace('.', "_")),
+        false => "use letters, digits and `_`, not beginning with a digit".to_owned(),
+    };
+    Some(RULE.finding(place, message).help(help))
 }
 
 /// The names of the fields that a node makes, and the key under which they stand.
@@ -53,7 +67,7 @@ fn made(kind: &NodeKind) -> (&'static str, Vec<&str>) {
             "fields",
             sink.fields.iter().map(|(name, _)| name.as_str()).collect(),
         ),
-        NodeKind::Source(_) | NodeKind::Filter(_) | NodeKind::Sql(_) => ("set", Vec::new()),
+        _ => ("set", Vec::new()),
     }
 }
 

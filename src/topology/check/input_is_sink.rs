@@ -22,7 +22,7 @@ fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
                 kind.word()
             );
             let finding = RULE.finding(Place::node(number).key("from"), message);
-            out.push(match kind.from() {
+            out.push(match kind.inputs().first() {
                 Some(before) => finding.help(help(kind, before.as_str())),
                 None => finding,
             });

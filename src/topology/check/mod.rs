@@ -49,6 +49,12 @@ mod result_name;
 mod repeated_updates;
 mod advance;
 
+mod branch_input;
+mod no_list;
+mod merge_inputs;
+mod no_branches;
+mod log_every;
+
 mod table_name;
 mod no_columns;
 mod no_table_key;
@@ -117,6 +123,11 @@ const RULES: &[Rule] = &[
     result_name::RULE,
     repeated_updates::RULE,
     advance::RULE,
+    branch_input::RULE,
+    no_list::RULE,
+    merge_inputs::RULE,
+    no_branches::RULE,
+    log_every::RULE,
     table_name::RULE,
     no_columns::RULE,
     no_table_key::RULE,

@@ -28,18 +28,27 @@ fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
     }
 }
 
-/// The aggregate with `emit: updates` that a node reads from, perhaps through stateless nodes.
+/// An aggregate with `emit: updates` that a node reads from, perhaps through stateless nodes.
 fn origin(cx: &Context<'_>, number: usize) -> Option<usize> {
-    let mut at = number;
-    // A circle is another rule's finding.
-    for _ in 0..cx.nodes.len() {
-        at = cx.analysis.inputs[at].first().copied().flatten()?;
-        match cx.nodes[at].kind.as_ref()? {
-            NodeKind::Filter(_) | NodeKind::Map(_) => {}
-            NodeKind::Aggregate(aggregate) => {
-                return (aggregate.emit == Emit::Updates).then_some(at);
+    let mut open: Vec<usize> = cx.analysis.inputs[number]
+        .iter()
+        .flatten()
+        .copied()
+        .collect();
+    let mut seen = Vec::new();
+    while let Some(at) = open.pop() {
+        if seen.contains(&at) {
+            continue;
+        }
+        seen.push(at);
+        match &cx.nodes[at].kind {
+            Some(NodeKind::Aggregate(aggregate)) if aggregate.emit == Emit::Updates => {
+                return Some(at);
             }
-            NodeKind::Source(_) | NodeKind::Sql(_) | NodeKind::Kafka(_) => return None,
+            Some(kind) if kind.is_stateless() => {
+                open.extend(cx.analysis.inputs[at].iter().flatten());
+            }
+            _ => {}
         }
     }
     None

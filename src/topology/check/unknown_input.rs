@@ -1,6 +1,7 @@
 //! T004: `from` names a node that exists.
 
 use super::{Context, Finding, Place, Rule, Severity};
+use crate::topology::graph::NodeKind;
 use crate::topology::nearest::did_you_mean;
 
 pub(super) const RULE: Rule = Rule {
@@ -12,17 +13,21 @@ pub(super) const RULE: Rule = Rule {
 
 fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
     for (number, kind) in cx.kinds() {
-        for (name, input) in kind.inputs().zip(&cx.analysis.inputs[number]) {
-            if input.is_some() {
+        for (item, name) in kind.inputs().iter().enumerate() {
+            if cx.analysis.inputs[number][item].is_some() {
                 continue;
             }
             let message = format!("there is no node `{name}`");
             let candidates = cx
                 .kinds()
-                .filter(|(other, kind)| *other != number && !kind.is_sink());
+                .filter(|(other, kind)| *other != number && kind.can_be_read());
             let names: Vec<&str> = candidates.map(|(other, _)| cx.name(other)).collect();
             let help = did_you_mean(name.as_str(), "nodes that can be read from", names);
             let place = Place::node(number).key("from");
+            let place = match kind {
+                NodeKind::Merge(_) => place.item(item),
+                _ => place,
+            };
             out.push(RULE.finding(place, message).maybe_help(help));
         }
     }

@@ -1,6 +1,7 @@
 //! T009: what a node gives is used.
 
 use super::{Context, Finding, Place, Rule, Severity};
+use crate::topology::graph::NodeKind;
 
 pub(super) const RULE: Rule = Rule {
     code: "T009",
@@ -19,7 +20,22 @@ fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
         if !kind.is_sink() && is_meant && cx.analysis.consumers[number].is_empty() {
             let message = format!("no node reads from `{}`", cx.name(number));
             let help = "remove it, or name it in the `from` of another node";
-            out.push(RULE.finding(Place::node(number), message).help(help));
+            out.push(RULE.finding(place(cx, number, kind), message).help(help));
         }
     }
+}
+
+/// Where a node is named: an arm is so in its branch.
+fn place(cx: &Context<'_>, number: usize, kind: &NodeKind) -> Place {
+    if let NodeKind::Arm(arm) = kind
+        && let Some(Some(branch)) = cx.analysis.inputs[number].first()
+        && let Some(NodeKind::Branch(node)) = &cx.nodes[*branch].kind
+    {
+        let place = Place::node(*branch);
+        return match node.arms.get(arm.number) {
+            Some((name, _)) => place.key("branches").entry(name, 0).name(),
+            None => place.key("default"),
+        };
+    }
+    Place::node(number)
 }

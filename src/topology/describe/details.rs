@@ -3,7 +3,8 @@
 use crate::expr::Expression;
 use crate::topology::duration::Millis;
 use crate::topology::graph::{
-    Aggregate, Emit, Filter, KafkaSink, Map, NodeKind, Source, SqlSink, Window,
+    Aggregate, Branch, Emit, Filter, FlatMap, KafkaSink, Log, Map, NodeKind, Source, SqlSink,
+    Window,
 };
 use crate::value::FieldPath;
 
@@ -13,6 +14,11 @@ pub(super) fn details(kind: &NodeKind) -> Vec<String> {
         NodeKind::Source(source) => of_source(source),
         NodeKind::Filter(filter) => of_filter(filter),
         NodeKind::Map(map) => of_map(map),
+        NodeKind::FlatMap(node) => of_flat_map(node),
+        NodeKind::SelectKey(node) => vec![format!("key {}", one_line(node.key.text()))],
+        NodeKind::Branch(branch) => of_branch(branch),
+        NodeKind::Log(log) => of_log(log),
+        NodeKind::Arm(_) | NodeKind::Merge(_) => Vec::new(),
         NodeKind::Aggregate(aggregate) => of_aggregate(aggregate),
         NodeKind::Sql(sink) => of_sql(sink),
         NodeKind::Kafka(sink) => of_kafka(sink),
@@ -38,9 +44,34 @@ fn of_filter(filter: &Filter) -> Vec<String> {
 
 fn of_map(map: &Map) -> Vec<String> {
     let fields = map.set.iter();
-    fields
-        .map(|(field, expression)| assignment(field.as_str(), expression))
+    let fields = fields.map(|(field, expression)| assignment(field.as_str(), expression));
+    let tombstone = map.tombstone_if.iter();
+    let tombstone = tombstone.map(|text| format!("tombstone if {}", one_line(text.text())));
+    fields.chain(tombstone).collect()
+}
+
+fn of_flat_map(node: &FlatMap) -> Vec<String> {
+    let each = one_line(node.each.text());
+    let position = node.position.as_ref();
+    let position = position.map_or(String::new(), |path| format!(", position {path}"));
+    vec![format!("each {each} as {}{position}", node.element)]
+}
+
+fn of_branch(branch: &Branch) -> Vec<String> {
+    let arms = branch.arms.iter();
+    let arms = arms.map(|(name, condition)| format!("{name}: {}", one_line(condition.text())));
+    let default = branch.default.iter();
+    arms.chain(default.map(|name| format!("{name}: everything else")))
         .collect()
+}
+
+fn of_log(log: &Log) -> Vec<String> {
+    let text = log.text.as_ref();
+    let text = text.map_or("the record".to_owned(), |text| one_line(text.text()));
+    match log.every {
+        1 => vec![text],
+        every => vec![format!("{text}, one of {every}")],
+    }
 }
 
 fn of_aggregate(node: &Aggregate) -> Vec<String> {

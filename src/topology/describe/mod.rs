@@ -51,8 +51,10 @@ fn grouped<'a>(
 
 /// The edges: from, to.
 fn edges(topology: &Topology) -> impl Iterator<Item = (&NodeName, &NodeName)> {
-    topology
-        .nodes
-        .iter()
-        .flat_map(|node| node.kind.inputs().map(move |from| (from, &node.name)))
+    topology.nodes.iter().flat_map(|node| {
+        node.kind
+            .inputs()
+            .iter()
+            .map(move |from| (from, &node.name))
+    })
 }

@@ -22,7 +22,7 @@ pub fn text(topology: &Topology, clusters: &[Cluster]) -> String {
 }
 
 fn write_node(out: &mut String, node: &Node) {
-    let inputs: Vec<&str> = node.kind.inputs().map(NodeName::as_str).collect();
+    let inputs: Vec<&str> = node.kind.inputs().iter().map(NodeName::as_str).collect();
     let from = if inputs.is_empty() {
         String::new()
     } else {

@@ -1,52 +1,48 @@
 //! What an aggregate is planned as: how it folds, what is seen behind it, what its store holds.
 
-use super::planner::{PlanError, Upstream, compile, error};
+use super::graph::Graph;
+use super::planner::{PlanError, compile, error};
 use super::scope::{Layout, Scope};
-use super::{FoldShape, ResultSlots, ResultTopic, result_name};
+use super::{FoldShape, ResultSlots, ResultTopic};
 use crate::topology::graph::{
     Aggregate, Emit, Function, Node, WINDOW_END, WINDOW_START, Window, WindowKind,
 };
 use crate::value::{FieldPath, ValueType};
 use crate::window::{Hopping, Session, Sliding, Tumbling, Windows};
 
-/// How an aggregate folds its input, with the types of its key fields and results.
+/// How an aggregate folds its input, with the types of its key fields.
 pub(super) fn fold_shape(
     node: &Node,
     aggregate: &Aggregate,
-    upstream: &Upstream<'_, '_>,
-) -> Result<(FoldShape, Vec<ValueType>, Vec<ValueType>), PlanError> {
+    scope: &Scope<'_>,
+    graph: &Graph<'_>,
+) -> Result<(FoldShape, Vec<ValueType>), PlanError> {
     let mut by = Vec::new();
     let mut by_types = Vec::new();
     for path in &aggregate.by {
-        let found = upstream.scope.find(path);
+        let found = scope.find(path);
         let (slot, kind) = found.ok_or_else(|| error(node, format!("no field {path}")))?;
         by.push(slot);
         by_types.push(kind);
     }
-    // Rows with equal keys are in one partition already when the topic's key is part of theirs.
-    let partitioned_by = upstream
-        .keyed_by
-        .iter()
-        .find_map(|key| aggregate.by.iter().position(|path| path == *key))
-        .map(|at| by[at]);
     let mut calls = Vec::new();
     for (_, aggregation) in &aggregate.set {
         let arguments = aggregation
             .arguments
             .iter()
-            .map(|argument| compile(node, argument, &upstream.scope))
+            .map(|argument| compile(node, argument, scope))
             .collect::<Result<Vec<_>, _>>()?;
         calls.push((aggregation.function, arguments));
     }
     let shape = FoldShape {
+        partitioned_by: graph.partitioned_by(aggregate).map(|at| by[at]),
         by,
-        partitioned_by,
         windows: windows(aggregate),
         calls,
         on_late: aggregate.on_late,
         on_error: aggregate.on_error,
     };
-    Ok((shape, by_types, result_types(aggregate)))
+    Ok((shape, by_types))
 }
 
 /// What is seen behind an aggregate, and in which slots.
@@ -58,10 +54,9 @@ pub(super) fn results_scope<'l>(
 ) -> (Scope<'l>, ResultSlots) {
     let mut scope = Scope::of_results(layout);
     let by = aggregate
-        .by
-        .iter()
+        .key_fields()
         .zip(by_types)
-        .map(|(path, kind)| scope.add(result_name(path), *kind))
+        .map(|(path, kind)| scope.add(path, *kind))
         .collect();
     let window = aggregate.window.map(|_| {
         let mut time = |name| scope.add(FieldPath::new(name), ValueType::Time);

@@ -15,9 +15,13 @@
 //! persistent is named after nodes, never numbered, so an unrelated edit of the file moves nothing.
 
 mod aggregates;
+mod draft;
+mod graph;
 mod planner;
 mod scope;
 mod sinks;
+mod stages;
+mod stateless;
 
 use std::fmt;
 use std::sync::Arc;
@@ -29,7 +33,7 @@ use crate::record::Projection;
 use crate::topology::graph::{
     AppId, Emit, Function, Guarantee, NodeName, NullValues, OnError, OnLate,
 };
-use crate::value::{FieldPath, Slot, ValueType};
+use crate::value::{Slot, ValueType};
 use crate::window::Windows;
 
 /// What an application runs.
@@ -53,8 +57,8 @@ pub struct SubTopology {
     /// Its number, unique in the plan: the first half of a task's name. For people; nothing
     /// persistent depends on it.
     pub id: u32,
-    /// The node in which it begins: its source, or the aggregate behind a repartition; for a SQL
-    /// sink, the sink. The state of its tasks is found by this name.
+    /// The node in which it begins: its source (of several, the first by name), or the aggregate
+    /// behind a repartition; for a SQL sink, the sink. The state of its tasks is found by this name.
     pub name: NodeName,
     /// Where its records come from; all with equal partition counts.
     pub inputs: Vec<Input>,
@@ -146,10 +150,12 @@ pub struct Operator {
 /// What an operator does.
 #[derive(Debug)]
 pub enum Work {
-    /// Lets rows pass for which the condition is true.
+    /// Lets rows pass for which the condition is right.
     Filter {
         /// Gives a bool.
         condition: Evaluator,
+        /// Which one.
+        passes_when: bool,
         /// Whether a row that does not pass takes back what an earlier one of its key has left
         /// behind: behind results that are updated.
         takes_back: bool,
@@ -160,8 +166,52 @@ pub enum Work {
     Map {
         /// In this order; a later one sees the earlier ones.
         set: Vec<(Slot, Evaluator)>,
+        /// Whether the row loses its value.
+        tombstone_if: Option<Evaluator>,
         /// When one fails.
         on_error: OnError,
+    },
+    /// Makes a row of each element of a list.
+    FlatMap {
+        /// Gives the list.
+        each: Evaluator,
+        /// Where the element goes.
+        element: Slot,
+        /// Where its place in the list goes.
+        position: Option<Slot>,
+        /// When it fails or gives something else.
+        on_error: OnError,
+    },
+    /// Replaces the key.
+    SelectKey {
+        /// Gives the new one.
+        key: Evaluator,
+        /// When it fails.
+        on_error: OnError,
+    },
+    /// Sends each row the first way whose condition is true. Who is behind it is said there, and
+    /// not in [`Operator::next`].
+    Branch {
+        /// The ways; the last one is for what is left.
+        ways: Vec<Way>,
+        /// Whether a row takes back what earlier ones of its key have left behind other ways.
+        takes_back: bool,
+        /// When a condition fails.
+        on_error: OnError,
+    },
+    /// Passes rows on as they are: the beginning of a way behind a branch.
+    Pass,
+    /// Moves the fields of one input of a merge to where those behind it look for them.
+    Merge {
+        /// From where, if this input has the field, and to where.
+        moves: Vec<(Option<Slot>, Slot)>,
+    },
+    /// Writes into the log of the process.
+    Log {
+        /// What; none: the record as it came.
+        text: Option<Evaluator>,
+        /// Of so many rows one is written.
+        every: u64,
     },
     /// Folds rows into a store.
     Aggregate(AggregatePlan),
@@ -171,6 +221,15 @@ pub enum Work {
     Kafka(KafkaPlan),
     /// Writes rows into a table.
     Sql(SqlPlan),
+}
+
+/// A way behind a branch.
+#[derive(Debug)]
+pub struct Way {
+    /// Gives a bool; none: this way goes what went no other.
+    pub condition: Option<Evaluator>,
+    /// Who is behind it; none: rows end here.
+    pub next: Option<OperatorId>,
 }
 
 /// How rows are folded.
@@ -365,6 +424,12 @@ impl SubTopology {
         format!("{}-{partition}", self.name)
     }
 
+    /// The number of the input that reads this topic.
+    pub fn input_of(&self, topic: &str) -> Option<usize> {
+        let reads = |input: &Input| input.topics.iter().any(|known| known == topic);
+        self.inputs.iter().position(reads)
+    }
+
     /// All topics that it reads.
     pub fn topics(&self) -> impl Iterator<Item = &str> {
         self.inputs
@@ -435,10 +500,4 @@ impl Plan {
         topics.dedup();
         topics
     }
-}
-
-/// The name under which a field of the key appears behind an aggregate: its path, with dots
-/// replaced by `_`.
-pub fn result_name(by: &FieldPath) -> FieldPath {
-    FieldPath::new(&by.as_str().replace('.', "_"))
 }

@@ -1,20 +1,34 @@
 //! Which names a node sees, and in which slots their values stand.
 //!
-//! A slot is written by one place only (the source's reader, one entry of a map, or an aggregate's
-//! result), so branches of a sub-topology share one row and never disturb each other.
+//! A slot belongs to one place only (a field of a source, one entry of a map, an aggregate's
+//! result, a field behind a merge), so branches of a sub-topology share one row and never disturb
+//! each other. Fields of sources and behind merges get their slots when somebody asks for them.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use crate::expr;
+use crate::topology::graph::NodeName;
 use crate::value::{FieldPath, Slot, ValueType};
 
 /// The slots of one sub-topology, handed out as they are asked for.
 #[derive(Debug, Default)]
 pub(super) struct Layout {
     next: RefCell<u32>,
-    /// Fields that the source's reader fills.
-    source: RefCell<BTreeMap<FieldPath, Slot>>,
+    /// Fields that the readers of sources fill.
+    sources: RefCell<BTreeMap<NodeName, BTreeMap<FieldPath, Slot>>>,
+    /// Fields that are copied to a merge.
+    merges: RefCell<BTreeMap<NodeName, BTreeMap<FieldPath, Merged>>>,
+}
+
+/// A field behind a merge.
+#[derive(Clone, Debug)]
+struct Merged {
+    slot: Slot,
+    kind: ValueType,
+    /// Where each input has it.
+    from: Vec<Option<Slot>>,
 }
 
 impl Layout {
@@ -25,22 +39,32 @@ impl Layout {
         slot
     }
 
-    /// The slot of a field of the source.
-    pub(super) fn source_slot(&self, path: &FieldPath) -> Slot {
-        if let Some(slot) = self.source.borrow().get(path) {
+    /// The slot of a field of a source.
+    pub(super) fn source_slot(&self, source: &NodeName, path: &FieldPath) -> Slot {
+        let mut sources = self.sources.borrow_mut();
+        let fields = sources.entry(source.clone()).or_default();
+        if let Some(slot) = fields.get(path) {
             return *slot;
         }
         let slot = self.new_slot();
-        self.source.borrow_mut().insert(path.clone(), slot);
+        fields.insert(path.clone(), slot);
         slot
     }
 
     /// All fields that anyone asked the source for.
-    pub(super) fn source_fields(&self) -> Vec<(FieldPath, Slot)> {
-        self.source
-            .borrow()
-            .iter()
-            .map(|(path, slot)| (path.clone(), *slot))
+    pub(super) fn source_fields(&self, source: &NodeName) -> Vec<(FieldPath, Slot)> {
+        let sources = self.sources.borrow();
+        let fields = sources.get(source).into_iter().flatten();
+        fields.map(|(path, slot)| (path.clone(), *slot)).collect()
+    }
+
+    /// What has to be copied from an input of a merge: from which slot, if it has the field, and
+    /// to which.
+    pub(super) fn copies(&self, merge: &NodeName, input: usize) -> Vec<(Option<Slot>, Slot)> {
+        let merges = self.merges.borrow();
+        let fields = merges.get(merge).into_iter().flat_map(BTreeMap::values);
+        fields
+            .map(|field| (field.from[input], field.slot))
             .collect()
     }
 
@@ -57,36 +81,78 @@ pub(super) struct Scope<'l> {
     computed: BTreeMap<FieldPath, (Slot, ValueType)>,
     /// The computed names in the order in which they were added.
     order: Vec<FieldPath>,
-    /// Behind a source: any other path is a field of the record, with these types declared.
-    source: Option<BTreeMap<FieldPath, ValueType>>,
+    base: Base<'l>,
+}
+
+/// Where names come from that are not computed.
+#[derive(Clone, Debug)]
+enum Base<'l> {
+    /// There are none.
+    Nowhere,
+    /// Any path is a field of the record, with these types declared.
+    Source {
+        node: NodeName,
+        declared: BTreeMap<FieldPath, ValueType>,
+    },
+    /// What any of the inputs has.
+    Merge {
+        node: NodeName,
+        inputs: Rc<[Scope<'l>]>,
+    },
 }
 
 impl<'l> Scope<'l> {
     /// Behind a source with these declared fields.
-    pub(super) fn of_source(layout: &'l Layout, declared: &[(FieldPath, ValueType)]) -> Scope<'l> {
-        let declared = declared.iter().cloned().collect();
-        Scope {
-            layout,
-            computed: BTreeMap::new(),
-            order: Vec::new(),
-            source: Some(declared),
-        }
+    pub(super) fn of_source(
+        layout: &'l Layout,
+        source: &NodeName,
+        declared: &[(FieldPath, ValueType)],
+    ) -> Scope<'l> {
+        let base = Base::Source {
+            node: source.clone(),
+            declared: declared.iter().cloned().collect(),
+        };
+        Scope::over(layout, base, Vec::new())
     }
 
     /// Behind an aggregate: nothing but what is added.
     pub(super) fn of_results(layout: &'l Layout) -> Scope<'l> {
+        Scope::over(layout, Base::Nowhere, Vec::new())
+    }
+
+    /// Behind a merge of what is seen there.
+    pub(super) fn of_merge(
+        layout: &'l Layout,
+        merge: &NodeName,
+        inputs: Vec<Scope<'l>>,
+    ) -> Scope<'l> {
+        let mut order: Vec<FieldPath> = Vec::new();
+        for path in inputs.iter().flat_map(|input| &input.order) {
+            if !order.contains(path) {
+                order.push(path.clone());
+            }
+        }
+        let base = Base::Merge {
+            node: merge.clone(),
+            inputs: inputs.into(),
+        };
+        Scope::over(layout, base, order)
+    }
+
+    fn over(layout: &'l Layout, base: Base<'l>, order: Vec<FieldPath>) -> Scope<'l> {
         Scope {
             layout,
             computed: BTreeMap::new(),
-            order: Vec::new(),
-            source: None,
+            order,
+            base,
         }
     }
 
     /// Adds a computed field, hiding an older one of that name.
     pub(super) fn add(&mut self, path: FieldPath, kind: ValueType) -> Slot {
         let slot = self.layout.new_slot();
-        if self.computed.insert(path.clone(), (slot, kind)).is_none() {
+        self.computed.insert(path.clone(), (slot, kind));
+        if !self.order.contains(&path) {
             self.order.push(path);
         }
         slot
@@ -94,7 +160,11 @@ impl<'l> Scope<'l> {
 
     /// Whether fields beyond the computed ones can be named.
     pub(super) fn is_open(&self) -> bool {
-        self.source.is_some()
+        match &self.base {
+            Base::Nowhere => false,
+            Base::Source { .. } => true,
+            Base::Merge { inputs, .. } => inputs.iter().any(Scope::is_open),
+        }
     }
 
     /// The computed names in the order in which they were added.
@@ -111,12 +181,50 @@ impl<'l> Scope<'l> {
             .computed
             .keys()
             .any(|known| is_below(path, known) || is_below(known, path));
-        let declared = self.source.as_ref()?;
         if hidden {
             return None;
         }
-        let kind = declared.get(path).copied().unwrap_or(ValueType::Any);
-        Some((self.layout.source_slot(path), kind))
+        match &self.base {
+            Base::Nowhere => None,
+            Base::Source { node, declared } => {
+                let kind = declared.get(path).copied().unwrap_or(ValueType::Any);
+                Some((self.layout.source_slot(node, path), kind))
+            }
+            Base::Merge { node, inputs } => self.find_merged(node, inputs, path),
+        }
+    }
+
+    fn find_merged(
+        &self,
+        merge: &NodeName,
+        inputs: &[Scope<'l>],
+        path: &FieldPath,
+    ) -> Option<(Slot, ValueType)> {
+        let known = |merged: &Merged| (merged.slot, merged.kind);
+        if let Some(fields) = self.layout.merges.borrow().get(merge)
+            && let Some(found) = fields.get(path)
+        {
+            return Some(known(found));
+        }
+        let found: Vec<_> = inputs.iter().map(|input| input.find(path)).collect();
+        let mut kinds = found.iter().flatten().map(|(_, kind)| *kind);
+        let first = kinds.next()?;
+        let merged = Merged {
+            slot: self.layout.new_slot(),
+            kind: match kinds.all(|kind| kind == first) {
+                true => first,
+                false => ValueType::Any,
+            },
+            from: found
+                .iter()
+                .map(|found| found.map(|(slot, _)| slot))
+                .collect(),
+        };
+        let answer = known(&merged);
+        let mut merges = self.layout.merges.borrow_mut();
+        let fields = merges.entry(merge.clone()).or_default();
+        fields.insert(path.clone(), merged);
+        Some(answer)
     }
 }
 
@@ -126,8 +234,15 @@ impl expr::Scope for Scope<'_> {
     }
 
     fn known(&self) -> Vec<FieldPath> {
-        let declared = self.source.iter().flat_map(|source| source.keys());
-        self.computed.keys().chain(declared).cloned().collect()
+        let computed = self.computed.keys().cloned();
+        match &self.base {
+            Base::Nowhere => computed.collect(),
+            Base::Source { declared, .. } => computed.chain(declared.keys().cloned()).collect(),
+            Base::Merge { inputs, .. } => {
+                let inputs = inputs.iter().flat_map(expr::Scope::known);
+                computed.chain(inputs).collect()
+            }
+        }
     }
 }
 

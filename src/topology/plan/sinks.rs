@@ -2,9 +2,9 @@
 
 use super::planner::{PlanError, compile, error};
 use super::scope::Scope;
-use super::{KafkaPlan, SqlColumn, SqlPlan, result_name};
+use super::{KafkaPlan, SqlColumn, SqlPlan};
 use crate::expr::{Evaluator, Expression};
-use crate::topology::graph::{Function, KafkaSink, Node, NodeKind, SqlSink, WINDOW_START};
+use crate::topology::graph::{Aggregate, Function, KafkaSink, Node, SqlSink};
 use crate::topology::shape::Shape;
 use crate::value::{FieldPath, ValueType};
 
@@ -41,16 +41,15 @@ pub(super) fn kafka_plan(
 pub(super) fn sql_plan(
     node: &Node,
     sink: &SqlSink,
-    origin: &Node,
+    aggregates: &[&Aggregate],
     scope: &Scope<'_>,
     shape: &Shape,
 ) -> Result<SqlPlan, PlanError> {
     let mut columns = Vec::new();
-    let mut key_names = sink.key.clone();
     if sink.columns.is_empty() {
         for path in scope.names() {
             let value = compile(node, &Expression::parse(path.as_str()), scope)?;
-            let kind = column_type(&value, origin, path, shape);
+            let kind = column_type(&value, aggregates, path, shape);
             columns.push(SqlColumn {
                 name: path.to_string(),
                 value,
@@ -61,7 +60,7 @@ pub(super) fn sql_plan(
         for (name, expression) in &sink.columns {
             let value = compile(node, expression, scope)?;
             let of = expression.field().unwrap_or_else(|| FieldPath::new(name));
-            let kind = column_type(&value, origin, &of, shape);
+            let kind = column_type(&value, aggregates, &of, shape);
             columns.push(SqlColumn {
                 name: name.clone(),
                 value,
@@ -69,18 +68,13 @@ pub(super) fn sql_plan(
             });
         }
     }
-    if let (true, NodeKind::Aggregate(aggregate)) = (key_names.is_empty(), &origin.kind) {
-        key_names = aggregate
-            .by
-            .iter()
-            .map(|path| result_name(path).to_string())
-            .collect();
-        key_names.extend(aggregate.window.map(|_| WINDOW_START.to_owned()));
-    }
-    let key = key_names
+    let key = shape
+        .key()
         .iter()
         .map(|name| {
-            let at = columns.iter().position(|column| &column.name == name);
+            let at = columns
+                .iter()
+                .position(|column| column.name == name.as_str());
             at.ok_or_else(|| error(node, format!("no column {name} for the key")))
         })
         .collect::<Result<Vec<_>, _>>()?;
@@ -94,17 +88,19 @@ pub(super) fn sql_plan(
 
 /// What a column holds: the type of its values, or, where that is known at run time only, what is
 /// to be expected of the field.
-fn column_type(value: &Evaluator, origin: &Node, field: &FieldPath, shape: &Shape) -> ValueType {
+fn column_type(
+    value: &Evaluator,
+    aggregates: &[&Aggregate],
+    field: &FieldPath,
+    shape: &Shape,
+) -> ValueType {
     let kind = match value.result_type() {
         ValueType::Any => shape.type_of(field),
         kind => kind,
     };
-    let is_sum = || match &origin.kind {
-        NodeKind::Aggregate(aggregate) => aggregate
-            .set
-            .iter()
-            .any(|(name, call)| name == field && call.function == Function::Sum),
-        _ => false,
+    let is_sum = || {
+        let mut results = aggregates.iter().flat_map(|aggregate| &aggregate.set);
+        results.any(|(name, call)| name == field && call.function == Function::Sum)
     };
     match kind {
         // Of fields without a type: numbers at any rate.

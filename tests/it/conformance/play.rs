@@ -62,7 +62,10 @@ pub fn play(case: &Case, topology: &Topology, way: Way) -> Played {
     Played {
         late: counts(DropReason::Late),
         null: counts(DropReason::NullKey) + counts(DropReason::NoValue),
-        store: stored(case, &driver),
+        store: match &case.store {
+            Some(_) => stored(case, &driver),
+            None => Vec::new(),
+        },
         output,
     }
 }

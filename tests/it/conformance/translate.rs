@@ -4,9 +4,9 @@
 //! so that a deletion can be told apart from others.
 
 use serde_json::Value;
-use tidemill::topology::builder::{Builder, KafkaSink, Rollup, Source};
+use tidemill::topology::builder::{Branch, Builder, FlatMap, KafkaSink, Map, Rollup, Source};
 use tidemill::topology::duration::Millis;
-use tidemill::topology::graph::{Emit, NullValues, Topology};
+use tidemill::topology::graph::{Emit, NodeKind, NullValues, Topology};
 
 use super::case::Operator;
 
@@ -15,6 +15,7 @@ pub fn topology(operator: &Operator) -> Option<Topology> {
     let builder = match operator.text("kind") {
         "windowed_aggregate" => windowed(operator)?,
         "aggregate" | "reduce" => over_all_time(operator)?,
+        "stateless" => stateless(operator)?,
         _ => return None,
     };
     Some(
@@ -122,24 +123,79 @@ fn results(sink: KafkaSink, function: &str) -> KafkaSink {
     }
 }
 
-/// Stateless steps behind one another.
+/// Stateless operators alone; keys are those of the records.
+fn stateless(operator: &Operator) -> Option<Builder> {
+    let mut builder = Topology::builder("case");
+    let mut sources = Vec::new();
+    for topic in operator.raw["inputs"].as_array()? {
+        let topic = topic.as_str()?;
+        let name = topic.replace('-', "_");
+        let source = Source::json(topic).null_values(NullValues::Pass);
+        builder = builder.source(&name, source);
+        sources.push(name);
+    }
+    let mut from = sources.first()?.clone();
+    if sources.len() > 1 {
+        builder = builder.merge("merged", sources.iter().map(String::as_str));
+        "merged".clone_into(&mut from);
+    }
+    let all = operator.raw["steps"].as_array()?;
+    let (builder, from) = steps(builder, from, &operator.raw["steps"])?;
+    let does = |op: &str| all.iter().any(|step| step["op"] == op);
+    let sink = |topic: &str| match (does("flat_map_values"), does("map") || does("map_values")) {
+        (true, _) => KafkaSink::topic(topic).field("n", "n"),
+        (_, true) => KafkaSink::topic(topic).field("g", "g").field("n", "n"),
+        // Values as they came.
+        _ => KafkaSink::topic(topic),
+    };
+    let split = &operator.raw["split"];
+    if split.is_null() {
+        return Some(builder.kafka("sink", &from, sink("out")));
+    }
+    let mut branch = Branch::new();
+    let mut topics = Vec::new();
+    for (at, way) in split["branches"].as_array()?.iter().enumerate() {
+        branch = branch.arm(&format!("arm{at}"), &predicate(&way["when"]));
+        topics.push((format!("split.arm{at}"), way["topic"].as_str()?));
+    }
+    if let Some(topic) = split["default_topic"].as_str() {
+        branch = branch.default_arm("rest");
+        topics.push(("split.rest".to_owned(), topic));
+    }
+    let builder = builder.branch("split", &from, branch);
+    let sinks = topics.into_iter().enumerate();
+    Some(sinks.fold(builder, |builder, (at, (arm, topic))| {
+        builder.kafka(&format!("sink{at}"), &arm, sink(topic))
+    }))
+}
+
+/// Stateless steps behind one another. A new key is also the field `k`, by which aggregates go.
 fn steps(builder: Builder, from: String, steps: &Value) -> Option<(Builder, String)> {
     let mut builder = builder;
     let mut from = from;
     for (at, step) in steps.as_array().into_iter().flatten().enumerate() {
         let name = format!("{from}_{at}");
+        if let Some(condition) = step.get("null_if") {
+            let nulled = format!("{name}_null");
+            let map = Map::new(&from).tombstone_if(&predicate(condition));
+            builder = builder.node(&nulled, NodeKind::Map(map));
+            from = nulled;
+        }
+        let added = step["add"].as_i64().map(|add| format!("n + {add}"));
         builder = match step["op"].as_str()? {
             "filter" => builder.filter(&name, &from, &predicate(step)),
-            "filter_not" => builder.filter(&name, &from, &format!("!({})", predicate(step))),
-            "map_values" if step.get("null_if").is_none() => builder.map(
-                &name,
-                &from,
-                [added(step).as_deref()?].map(|text| ("n", text)),
-            ),
-            "select_key" => builder.map(&name, &from, [("k", step["key_from"].as_str()?)]),
-            "map" if step.get("null_if").is_none() => {
-                let key = step["key_from"].as_str()?;
-                builder.map(&name, &from, [("n", added(step)?.as_str()), ("k", key)])
+            "filter_not" => builder.filter_not(&name, &from, &predicate(step)),
+            "map_values" => builder.map(&name, &from, [("n", added?.as_str())]),
+            "flat_map_values" => builder.flat_map(&name, &from, FlatMap::new("range(n)", "n")),
+            op @ ("select_key" | "map") => {
+                let mut set = Map::new(&from).set("k", step["key_from"].as_str()?);
+                if op == "map" {
+                    set = set.set("n", &added?);
+                }
+                let with_field = format!("{name}_k");
+                builder
+                    .node(&with_field, NodeKind::Map(set))
+                    .select_key(&name, &with_field, "k")
             }
             _ => return None,
         };
@@ -151,10 +207,8 @@ fn steps(builder: Builder, from: String, steps: &Value) -> Option<(Builder, Stri
 fn predicate(step: &Value) -> String {
     let field = step["field"].as_str().unwrap_or_default();
     let compare = step["cmp"].as_str().unwrap_or_default();
-    format!("has({field}) && {field} {compare} {}", step["value"])
-}
-
-fn added(step: &Value) -> Option<String> {
-    assert_eq!(step["field"], "n");
-    Some(format!("n + {}", step["add"].as_i64()?))
+    format!(
+        "has({field}) && {field} != null && {field} {compare} {}",
+        step["value"]
+    )
 }

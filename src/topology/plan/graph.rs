@@ -1,0 +1,198 @@
+//! The topology as the planner looks at it: with its edges in both directions, and with what is
+//! known about the partitions that records are in.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::planner::{PlanError, error};
+use crate::topology::graph::{Aggregate, AppId, Node, NodeKind, NodeName, Topology};
+use crate::topology::shape::Shape;
+use crate::value::FieldPath;
+
+pub(super) struct Graph<'t> {
+    pub(super) app: &'t AppId,
+    nodes: BTreeMap<&'t NodeName, &'t Node>,
+    /// In the order in which they were written.
+    consumers: BTreeMap<&'t NodeName, Vec<&'t Node>>,
+    /// Every node after its inputs.
+    order: Vec<&'t Node>,
+    /// What leaves each node.
+    shapes: BTreeMap<&'t NodeName, Shape>,
+    keys: BTreeMap<&'t NodeName, Keys<'t>>,
+}
+
+/// Which fields of a record are the key by which it was partitioned, as a text.
+#[derive(Clone, Default)]
+pub(super) struct Keys<'t> {
+    /// Records with equal values in one of these are in one partition.
+    pub(super) fields: Vec<&'t FieldPath>,
+    /// Whether the record still has that key.
+    has_record_key: bool,
+}
+
+impl<'t> Graph<'t> {
+    pub(super) fn new(topology: &'t Topology) -> Graph<'t> {
+        let names = topology.nodes.iter().map(|node| &node.name);
+        let shapes = names.clone().zip(topology.shapes()).collect();
+        let mut consumers: BTreeMap<&NodeName, Vec<&Node>> = BTreeMap::new();
+        for node in &topology.nodes {
+            for from in node.kind.inputs() {
+                consumers.entry(from).or_default().push(node);
+            }
+        }
+        let mut graph = Graph {
+            app: &topology.app,
+            nodes: names.zip(&topology.nodes).collect(),
+            consumers,
+            order: Vec::new(),
+            shapes,
+            keys: BTreeMap::new(),
+        };
+        graph.order = graph.inputs_first(topology);
+        for node in graph.order.clone() {
+            let keys = graph.keys_after(node);
+            graph.keys.insert(&node.name, keys);
+        }
+        graph
+    }
+
+    /// Every node after its inputs and, as far as that goes, before what was written after it
+    /// (the reverse of a depth-first search's postorder).
+    fn inputs_first(&self, topology: &'t Topology) -> Vec<&'t Node> {
+        let mut order = Vec::new();
+        let mut seen = BTreeSet::new();
+        for node in topology.nodes.iter().rev() {
+            if node.kind.inputs().is_empty() {
+                self.visit(node, &mut seen, &mut order);
+            }
+        }
+        order.reverse();
+        order
+    }
+
+    fn visit(&self, node: &'t Node, seen: &mut BTreeSet<&'t NodeName>, order: &mut Vec<&'t Node>) {
+        if seen.insert(&node.name) {
+            for consumer in self.consumers(&node.name).iter().rev() {
+                self.visit(consumer, seen, order);
+            }
+            order.push(node);
+        }
+    }
+
+    /// Every node after its inputs.
+    pub(super) fn order(&self) -> &[&'t Node] {
+        &self.order
+    }
+
+    pub(super) fn node(&self, name: &NodeName) -> &'t Node {
+        self.nodes[name]
+    }
+
+    pub(super) fn consumers(&self, name: &NodeName) -> &[&'t Node] {
+        self.consumers.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    pub(super) fn shape(&self, node: &Node) -> &Shape {
+        &self.shapes[&node.name]
+    }
+
+    /// The name of a topic that belongs to a node.
+    pub(super) fn internal_topic(&self, node: &NodeName, suffix: &str) -> String {
+        format!("{}-{node}-{suffix}", self.app)
+    }
+
+    /// Whether the processing group has to run this node: it keeps state or writes to Kafka, or
+    /// somebody behind it does. What leads to SQL sinks only is run by their groups.
+    pub(super) fn is_processing(&self, node: &Node) -> bool {
+        match node.kind {
+            NodeKind::Aggregate(_) | NodeKind::Kafka(_) => true,
+            NodeKind::Sql(_) => false,
+            _ => self
+                .consumers(&node.name)
+                .iter()
+                .any(|consumer| self.is_processing(consumer)),
+        }
+    }
+
+    /// Whether a SQL sink reads what leaves this node, perhaps through stateless nodes.
+    pub(super) fn feeds_sql(&self, node: &Node) -> bool {
+        self.consumers(&node.name)
+            .iter()
+            .any(|consumer| match &consumer.kind {
+                NodeKind::Sql(_) => true,
+                kind => kind.is_stateless() && self.feeds_sql(consumer),
+            })
+    }
+
+    /// The nodes that a SQL sink reads from through stateless nodes, and those: all that its own
+    /// group has to run, each after its inputs.
+    pub(super) fn before_sink(&self, sink: &Node) -> Result<Vec<&'t Node>, PlanError> {
+        let mut wanted = BTreeSet::new();
+        let mut open: Vec<&NodeName> = sink.kind.inputs().iter().collect();
+        while let Some(name) = open.pop() {
+            let node = self.nodes.get(name);
+            let node = node.ok_or_else(|| error(sink, format!("no node {name}")))?;
+            if wanted.insert(&node.name) && node.kind.is_stateless() {
+                open.extend(node.kind.inputs());
+            }
+        }
+        let before = self.order.iter().filter(|node| wanted.contains(&node.name));
+        Ok(before.copied().collect())
+    }
+
+    /// The field of an aggregate's key by which its input is partitioned already; none: records
+    /// have to be moved.
+    pub(super) fn partitioned_by(&self, aggregate: &Aggregate) -> Option<usize> {
+        let keys = self.keys.get(&aggregate.from)?;
+        let mut fields = keys.fields.iter();
+        fields.find_map(|key| aggregate.by.iter().position(|path| path == *key))
+    }
+
+    fn keys_after(&self, node: &'t Node) -> Keys<'t> {
+        let mut inputs = node.kind.inputs().iter().map(|name| &self.keys[name]);
+        match &node.kind {
+            NodeKind::Source(source) => Keys {
+                fields: source.key.iter().collect(),
+                has_record_key: true,
+            },
+            NodeKind::Aggregate(_) | NodeKind::Sql(_) | NodeKind::Kafka(_) => Keys::default(),
+            NodeKind::SelectKey(_) => Keys {
+                has_record_key: false,
+                ..inputs.next().cloned().unwrap_or_default()
+            },
+            NodeKind::Merge(_) => {
+                let first = inputs.next().cloned().unwrap_or_default();
+                inputs.fold(first, Keys::common)
+            }
+            NodeKind::Map(map) => {
+                let mut keys = inputs.next().cloned().unwrap_or_default();
+                for (path, expression) in &map.set {
+                    keys.fields.retain(|key| *key != path);
+                    if keys.has_record_key && expression.is_record_key() {
+                        keys.fields.push(path);
+                    }
+                }
+                keys
+            }
+            NodeKind::FlatMap(node) => {
+                let mut keys = inputs.next().cloned().unwrap_or_default();
+                let position = node.position.as_ref();
+                keys.fields
+                    .retain(|key| **key != node.element && Some(*key) != position);
+                keys
+            }
+            NodeKind::Filter(_) | NodeKind::Branch(_) | NodeKind::Arm(_) | NodeKind::Log(_) => {
+                inputs.next().cloned().unwrap_or_default()
+            }
+        }
+    }
+}
+
+impl<'t> Keys<'t> {
+    fn common(self, other: &Keys<'t>) -> Keys<'t> {
+        let fields = self.fields.into_iter();
+        Keys {
+            fields: fields.filter(|key| other.fields.contains(key)).collect(),
+            has_record_key: self.has_record_key && other.has_record_key,
+        }
+    }
+}

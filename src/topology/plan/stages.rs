@@ -1,0 +1,151 @@
+//! Which nodes run together.
+//!
+//! Nodes of the processing group are in one stage as long as records go from one to the other
+//! without being moved between partitions. An aggregate whose input is not partitioned by its key
+//! has one side in each of two stages.
+
+use std::collections::BTreeMap;
+
+use super::graph::Graph;
+use crate::topology::graph::{Aggregate, Node, NodeKind, NodeName, Source};
+
+/// Nodes that become one sub-topology.
+pub(super) struct Stage<'t> {
+    /// The first of its sources by name, or else the first of its aggregates behind a repartition:
+    /// what the state of its tasks is found by.
+    pub(super) name: &'t NodeName,
+    /// What runs in it, each after its inputs.
+    pub(super) parts: Vec<Part<'t>>,
+}
+
+/// What a stage has of a node.
+#[derive(Clone, Copy)]
+pub(super) enum Part<'t> {
+    /// A source.
+    Source(&'t Node, &'t Source),
+    /// All of another node.
+    Whole(&'t Node),
+    /// The side of an aggregate in front of a repartition.
+    Near(&'t Node, &'t Aggregate),
+    /// The side behind it.
+    Far(&'t Node, &'t Aggregate),
+}
+
+impl<'t> Part<'t> {
+    pub(super) fn node(self) -> &'t Node {
+        match self {
+            Part::Source(node, _)
+            | Part::Whole(node)
+            | Part::Near(node, _)
+            | Part::Far(node, _) => node,
+        }
+    }
+}
+
+impl<'t> Stage<'t> {
+    /// The topics that it reads: those of its sources, and the repartition topics of its
+    /// aggregates.
+    pub(super) fn topics(&self, graph: &Graph<'_>) -> Vec<String> {
+        let topics = self.parts.iter().flat_map(|part| match part {
+            Part::Source(_, source) => source.topics.clone(),
+            Part::Far(node, _) => vec![graph.internal_topic(&node.name, "repartition")],
+            Part::Whole(_) | Part::Near(..) => Vec::new(),
+        });
+        topics.collect()
+    }
+
+    fn sources(&self) -> impl Iterator<Item = &'t Source> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Source(_, source) => Some(*source),
+            _ => None,
+        })
+    }
+}
+
+/// Cuts the processing part of a topology into stages, each after those that it gets records from.
+pub(super) fn cut<'t>(graph: &Graph<'t>) -> Vec<Stage<'t>> {
+    let mut parts = Vec::new();
+    // The stage in which the records that leave a node are; numbers that were given up stay unused.
+    let mut stages: BTreeMap<&NodeName, usize> = BTreeMap::new();
+    for (number, node) in graph.order().iter().enumerate() {
+        if !graph.is_processing(node) {
+            continue;
+        }
+        let part = match &node.kind {
+            NodeKind::Source(source) => Part::Source(node, source),
+            NodeKind::Aggregate(aggregate) if graph.partitioned_by(aggregate).is_none() => {
+                parts.push((stages[&aggregate.from], Part::Near(node, aggregate)));
+                Part::Far(node, aggregate)
+            }
+            _ => Part::Whole(node),
+        };
+        let stage = match part {
+            Part::Source(..) | Part::Far(..) => number,
+            Part::Whole(_) | Part::Near(..) => {
+                let inputs = node.kind.inputs().iter().map(|input| stages[input]);
+                let inputs: Vec<usize> = inputs.collect();
+                // From here on they are one.
+                let of_nodes = stages.values_mut();
+                let of_parts = parts.iter_mut().map(|(stage, _)| stage);
+                of_nodes
+                    .chain(of_parts)
+                    .filter(|stage| inputs.contains(stage))
+                    .for_each(|stage| *stage = inputs[0]);
+                inputs[0]
+            }
+        };
+        stages.insert(&node.name, stage);
+        parts.push((stage, part));
+    }
+    let mut found: Vec<(usize, Vec<Part<'t>>)> = Vec::new();
+    for (stage, part) in parts {
+        match found.iter_mut().find(|(known, _)| *known == stage) {
+            Some((_, parts)) => parts.push(part),
+            None => found.push((stage, vec![part])),
+        }
+    }
+    let stages = found.into_iter().map(|(_, parts)| Stage {
+        name: name(&parts),
+        parts,
+    });
+    stages.collect()
+}
+
+fn name<'t>(parts: &[Part<'t>]) -> &'t NodeName {
+    let first = |is_it: fn(&&Part<'t>) -> bool| {
+        let found = parts.iter().filter(is_it);
+        found.map(|part| &part.node().name).min()
+    };
+    first(|part| matches!(part, Part::Source(..)))
+        .or_else(|| first(|part| matches!(part, Part::Far(..))))
+        .expect("a stage begins with a source or behind a repartition")
+}
+
+/// The topics that the repartition topic of an aggregate is sized like: what is read together has
+/// equal partition counts.
+pub(super) fn repartition_size(
+    graph: &Graph<'_>,
+    stages: &[Stage<'_>],
+    aggregate: &NodeName,
+) -> Vec<String> {
+    let is_far = |part: &Part<'_>| matches!(part, Part::Far(node, _) if node.name == *aggregate);
+    let behind = stages
+        .iter()
+        .find(|stage| stage.parts.iter().any(is_far))
+        .expect("it has a side behind its repartition");
+    let topics: Vec<String> = behind.sources().flat_map(|s| s.topics.clone()).collect();
+    if !topics.is_empty() {
+        return topics;
+    }
+    let is_near = |part: &Part<'_>| {
+        let Part::Near(near, _) = part else {
+            return false;
+        };
+        let is_same = |far: &Part<'_>| matches!(far, Part::Far(far, _) if far.name == near.name);
+        behind.parts.iter().any(is_same)
+    };
+    let before = stages
+        .iter()
+        .filter(|stage| stage.parts.iter().any(is_near));
+    before.flat_map(|stage| stage.topics(graph)).collect()
+}
