@@ -336,43 +336,35 @@ nodes:
     shows(
         yaml,
         expect![[r#"
-        error[T003]: two nodes are called `b.rest`
-         --> t.yaml:4:3
-          |
-        4 |   b: { branch: { from: s, branches: { big: n > 5, Small: n < 2, rest: true }, default: rest } }
-          |   ^
-          |   |
-          |   the first one is here
+            error[T022]: `rest` is named twice
+             --> t.yaml:4:27
+              |
+            4 |   b: { branch: { from: s, branches: { big: n > 5, Small: n < 2, rest: true }, default: rest } }
+              |                           ^^^^^^^^                              ---- the first one is here
 
-        error[T022]: `rest` is named twice
-         --> t.yaml:4:27
-          |
-        4 |   b: { branch: { from: s, branches: { big: n > 5, Small: n < 2, rest: true }, default: rest } }
-          |                           ^^^^^^^^                              ---- the first one is here
+            error[T002]: `Small` cannot be the name of a branch: it does not begin with a lower-case letter
+             --> t.yaml:4:51
+              |
+            4 |   b: { branch: { from: s, branches: { big: n > 5, Small: n < 2, rest: true }, default: rest } }
+              |                                                   ^^^^^
+              |
+              = help: use lower-case letters, digits and `_`, beginning with a letter
 
-        error[T002]: `Small` cannot be the name of a branch: it does not begin with a lower-case letter
-         --> t.yaml:4:51
-          |
-        4 |   b: { branch: { from: s, branches: { big: n > 5, Small: n < 2, rest: true }, default: rest } }
-          |                                                   ^^^^^
-          |
-          = help: use lower-case letters, digits and `_`, beginning with a letter
+            error[T053]: `b` sends its records several ways: say which one
+             --> t.yaml:5:23
+              |
+            5 |   k: { kafka: { from: b, topic: u } }
+              |                       ^
+              |
+              = help: read from `b.big` or `b.Small` or `b.rest`
 
-        error[T053]: `b` sends its records several ways: say which one
-         --> t.yaml:5:23
-          |
-        5 |   k: { kafka: { from: b, topic: u } }
-          |                       ^
-          |
-          = help: read from `b.big` or `b.Small` or `b.rest` or `b.rest`
-
-        error[T004]: there is no node `b.bgi`
-         --> t.yaml:6:23
-          |
-        6 |   l: { kafka: { from: b.bgi, topic: v } }
-          |                       ^^^^^
-          |
-          = help: did you mean `b.big`?"#]],
+            error[T004]: there is no node `b.bgi`
+             --> t.yaml:6:23
+              |
+            6 |   l: { kafka: { from: b.bgi, topic: v } }
+              |                       ^^^^^
+              |
+              = help: did you mean `b.big`?"#]],
     );
 }
 
@@ -430,37 +422,37 @@ nodes:
     shows(
         yaml,
         expect![[r#"
-        error[T055]: `one` merges 1 input
-         --> t.yaml:4:25
-          |
-        4 |   one: { merge: { from: s } }
-          |                         ^
-          |
-          = help: name all inputs: `from: [a, b]`
+            error[T055]: `one` has only one input, there is nothing to merge
+             --> t.yaml:4:25
+              |
+            4 |   one: { merge: { from: s } }
+              |                         ^
+              |
+              = help: name all inputs: `from: [a, b]`
 
-        error[T055]: `none` merges 0 input
-         --> t.yaml:5:11
-          |
-        5 |   none: { merge: { } }
-          |           ^^^^^
-          |
-          = help: name all inputs: `from: [a, b]`
+            error[T055]: `none` has no inputs, there is nothing to merge
+             --> t.yaml:5:11
+              |
+            5 |   none: { merge: { } }
+              |           ^^^^^
+              |
+              = help: name all inputs: `from: [a, b]`
 
-        error[T022]: `s` is named twice
-         --> t.yaml:6:30
-          |
-        6 |   same: { merge: { from: [s, s, z] } }
-          |                           -  ^
-          |                           |
-          |                           the first one is here
+            error[T022]: `s` is named twice
+             --> t.yaml:6:30
+              |
+            6 |   same: { merge: { from: [s, s, z] } }
+              |                           -  ^
+              |                           |
+              |                           the first one is here
 
-        error[T004]: there is no node `z`
-         --> t.yaml:6:33
-          |
-        6 |   same: { merge: { from: [s, s, z] } }
-          |                                 ^
-          |
-          = help: did you mean `s`?"#]],
+            error[T004]: there is no node `z`
+             --> t.yaml:6:33
+              |
+            6 |   same: { merge: { from: [s, s, z] } }
+              |                                 ^
+              |
+              = help: did you mean `s`?"#]],
     );
 }
 
