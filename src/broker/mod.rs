@@ -223,6 +223,14 @@ pub enum BrokerError {
         /// What the client library said.
         reason: String,
     },
+    /// Another member has joined with this one's instance id: this one is of no further use.
+    #[error("{action}: {reason} (replaced by another member of the same instance id)")]
+    Replaced {
+        /// What was tried.
+        action: String,
+        /// What the client library said.
+        reason: String,
+    },
     /// The asked offset is no longer, or not yet, in the log.
     #[error("offset {offset} of {partition} is out of range")]
     OutOfRange {
@@ -326,10 +334,10 @@ pub trait GroupMember: Send {
     ///
     /// # Errors
     /// [`BrokerError::OutOfRange`], once for each partition that was started outside the log; it
-    /// stays silent until it is started again. [`BrokerError::Fatal`] when another process has
-    /// joined with this member's instance id: joining again would only throw that one out. Passing
-    /// trouble of the client library is not an
-    /// error here; it is logged.
+    /// stays silent until it is started again. [`BrokerError::Replaced`], from then on always, when
+    /// another member has joined with this one's instance id, be it by this member's own request
+    /// that was sent twice. Passing trouble of the client library is not an error here; it is
+    /// logged.
     fn poll(
         &mut self,
         timeout: Duration,
@@ -496,14 +504,6 @@ impl Fetched<'_> {
     }
 }
 
-/// What is said to a member whose instance id another process has joined with.
-fn replaced(instance: &str, heard: &dyn fmt::Display) -> String {
-    format!(
-        "another process has joined as {instance} ({heard}): was a state directory copied? Each \
-         process needs its own"
-    )
-}
-
 impl BrokerError {
     /// A [`BrokerError::Retry`].
     pub fn retry(action: impl Into<String>, reason: impl Into<String>) -> BrokerError {
@@ -524,6 +524,14 @@ impl BrokerError {
     /// A [`BrokerError::Fenced`].
     pub fn fenced(action: impl Into<String>, reason: impl Into<String>) -> BrokerError {
         BrokerError::Fenced {
+            action: action.into(),
+            reason: reason.into(),
+        }
+    }
+
+    /// A [`BrokerError::Replaced`].
+    pub fn replaced(action: impl Into<String>, reason: impl Into<String>) -> BrokerError {
+        BrokerError::Replaced {
             action: action.into(),
             reason: reason.into(),
         }

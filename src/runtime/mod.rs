@@ -5,6 +5,7 @@
 
 mod app;
 mod failpoint;
+mod membership;
 mod metrics;
 mod outputs;
 mod queue;

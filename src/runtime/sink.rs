@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::app::Database;
+use super::membership::Membership;
 use super::metrics::EngineMetrics;
 use super::outputs::{DeadLetters, SizeLimits, Writer, send_dead_letter};
 use super::queue::RecordQueue;
@@ -24,7 +25,7 @@ use super::settings::EngineSettings;
 use super::start::{BeyondEnd, LogRanges};
 use super::stop::StopSignal;
 use crate::broker::{
-    Acknowledge, Broker, BrokerError, GroupEvent, GroupMember, Isolation, MemberOptions, Offset,
+    Acknowledge, Broker, BrokerError, GroupEvent, Isolation, MemberOptions, Offset,
     ProducerOptions, TopicPartition,
 };
 use crate::processor::{
@@ -89,7 +90,7 @@ pub(super) struct SinkContext {
 
 pub(super) struct SinkThread {
     context: SinkContext,
-    member: Box<dyn GroupMember>,
+    member: Membership,
     /// For dead letters.
     writer: Writer,
     table: Option<SqlSink>,
@@ -124,14 +125,16 @@ impl SinkContext {
 
 impl SinkThread {
     pub(super) fn new(context: SinkContext) -> Result<SinkThread, SinkError> {
-        let member = context.broker.member(&MemberOptions {
+        let options = MemberOptions {
             group: context.group.clone(),
             topics: context.plan.topics().map(str::to_owned).collect(),
             instance_id: Some(context.instance.clone()),
             session_timeout: context.settings.session_timeout,
             max_poll_interval: context.settings.max_poll_interval,
             isolation: Isolation::ReadCommitted,
-        })?;
+        };
+        let (broker, clock) = (Arc::clone(&context.broker), Arc::clone(&context.clock));
+        let member = Membership::join(broker, clock, options)?;
         let producer = context.broker.producer(&ProducerOptions::default())?;
         let (_, sql) = context
             .plan
@@ -503,22 +506,7 @@ impl SinkThread {
 
     /// Deals with an error of a step; gives it back when a human is needed.
     fn recover(&mut self, error: SinkError) -> Result<(), SinkError> {
-        let needs_human = match &error {
-            SinkError::Sql(SqlError::Unavailable { .. } | SqlError::Fenced { .. }) => false,
-            SinkError::Sql(SqlError::Mismatch { .. } | SqlError::Fatal { .. }) => true,
-            // Even cut to its beginning a dead letter is too large for its topic.
-            SinkError::Broker(BrokerError::Fatal { .. } | BrokerError::TooLarge { .. })
-            | SinkError::BeyondEnd(_) => true,
-            SinkError::Broker(_) => false,
-            SinkError::Process(ProcessError::Output(OutputError::Broker(error))) => {
-                matches!(
-                    error,
-                    BrokerError::Fatal { .. } | BrokerError::TooLarge { .. }
-                )
-            }
-            SinkError::Process(_) => true,
-        };
-        if needs_human {
+        if needs_human(&error) {
             return Err(error);
         }
         tracing::warn!(sink = %self.context.node, %error, "reading again from the ledger's position");
@@ -556,6 +544,7 @@ impl SinkThread {
                         return self.recover(error);
                     }
                 }
+                Err(error) if needs_human(&error) => return Err(error),
                 Err(error) => {
                     tracing::debug!(sink = %self.context.node, %error, "polling while waiting");
                     self.context.stop.wait(IDLE_POLL);
@@ -563,6 +552,24 @@ impl SinkThread {
             }
         }
         Ok(())
+    }
+}
+
+/// Whether a sink cannot get over an error by itself.
+fn needs_human(error: &SinkError) -> bool {
+    match error {
+        SinkError::Sql(SqlError::Unavailable { .. } | SqlError::Fenced { .. }) => false,
+        SinkError::Sql(SqlError::Mismatch { .. } | SqlError::Fatal { .. }) => true,
+        SinkError::BeyondEnd(_) => true,
+        SinkError::Broker(error)
+        | SinkError::Process(ProcessError::Output(OutputError::Broker(error))) => {
+            // Even cut to its beginning a dead letter is too large for its topic.
+            matches!(
+                error,
+                BrokerError::Fatal { .. } | BrokerError::TooLarge { .. }
+            )
+        }
+        SinkError::Process(_) => true,
     }
 }
 

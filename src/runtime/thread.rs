@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::failpoint::Failpoint;
+use super::membership::Membership;
 use super::metrics::EngineMetrics;
 use super::outputs::{DeadLetters, SizeLimits, TaskOutputs, Writer};
 use super::restore::{RestoreError, Restorer, decide_positions};
@@ -28,8 +29,8 @@ use super::start::LogRanges;
 use super::stop::StopSignal;
 use super::task::{Task, TaskStart};
 use crate::broker::{
-    Acknowledge, Broker, BrokerError, GroupEvent, GroupMember, MemberOptions, Offset,
-    ProducerOptions, TopicPartition,
+    Acknowledge, Broker, BrokerError, GroupEvent, MemberOptions, Offset, ProducerOptions,
+    TopicPartition,
 };
 use crate::processor::{OutputError, ProcessError, Share};
 use crate::state::{StateBackend, StateError};
@@ -87,6 +88,7 @@ pub(crate) fn reaction(error: &ThreadError) -> Reaction {
         BrokerError::Retry { .. }
         | BrokerError::Abort { .. }
         | BrokerError::Fenced { .. }
+        | BrokerError::Replaced { .. }
         | BrokerError::OutOfRange { .. } => Reaction::Reset,
     };
     let state = |_: &StateError| Reaction::Reset;
@@ -138,7 +140,7 @@ impl Shared {
 pub(crate) struct StreamThread {
     shared: Arc<Shared>,
     name: String,
-    member: Box<dyn GroupMember>,
+    member: Membership,
     writer: Option<Writer>,
     /// What topics have refused for its size, while there is no producer.
     limits: SizeLimits,
@@ -163,14 +165,16 @@ impl StreamThread {
             .collect();
         topics.sort_unstable();
         topics.dedup();
-        let member = shared.broker.member(&MemberOptions {
+        let options = MemberOptions {
             group: shared.plan.group(),
             topics,
             instance_id: Some(format!("{}-{number}", shared.instance)),
             session_timeout: shared.settings.session_timeout,
             max_poll_interval: shared.settings.max_poll_interval,
             isolation: crate::broker::Isolation::ReadCommitted,
-        })?;
+        };
+        let (broker, clock) = (Arc::clone(&shared.broker), Arc::clone(&shared.clock));
+        let member = Membership::join(broker, clock, options)?;
         let name = format!("{}-{}-{number}", shared.plan.app, shared.instance);
         let last_commit = shared.clock.now();
         Ok(StreamThread {

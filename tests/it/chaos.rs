@@ -126,7 +126,7 @@ fn a_database_that_is_killed_and_comes_back_has_every_row_once() {
             return skip("database restart", "the servers are not ours to restart");
         };
         let pair = pairs[at % pairs.len()];
-        let run = Run::new(pair, &stage.bootstrap, &server.url());
+        let run = Run::new(pair, &stage.bootstrap, &server.address());
         let mut feed = run.replay_within(pair, 6, FEED);
         let mut members: Vec<_> = (0..2).map(|n| run.member(&format!("member-{n}"))).collect();
         wait_until("the first rows", PATIENCE, || run.raw_rows() > Some(0));
@@ -143,4 +143,33 @@ fn a_database_that_is_killed_and_comes_back_has_every_row_once() {
         assert_tables(&run, pair, &format!("{} on {name}, restarted", pair.name));
         members.iter_mut().for_each(Tidemill::stop);
     }
+}
+
+/// The requests to join of a standing Kafka are sent again by the client library, and the second one
+/// fences the member that sent the first.
+#[test]
+fn a_kafka_that_stands_still_for_longer_than_sessions_last_costs_no_process_and_no_row() {
+    let Some(stage) = stage("Kafka pause") else {
+        return;
+    };
+    let Some(kafka) = OwnServer::start("kafka") else {
+        return skip("Kafka pause", "Kafka is not ours to pause");
+    };
+    let pair = stage.recent_changes()[0];
+    let (name, url) = stage.server(0);
+    let run = Run::new(pair, &kafka.address(), url);
+    let mut feed = run.replay_within(pair, 6, FEED);
+    let session = ["--session-timeout", "6s", "--http", "off"];
+    let member = |n| run.member_with(&format!("member-{n}"), &session, &[]);
+    let mut members: Vec<_> = (0..2).map(member).collect();
+    wait_until("the first rows", PATIENCE, || run.raw_rows() > Some(0));
+    let rows = run.raw_rows().expect("a database");
+    assert!(rows < pair.events(), "all was done before the pause");
+    kafka.pause();
+    std::thread::sleep(Duration::from_secs(14));
+    kafka.resume();
+    feed.succeed();
+    wait_for_tables(&run, pair, &mut members);
+    assert_tables(&run, pair, &format!("{} on {name}, paused", pair.name));
+    members.iter_mut().for_each(Tidemill::stop);
 }

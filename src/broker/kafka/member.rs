@@ -29,19 +29,17 @@ use super::native::{Callbacks, Handle, Kind, Rebalance};
 use super::{KafkaSettings, config};
 use crate::broker::{
     Acknowledge, BrokerError, GroupEvent, GroupMember, GroupMetadata, MemberOptions, Offset,
-    OnRecord, TopicPartition, replaced,
+    OnRecord, TopicPartition,
 };
 
 pub(super) struct KafkaMember {
     fetcher: Fetcher<Rebalances>,
     group: String,
-    /// Its instance id, empty if it has none.
-    instance: String,
     owned: BTreeSet<TopicPartition>,
     stage: Stage,
     proof: Option<Arc<Proof>>,
-    /// Why this member is of no further use.
-    fenced: Option<String>,
+    /// Another member has its instance id: what librdkafka said of that.
+    replaced: Option<String>,
 }
 
 /// Where a member is between two events.
@@ -101,24 +99,23 @@ impl KafkaMember {
         Ok(KafkaMember {
             fetcher,
             group: options.group.clone(),
-            instance: options.instance_id.clone().unwrap_or_default(),
             owned: BTreeSet::new(),
             stage: Stage::Waiting,
             proof: None,
-            fenced: None,
+            replaced: None,
         })
     }
 
     fn check_fenced(&self, action: &str) -> Result<(), BrokerError> {
-        match &self.fenced {
+        match &self.replaced {
             Some(reason) => Err(BrokerError::fenced(self.doing(action), reason.clone())),
             None => Ok(()),
         }
     }
 
     fn check_replaced(&self) -> Result<(), BrokerError> {
-        match &self.fenced {
-            Some(reason) => Err(BrokerError::fatal(self.doing("poll"), reason.clone())),
+        match &self.replaced {
+            Some(reason) => Err(BrokerError::replaced(self.doing("poll"), reason.clone())),
             None => Ok(()),
         }
     }
@@ -128,13 +125,14 @@ impl KafkaMember {
     }
 
     fn take_error(&mut self) -> Result<(), BrokerError> {
-        let error = self.fetcher.take_error();
-        if let Some(BrokerError::Fenced { reason, .. }) = &error {
-            self.fenced = Some(replaced(&self.instance, reason));
-            self.lose();
-            return self.check_replaced();
+        match self.fetcher.take_error() {
+            Some(BrokerError::Fenced { reason, .. }) => {
+                self.replaced = Some(reason);
+                self.lose();
+                self.check_replaced()
+            }
+            error => error.map_or(Ok(()), Err),
         }
-        error.map_or(Ok(()), Err)
     }
 
     /// What the group wants next, as an event.

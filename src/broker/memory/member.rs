@@ -12,7 +12,7 @@ use super::topics::{missing, missing_partition};
 use super::{Shared, deliver};
 use crate::broker::{
     Acknowledge, BrokerError, GroupEvent, GroupMember, GroupMetadata, MemberOptions, Offset,
-    OnRecord, OwnedRecord, TopicPartition, replaced,
+    OnRecord, OwnedRecord, TopicPartition,
 };
 use crate::time::Timestamp;
 
@@ -79,9 +79,9 @@ impl MemoryMember {
                 Some(lost) => Ok(Some(Found::Event(lost))),
                 None => self.look(state, now, max_records),
             },
-            Err(refusal) => Err(BrokerError::fatal(
+            Err(refusal) => Err(BrokerError::replaced(
                 format!("poll (group {})", self.options.group),
-                replaced(instance.unwrap_or_default(), &refusal),
+                refusal.to_string(),
             )),
             Ok(Some(news)) => Ok(Some(Found::Event(self.hear(news)))),
             Ok(None) if group.is_reading(self.id) => {

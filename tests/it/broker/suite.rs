@@ -918,7 +918,7 @@ pub fn a_second_holder_of_an_instance_id_fences_the_first(scene: &Scene) {
     until("the first learns of it", || {
         matches!(
             old.member.poll(scene.wait, 10, &mut |r| panic!("{r:?}")),
-            Err(BrokerError::Fatal { .. })
+            Err(BrokerError::Replaced { .. })
         )
     });
     let refused = old.member.commit(&[(p0.clone(), 1)]);

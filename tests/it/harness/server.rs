@@ -1,4 +1,5 @@
-//! A database server of a test's own, to be killed and started again without disturbing others.
+//! A server of a test's own, a database or Kafka, to be stopped in every way without disturbing
+//! others.
 
 use std::process::{Command, Output};
 
@@ -12,9 +13,13 @@ pub struct OwnServer {
 }
 
 impl OwnServer {
-    /// Starts `mysql` or `mariadb`; none when the services are not ours to start.
+    /// Starts `mysql`, `mariadb` or `kafka`; none when the services are not ours to start.
     pub fn start(name: &str) -> Option<OwnServer> {
         let services = std::env::var("TIDEMILL_TEST_SERVICES").ok()?;
+        let own_kafka = std::env::var("TIDEMILL_OWN_KAFKA").ok();
+        if name == "kafka" && (own_kafka.is_none() || own_kafka != kafka()) {
+            return None;
+        }
         let folder = tempfile::tempdir().expect("a temp directory");
         let server = OwnServer {
             services,
@@ -25,15 +30,21 @@ impl OwnServer {
         Some(server)
     }
 
-    /// Where it is.
-    pub fn url(&self) -> String {
+    /// Where it is: the URL of a database, host and port of Kafka.
+    pub fn address(&self) -> String {
         let output = self.command(&["env"]);
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let variable = format!("TIDEMILL_TEST_{}_URL=", self.name.to_uppercase());
+        let variable = match self.name.as_str() {
+            "kafka" => "KAFKA_BOOTSTRAP=".to_owned(),
+            database => format!("TIDEMILL_TEST_{}_URL=", database.to_uppercase()),
+        };
         let value = text
             .lines()
             .find_map(|line| line.split_once(&variable).map(|(_, v)| v));
-        value.expect("a URL").trim_matches(['\'', '"']).to_owned()
+        value
+            .expect("it was started")
+            .trim_matches(['\'', '"'])
+            .to_owned()
     }
 
     /// Ends it at once, as `kill -9` does.
@@ -44,6 +55,16 @@ impl OwnServer {
     /// Starts it again on the same port with the same data.
     pub fn restart(&self) {
         self.act("restart");
+    }
+
+    /// Lets it stand still, as `kill -STOP` does.
+    pub fn pause(&self) {
+        self.act("pause");
+    }
+
+    /// Lets it go on after a pause.
+    pub fn resume(&self) {
+        self.act("resume");
     }
 
     fn act(&self, action: &str) {
@@ -60,7 +81,8 @@ impl OwnServer {
         Command::new(&self.services)
             .args(arguments)
             .env("TIDEMILL_SERVICES_DIR", self.folder.path().join("services"))
-            .env("KAFKA_BOOTSTRAP", kafka().unwrap_or_default())
+            .env_remove("KAFKA_BOOTSTRAP")
+            .env_remove("TIDEMILL_OWN_KAFKA")
             .env_remove("DATABASE_URL")
             .env_remove("TIDEMILL_TEST_MYSQL_URL")
             .env_remove("TIDEMILL_TEST_MARIADB_URL")
