@@ -31,18 +31,23 @@ fn kafka_scene(test: &str) -> Option<Scene> {
         eprintln!("SKIPPED {test}: KAFKA_BOOTSTRAP is not set");
         return None;
     };
+    Some(scene_on(&bootstrap))
+}
+
+/// A scene of its own on the Kafka at this address.
+fn scene_on(bootstrap: &str) -> Scene {
     let settings = KafkaSettings {
-        bootstrap,
+        bootstrap: bootstrap.to_owned(),
         client_id: "tidemill-tests".to_owned(),
         properties: BTreeMap::new(),
     };
     let broker = Box::new(KafkaBroker::connect(&settings).unwrap());
     let prefix = format!("test-{}", uuid::Uuid::new_v4().simple());
-    Some(Scene {
+    Scene {
         broker,
         prefix,
         wait: Duration::from_millis(50),
-    })
+    }
 }
 
 /// Makes of each function of the suite one test per log.

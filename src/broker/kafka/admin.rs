@@ -159,8 +159,10 @@ pub(super) fn start_offsets(
                 millis(TIMEOUT),
             )
         };
-        Failure::check(answer)
-            .map_err(|failure| failure.in_doing(format!("find the start of {partition}")))?;
+        Failure::check(answer).map_err(|failure| {
+            let action = format!("find the start of {partition}");
+            admin.callbacks().unanswered(failure, action)
+        })?;
         offsets.insert(partition.clone(), low);
     }
     Ok(offsets)
@@ -207,14 +209,21 @@ pub(super) fn end_offsets(
     }
     entries
         .into_iter()
-        .map(|entry| found(entry, "find the end of"))
+        .map(|entry| found(admin, entry, "find the end of"))
         .collect()
 }
 
-fn found(entry: Entry, doing: &str) -> Result<(TopicPartition, Offset), BrokerError> {
+fn found(
+    asker: &Admin,
+    entry: Entry,
+    doing: &str,
+) -> Result<(TopicPartition, Offset), BrokerError> {
     match entry.error {
         None => Ok((entry.partition, entry.offset)),
-        Some(failure) => Err(failure.in_doing(format!("{doing} {}", entry.partition))),
+        Some(failure) => {
+            let action = format!("{doing} {}", entry.partition);
+            Err(asker.callbacks().unanswered(failure, action))
+        }
     }
 }
 
@@ -244,14 +253,15 @@ pub(super) fn committed(
         list::read(list.ptr())
     };
     let doing = format!("find the committed offset (group {group}) of");
-    let offsets = entries.into_iter().map(|entry| found(entry, &doing));
+    let offsets = entries.into_iter().map(|entry| found(asker, entry, &doing));
     offsets
         .filter(|found| !matches!(found, Ok((_, offset)) if *offset < 0))
         .collect()
 }
 
 /// A request that is being made up.
-struct Request {
+struct Request<'a> {
+    admin: &'a Admin,
     queue: Queue,
     options: Options,
 }
@@ -260,8 +270,8 @@ struct Options(*mut c::rd_kafka_AdminOptions_t);
 struct Queue(*mut c::rd_kafka_queue_t);
 struct Answer(NonNull<c::rd_kafka_event_t>);
 
-impl Request {
-    fn new(admin: &Admin, operation: Operation) -> Request {
+impl Request<'_> {
+    fn new(admin: &Admin, operation: Operation) -> Request<'_> {
         let mut reason = Text::new();
         // SAFETY: the client is alive; the objects are ours.
         unsafe {
@@ -275,6 +285,7 @@ impl Request {
             );
             let queue = c::rd_kafka_queue_new(admin.ptr());
             Request {
+                admin,
                 queue: Queue(queue),
                 options: Options(options),
             }
@@ -296,7 +307,7 @@ impl Request {
             let reason = to_text(c::rd_kafka_event_error_string(event.as_ptr()));
             match Failure::from_code(code, Some(reason)) {
                 None => Ok(answer),
-                Some(failure) => Err(failure.in_doing(action)),
+                Some(failure) => Err(self.admin.callbacks().unanswered(failure, action)),
             }
         }
     }

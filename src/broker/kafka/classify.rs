@@ -115,6 +115,15 @@ impl Failure {
         }
     }
 
+    /// Whether the client asked a broker that does not lead the partition, or not in the client's
+    /// epoch.
+    pub(super) fn shows_old_metadata(&self) -> bool {
+        matches!(
+            self.code,
+            Code::FencedLeaderEpoch | Code::UnknownLeaderEpoch | Code::NotLeaderForPartition
+        )
+    }
+
     /// Decides. What is known to be someone else's takeover or a human's business is so whatever
     /// else librdkafka says; of the rest, its own flags are believed, and a client that is out of
     /// use is replaced like a fenced one.
@@ -309,6 +318,19 @@ mod tests {
         }
         check(&failure(Code::UnstableOffsetCommit), Reaction::Retry);
         check(&failure(Code::RebalanceInProgress), Reaction::Retry);
+    }
+
+    #[test]
+    fn whoever_asks_the_wrong_leader_has_old_metadata() {
+        #[track_caller]
+        fn check(code: Code, expected: bool) {
+            assert_eq!(failure(code).shows_old_metadata(), expected, "{code:?}");
+        }
+        check(Code::FencedLeaderEpoch, true);
+        check(Code::UnknownLeaderEpoch, true);
+        check(Code::NotLeaderForPartition, true);
+        check(Code::OperationTimedOut, false);
+        check(Code::UnknownTopicOrPartition, false);
     }
 
     #[test]

@@ -22,10 +22,11 @@ mod throttle;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use self::classify::Code;
+use self::classify::{Code, Failure};
 use self::member::KafkaMember;
 use self::native::{Callbacks, Handle, Kind};
 use self::producer::KafkaProducer;
@@ -59,18 +60,38 @@ pub struct KafkaSettings {
 /// The Kafka log. Clients are made per member, reader and producer; this one only asks.
 pub struct KafkaBroker {
     settings: KafkaSettings,
-    admin: Handle<Questions>,
+    admin: Mutex<Arc<Handle<Questions>>>,
     /// One client per group whose committed offsets have been asked for.
     groups: Mutex<BTreeMap<String, Arc<Handle<Questions>>>>,
 }
 
-/// What the client for questions has heard about its connections.
+/// What a client for questions has heard.
 #[derive(Default)]
-struct Questions(Mutex<Option<Code>>);
+struct Questions {
+    /// The last trouble with its connections.
+    trouble: Mutex<Option<Code>>,
+    /// It knows an old state of the cluster, and may go on so for long: librdkafka asks the same
+    /// leaders again and again, and does not look for others.
+    is_outdated: AtomicBool,
+}
 
 impl Callbacks for Questions {
     fn failed(&self, code: Code) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(code);
+        *self.trouble() = Some(code);
+    }
+}
+
+impl Questions {
+    fn trouble(&self) -> MutexGuard<'_, Option<Code>> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The error for a question that failed.
+    fn unanswered(&self, failure: Failure, action: impl Into<String>) -> BrokerError {
+        if failure.shows_old_metadata() {
+            self.is_outdated.store(true, Ordering::Relaxed);
+        }
+        failure.in_doing(action)
     }
 }
 
@@ -89,47 +110,20 @@ impl KafkaBroker {
         patience: Duration,
     ) -> Result<KafkaBroker, BrokerError> {
         config::check(settings)?;
-        let properties = config::admin(settings);
-        let name = "questions".to_owned();
-        let admin = Handle::new(Kind::Consumer, name, &properties, Questions::default())?;
-        let (settings, groups) = (settings.clone(), Mutex::default());
-        let broker = KafkaBroker {
-            settings,
-            admin,
-            groups,
-        };
+        let admin = asker(settings)?;
         let start = Instant::now();
         loop {
-            if broker.admin.is_connected(Duration::from_millis(250)) {
-                return Ok(broker);
+            if admin.is_connected(Duration::from_millis(250)) {
+                return Ok(KafkaBroker {
+                    settings: settings.clone(),
+                    admin: Mutex::new(Arc::new(admin)),
+                    groups: Mutex::default(),
+                });
             }
-            if broker.is_denied() || start.elapsed() > patience {
-                return Err(broker.unreachable(start.elapsed()));
+            if is_denied(&admin) || start.elapsed() > patience {
+                return Err(unreachable(settings, &admin, start.elapsed()));
             }
         }
-    }
-
-    fn is_denied(&self) -> bool {
-        self.admin.serve(Duration::ZERO);
-        let last = self
-            .admin
-            .callbacks()
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        matches!(*last, Some(Code::Authentication))
-    }
-
-    fn unreachable(&self, after: Duration) -> BrokerError {
-        let action = format!("connect to Kafka at {}", self.settings.bootstrap);
-        let heard = self
-            .admin
-            .last_log()
-            .unwrap_or_else(|| "nothing".to_owned());
-        BrokerError::fatal(
-            action,
-            format!("no success in {after:.1?}; last heard: {heard}"),
-        )
     }
 
     /// The client for questions about a group.
@@ -149,11 +143,41 @@ impl KafkaBroker {
         Ok(client)
     }
 
-    /// The client for questions, with its logs and errors up to now taken out of its queue.
-    fn admin(&self) -> &Handle<Questions> {
-        self.admin.serve(Duration::ZERO);
-        &self.admin
+    /// The client for questions, with its logs and errors up to now taken out of its queue. One that
+    /// is outdated is replaced.
+    fn admin(&self) -> Result<Arc<Handle<Questions>>, BrokerError> {
+        let mut admin = self.admin.lock().unwrap_or_else(PoisonError::into_inner);
+        if admin.callbacks().is_outdated.load(Ordering::Relaxed) {
+            tracing::info!("the cluster has changed; asking anew who leads what");
+            *admin = Arc::new(asker(&self.settings)?);
+        }
+        admin.serve(Duration::ZERO);
+        Ok(Arc::clone(&admin))
     }
+}
+
+/// A new client for questions.
+fn asker(settings: &KafkaSettings) -> Result<Handle<Questions>, BrokerError> {
+    let (properties, name) = (config::admin(settings), "questions".to_owned());
+    Handle::new(Kind::Consumer, name, &properties, Questions::default())
+}
+
+fn is_denied(asker: &Handle<Questions>) -> bool {
+    asker.serve(Duration::ZERO);
+    matches!(*asker.callbacks().trouble(), Some(Code::Authentication))
+}
+
+fn unreachable(
+    settings: &KafkaSettings,
+    asker: &Handle<Questions>,
+    after: Duration,
+) -> BrokerError {
+    let action = format!("connect to Kafka at {}", settings.bootstrap);
+    let heard = asker.last_log().unwrap_or_else(|| "nothing".to_owned());
+    BrokerError::fatal(
+        action,
+        format!("no success in {after:.1?}; last heard: {heard}"),
+    )
 }
 
 impl fmt::Debug for KafkaSettings {
@@ -178,11 +202,11 @@ impl fmt::Debug for KafkaSettings {
 
 impl Broker for KafkaBroker {
     fn partition_counts(&self, topics: &[&str]) -> Result<BTreeMap<String, u32>, BrokerError> {
-        admin::partition_counts(self.admin(), topics)
+        admin::partition_counts(&*self.admin()?, topics)
     }
 
     fn create_topics(&self, topics: &[TopicSpec]) -> Result<(), BrokerError> {
-        admin::create_topics(self.admin(), topics)
+        admin::create_topics(&*self.admin()?, topics)
     }
 
     fn end_offsets(
@@ -190,14 +214,14 @@ impl Broker for KafkaBroker {
         partitions: &[TopicPartition],
         isolation: Isolation,
     ) -> Result<BTreeMap<TopicPartition, Offset>, BrokerError> {
-        admin::end_offsets(self.admin(), partitions, isolation)
+        admin::end_offsets(&*self.admin()?, partitions, isolation)
     }
 
     fn start_offsets(
         &self,
         partitions: &[TopicPartition],
     ) -> Result<BTreeMap<TopicPartition, Offset>, BrokerError> {
-        admin::start_offsets(self.admin(), partitions)
+        admin::start_offsets(&*self.admin()?, partitions)
     }
 
     fn committed(

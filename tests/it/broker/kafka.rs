@@ -8,8 +8,9 @@ use tidemill::broker::{
 };
 use tidemill::time::Timestamp;
 
-use super::kafka_scene;
-use super::suite::{Scene, until};
+use super::suite::{Scene, until, until_within};
+use super::{kafka_scene, scene_on};
+use crate::harness::{OwnServer, skip};
 
 /// The broker's default minimum for sessions.
 const SESSION: Duration = Duration::from_secs(6);
@@ -142,4 +143,32 @@ fn a_transaction_that_is_too_old_is_aborted_and_its_producer_fenced() {
     produce_one(&mut *producer, &topic);
     producer.commit().unwrap();
     scene.check_committed(&p0[0], &["v"]);
+}
+
+/// A restart begins a new epoch of each leader, and the client for questions knows the old one.
+#[test]
+fn questions_are_answered_soon_after_the_broker_is_back() {
+    let Some(kafka) = OwnServer::start("kafka") else {
+        return skip("questions after a restart", "Kafka is not ours to restart");
+    };
+    let scene = scene_on(&kafka.address());
+    let topic = scene.topic("t", 2);
+    let partitions = [0, 1].map(|partition| TopicPartition::new(topic.as_str(), partition));
+    let ends = || {
+        scene
+            .broker
+            .end_offsets(&partitions, Isolation::ReadCommitted)
+    };
+    let starts = || scene.broker.start_offsets(&partitions);
+    assert!(ends().is_ok() && starts().is_ok());
+    for _ in 0..2 {
+        kafka.kill();
+        kafka.restart();
+        until_within(Duration::from_secs(10), "the ends are known", || {
+            ends().is_ok()
+        });
+        until_within(Duration::from_secs(10), "the starts are known", || {
+            starts().is_ok()
+        });
+    }
 }
