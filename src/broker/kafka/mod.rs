@@ -2,7 +2,8 @@
 //!
 //! Reading order: [`config`] (which client gets which properties) → [`native`] (a librdkafka
 //! client and its callbacks) → [`classify`] (what an error demands) → [`message`] and [`list`]
-//! (librdkafka's data) → [`fetch`] (polling) → [`member`], [`reader`], [`producer`], [`admin`].
+//! (librdkafka's data) → [`fetch`] (polling) → [`member`], [`reader`], [`producer`] with its
+//! [`reports`], [`admin`].
 //!
 //! Rights that a broker with access control must grant: DESCRIBE and READ or WRITE on the topics,
 //! CREATE for internal topics, READ on the groups, WRITE on the transactional ids. Readers and
@@ -18,6 +19,7 @@ mod message;
 mod native;
 mod producer;
 mod reader;
+mod reports;
 mod throttle;
 
 use std::collections::BTreeMap;

@@ -13,8 +13,7 @@
 
 use std::ffi::{CString, c_void};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use rdkafka::bindings as c;
@@ -24,7 +23,8 @@ use smallvec::SmallVec;
 
 use super::classify::{Code, Failure};
 use super::member::Proof;
-use super::native::{Callbacks, Delivery, Handle, Kind, millis, text};
+use super::native::{Handle, Kind, millis, text};
+use super::reports::{Reports, Unwritten};
 use super::{FIRST_CONNECTION, KafkaSettings, config, list};
 use crate::broker::{
     BrokerError, GroupMetadata, Offset, Outgoing, Partition, Producer, ProducerOptions,
@@ -80,84 +80,6 @@ impl Drop for Topic {
     fn drop(&mut self) {
         // SAFETY: the reference is ours, and the client is still alive.
         unsafe { c::rd_kafka_topic_destroy(self.topic.as_ptr()) };
-    }
-}
-
-/// What the delivery reports have said.
-#[derive(Default)]
-struct Reports {
-    written: Mutex<Written>,
-    /// Records were not written, or connections lost while a transaction was open.
-    trouble: AtomicBool,
-    in_transaction: AtomicBool,
-}
-
-#[derive(Default)]
-struct Written {
-    /// The offset behind the last record, by the number of the topic and the partition.
-    next: Vec<Vec<Option<Offset>>>,
-    first_error: Option<Unwritten>,
-}
-
-/// A record that was not written.
-struct Unwritten {
-    /// The number of its topic.
-    topic: usize,
-    bytes: usize,
-    failure: Failure,
-}
-
-impl Callbacks for Reports {
-    fn delivered(&self, report: &Delivery) {
-        let mut written = self.written();
-        match &report.error {
-            None => written.count(report.tag, report.partition, report.offset),
-            // What an abort throws away is no error.
-            Some(failure) if matches!(failure.code, Code::PurgeQueue | Code::PurgeInflight) => {}
-            Some(failure) => {
-                written.first_error.get_or_insert_with(|| Unwritten {
-                    topic: report.tag,
-                    bytes: report.bytes,
-                    failure: failure.clone(),
-                });
-            }
-        }
-    }
-
-    fn failed(&self, code: Code) {
-        let lost = matches!(
-            code,
-            Code::BrokerTransportFailure
-                | Code::AllBrokersDown
-                | Code::OperationTimedOut
-                | Code::RequestTimedOut
-                | Code::MessageTimedOut
-        );
-        if lost && self.in_transaction.load(Ordering::Relaxed) {
-            self.trouble.store(true, Ordering::Relaxed);
-        }
-    }
-}
-
-impl Reports {
-    fn written(&self) -> MutexGuard<'_, Written> {
-        self.written.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Written {
-    fn count(&mut self, topic: usize, partition: Partition, offset: Offset) {
-        let (Ok(partition), true) = (usize::try_from(partition), offset >= 0) else {
-            return;
-        };
-        if self.next.len() <= topic {
-            self.next.resize_with(topic + 1, Vec::new);
-        }
-        let partitions = &mut self.next[topic];
-        if partitions.len() <= partition {
-            partitions.resize(partition + 1, None);
-        }
-        partitions[partition] = partitions[partition].max(Some(offset + 1));
     }
 }
 
