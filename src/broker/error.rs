@@ -1,6 +1,6 @@
 //! What can go wrong with a log, by the reaction that it demands.
 
-use super::{Offset, TopicPartition};
+use super::{Offset, Outgoing, RecordMark, TopicPartition};
 
 /// What went wrong with the log, by the reaction that it demands.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +54,17 @@ pub enum BrokerError {
         /// Key and value together.
         bytes: usize,
     },
+    /// A topic takes no such records: their times are too far from its clock, or they lack the key
+    /// that it needs.
+    #[error("topic {topic} refuses {}: {reason}", count(records.len()))]
+    Refused {
+        /// The topic.
+        topic: String,
+        /// Which ones; at least one.
+        records: Vec<RecordMark>,
+        /// What the client library said of the first one.
+        reason: String,
+    },
     /// Needs a human: wrong address, no rights, missing topic.
     #[error("{action}: {reason}")]
     Fatal {
@@ -65,6 +76,19 @@ pub enum BrokerError {
 }
 
 impl BrokerError {
+    /// Whether the topic of a record has refused just that one.
+    pub fn is_about(&self, record: &Outgoing<'_>) -> bool {
+        match self {
+            BrokerError::TooLarge { topic, bytes } => {
+                topic == record.topic && *bytes == record.bytes()
+            }
+            BrokerError::Refused { topic, records, .. } => {
+                topic == record.topic && *records == [RecordMark::of(record)]
+            }
+            _ => false,
+        }
+    }
+
     /// A [`BrokerError::Retry`].
     pub fn retry(action: impl Into<String>, reason: impl Into<String>) -> BrokerError {
         BrokerError::Retry {
@@ -103,5 +127,12 @@ impl BrokerError {
             action: action.into(),
             reason: reason.into(),
         }
+    }
+}
+
+fn count(records: usize) -> String {
+    match records {
+        1 => "a record".to_owned(),
+        records => format!("{records} records"),
     }
 }

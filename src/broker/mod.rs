@@ -27,6 +27,7 @@ mod error;
 pub mod kafka;
 pub mod memory;
 pub mod partitioner;
+mod refusals;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -37,6 +38,7 @@ use std::time::Duration;
 use crate::time::Timestamp;
 
 pub use error::BrokerError;
+pub use refusals::{RecordMark, Refusals};
 
 /// The number of a record in its partition.
 pub type Offset = i64;
@@ -141,6 +143,11 @@ pub struct TopicSpec {
     /// Topic configuration, such as `cleanup.policy`.
     pub config: BTreeMap<String, String>,
 }
+
+/// The topic configuration that says how far ahead of the broker's clock a record's time may be, in
+/// milliseconds; an hour if it is not set. Brokers before Kafka 3.6 have no such bound, and topics are
+/// created without it there.
+pub const TIMESTAMP_AFTER_MAX: &str = "message.timestamp.after.max.ms";
 
 /// How a process joins a group.
 #[derive(Clone, Debug)]
@@ -345,7 +352,10 @@ pub trait Producer: Send {
     /// Queues a record; blocks while the queue is full.
     ///
     /// # Errors
-    /// [`BrokerError::TooLarge`] for this record alone; otherwise the reaction it names.
+    /// [`BrokerError::TooLarge`] or [`BrokerError::Refused`] for this record alone; otherwise the
+    /// reaction it names. Kafka refuses a record later, in the call that waits for it to be written;
+    /// a transaction is lost by that, and so are, without one, the records that were sent together
+    /// with it.
     fn send(&mut self, record: Outgoing<'_>) -> Result<(), BrokerError>;
 
     /// Begins a transaction.
@@ -423,6 +433,19 @@ impl<'a> Headers<'a> {
 impl fmt::Debug for Headers<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_map().entries(self.iter()).finish()
+    }
+}
+
+impl Outgoing<'_> {
+    /// The size of key and value together, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.key.map_or(0, <[u8]>::len) + self.value.map_or(0, <[u8]>::len)
+    }
+
+    /// The time that the log keeps for it: Kafka takes none before 1970, and 0 means "now" to its
+    /// client.
+    pub fn log_time(&self) -> Timestamp {
+        self.timestamp.max(Timestamp(1))
     }
 }
 

@@ -1,19 +1,20 @@
 //! Puts events and dead letters into the log, counting both.
 //!
-//! A record that is too large for its topic never stops the run: it becomes a dead letter, and a
-//! dead letter that is itself too large is cut to its beginning. What was sent is counted only when
-//! it is certain: after the commit or the flush.
+//! A record that its topic refuses never stops the run: it becomes a dead letter. A dead letter that
+//! is itself too large is cut to its beginning, and one from the future is dated as of now. What was
+//! sent is counted only when it is certain: after the commit or the flush.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::broker::{BrokerError, Outgoing, Producer};
+use crate::broker::{BrokerError, Outgoing, Producer, RecordMark, Refusals};
 use crate::ingest::metrics::{DeadReason, IngestMetrics};
 use crate::ingest::pace::nap;
 use crate::ingest::target::Target;
-use crate::time::Timestamp;
+use crate::ingest::trust::Trust;
+use crate::time::{Clock, Timestamp};
 
 /// How often a commit whose outcome is open is asked for. The log waits a while each time.
 const COMMIT_ATTEMPTS: u32 = 3;
@@ -65,11 +66,18 @@ pub struct DeadLetter<'a> {
 /// Writes to the targets of one run.
 pub struct Delivery<'a> {
     producer: Box<dyn Producer>,
+    clock: &'a dyn Clock,
     metrics: &'a IngestMetrics,
-    /// Records of this size or more are dead letters; sinks when the log turns out to take less
-    /// than the targets say.
-    limit: usize,
+    caution: Caution,
     uncertain: Counts,
+}
+
+/// How it is avoided that good events are lost with one that its topic refuses.
+enum Caution {
+    /// In transactions: what has been refused is known when it is done again.
+    Known(Refusals),
+    /// Without: what may be refused is sent by itself.
+    Apart(Trust),
 }
 
 /// What was sent since the last commit or flush.
@@ -82,24 +90,38 @@ struct Counts {
 }
 
 impl<'a> Delivery<'a> {
-    /// Writes with this producer.
-    pub fn new(producer: Box<dyn Producer>, metrics: &'a IngestMetrics) -> Delivery<'a> {
+    /// Writes with this producer, which has no transactions, into one target.
+    pub fn new(
+        producer: Box<dyn Producer>,
+        clock: &'a dyn Clock,
+        metrics: &'a IngestMetrics,
+    ) -> Delivery<'a> {
         Delivery {
             producer,
+            clock,
             metrics,
-            limit: usize::MAX,
+            caution: Caution::Apart(Trust::default()),
             uncertain: Counts::default(),
+        }
+    }
+
+    /// Writes with this producer, in transactions. What topics have refused before becomes dead
+    /// letters.
+    pub fn in_transactions(
+        producer: Box<dyn Producer>,
+        clock: &'a dyn Clock,
+        metrics: &'a IngestMetrics,
+        refusals: Refusals,
+    ) -> Delivery<'a> {
+        Delivery {
+            caution: Caution::Known(refusals),
+            ..Delivery::new(producer, clock, metrics)
         }
     }
 
     /// The producer itself, for transactions and for records of other topics.
     pub fn producer(&mut self) -> &mut dyn Producer {
         &mut *self.producer
-    }
-
-    /// Records of `bytes` or more are dead letters from now on.
-    pub fn lower_limit(&mut self, bytes: usize) {
-        self.limit = self.limit.min(bytes);
     }
 
     /// Commits the transaction and counts what it held. While the outcome is open, it is asked for
@@ -143,46 +165,74 @@ impl<'a> Delivery<'a> {
     /// Writes an event. True when it went to the topic, false when it became a dead letter.
     ///
     /// # Errors
-    /// What the log says, except that a record is too large.
+    /// What the log says, except that it refuses this very record.
     pub fn event(
         &mut self,
         target: &Target,
         event: Event<'_>,
         origin: &str,
     ) -> Result<bool, BrokerError> {
-        let bytes = event.value.len() + event.key.map_or(0, <[u8]>::len);
-        if bytes < self.limit && bytes <= target.max_record_bytes {
-            let sent = self.producer.send(Outgoing {
-                topic: &target.topic,
-                partition: None,
-                timestamp: event.time,
-                key: event.key,
-                value: Some(event.value),
-                headers: &[],
-            });
-            match sent {
-                Ok(()) => {
-                    self.uncertain.events += 1;
-                    self.uncertain.bytes += event.value.len() as u64;
-                    self.uncertain.last_event = self.uncertain.last_event.max(Some(event.time));
-                    return Ok(true);
-                }
-                Err(BrokerError::TooLarge { .. }) => {}
-                Err(error) => return Err(error),
+        let record = Outgoing {
+            topic: &target.topic,
+            partition: None,
+            timestamp: event.time,
+            key: event.key,
+            value: Some(event.value),
+            headers: &[],
+        };
+        let bytes = record.bytes();
+        let sent = match bytes <= target.max_record_bytes {
+            true => self.send(record),
+            false => Err(BrokerError::TooLarge {
+                topic: target.topic.clone(),
+                bytes,
+            }),
+        };
+        let error = match sent {
+            Ok(()) => {
+                self.uncertain.events += 1;
+                self.uncertain.bytes += event.value.len() as u64;
+                self.uncertain.last_event = self.uncertain.last_event.max(Some(event.time));
+                return Ok(true);
             }
-        }
+            Err(error) if error.is_about(&record) => error,
+            Err(error) => return Err(error),
+        };
         let letter = DeadLetter {
-            reason: DeadReason::TooLarge,
-            error: &format!(
-                "a record of {bytes} bytes is too large for topic {}",
-                target.topic
-            ),
+            reason: match error {
+                BrokerError::TooLarge { .. } => DeadReason::TooLarge,
+                _ => DeadReason::RefusedByTopic,
+            },
+            error: &error.to_string(),
             origin,
             time: event.time,
             value: event.value,
             length: event.value.len(),
         };
         self.dead_letter(target, letter).map(|()| false)
+    }
+
+    fn send(&mut self, record: Outgoing<'_>) -> Result<(), BrokerError> {
+        match &mut self.caution {
+            Caution::Known(refusals) => refusals.check(&record, self.clock)?,
+            Caution::Apart(trust) => {
+                if !trust.covers(RecordMark::of(&record), self.clock) {
+                    return self.send_apart(record);
+                }
+            }
+        }
+        self.producer.send(record)
+    }
+
+    /// Sends a record that its topic may refuse, with nothing else under way.
+    fn send_apart(&mut self, record: Outgoing<'_>) -> Result<(), BrokerError> {
+        self.flush().map_err(unrepeatable)?;
+        self.producer.send(record)?;
+        self.producer.flush().map_err(unrepeatable)?;
+        if let Caution::Apart(trust) = &mut self.caution {
+            trust.taken(RecordMark::of(&record), self.clock);
+        }
+        Ok(())
     }
 
     /// Does something again and again while the log is in passing trouble.
@@ -244,7 +294,7 @@ impl<'a> Delivery<'a> {
         let sent = self.producer.send(Outgoing {
             topic,
             partition: None,
-            timestamp: letter.time,
+            timestamp: letter.time.min(self.clock.now()),
             key: None,
             value: Some(value),
             headers: &headers[..if cut { 4 } else { 3 }],
@@ -264,12 +314,22 @@ impl<'a> Delivery<'a> {
     }
 }
 
+/// The error of a flush in the midst of a call that is repeated after passing trouble: what was not
+/// written was perhaps sent by an earlier call, so it ends the run.
+fn unrepeatable(error: BrokerError) -> BrokerError {
+    match error {
+        BrokerError::Retry { action, reason } => BrokerError::Fatal { action, reason },
+        other => other,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::{Arc, Mutex};
 
     use super::*;
     use crate::broker::{GroupMetadata, Offset, Partition, TopicPartition};
+    use crate::time::ManualClock;
 
     type Sent = Arc<Mutex<Vec<(String, Vec<u8>, Vec<(String, String)>)>>>;
 
@@ -334,10 +394,11 @@ mod tests {
             limit: broker_limit,
             sent: Arc::clone(&sent),
         });
-        let mut delivery = Delivery::new(producer, &metrics);
+        let clock = ManualClock::default();
+        let mut delivery = Delivery::new(producer, &clock, &metrics);
         let value = vec![b'x'; bytes];
         let event = Event {
-            key: None,
+            key: Some(b""),
             time: Timestamp(1),
             value: &value,
         };
@@ -405,7 +466,8 @@ mod tests {
             sent: Arc::clone(&sent),
         });
         let target = Target::new("t");
-        let mut delivery = Delivery::new(producer, &metrics);
+        let clock = ManualClock::default();
+        let mut delivery = Delivery::new(producer, &clock, &metrics);
         let letter = DeadLetter {
             reason: DeadReason::NotJson,
             error: "expected a JSON object",

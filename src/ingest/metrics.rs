@@ -40,6 +40,9 @@ pub enum DeadReason {
     TooDeep,
     /// Larger than a record may be.
     TooLarge,
+    /// The topic takes no such record: its time is too far from the broker's clock, or it lacks the
+    /// key that a compacted topic needs.
+    RefusedByTopic,
 }
 
 /// Why a connection to the source ended, or did not come about.
@@ -73,12 +76,13 @@ pub enum ReconnectReason {
 
 impl DeadReason {
     /// All of them.
-    pub const ALL: [DeadReason; 5] = [
+    pub const ALL: [DeadReason; 6] = [
         DeadReason::NotUtf8,
         DeadReason::NotJson,
         DeadReason::NotAnObject,
         DeadReason::TooDeep,
         DeadReason::TooLarge,
+        DeadReason::RefusedByTopic,
     ];
 
     /// The label in metrics and in the dead letter's header.
@@ -89,6 +93,7 @@ impl DeadReason {
             DeadReason::NotAnObject => "not_an_object",
             DeadReason::TooDeep => "too_deep",
             DeadReason::TooLarge => "too_large",
+            DeadReason::RefusedByTopic => "refused_by_topic",
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! In reading order: what of an event the log needs to know ([`fields`], [`target`]) and by what it
 //! is recognised when it comes again ([`recent`]); what is counted ([`metrics`], [`summary`]), how
-//! fast it goes ([`pace`]), and how it is written ([`delivery`]). Then the sources: files
+//! fast it goes ([`pace`]), and how it is written ([`delivery`], with [`trust`]). Then the sources: files
 //! ([`lines`], [`replay`]), the generator ([`generate`]), and the live stream ([`sse`],
 //! [`wikimedia`]).
 //!
@@ -20,6 +20,7 @@ pub mod summary;
 pub mod pace;
 
 pub mod delivery;
+mod trust;
 
 pub mod lines;
 pub mod replay;

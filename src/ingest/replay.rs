@@ -120,7 +120,7 @@ pub fn run(
         reader: options.target.line_reader(),
         recent: RecentIds::new(REMEMBERED),
         pacer: Pacer::new(options.pace),
-        delivery: Delivery::new(producer, metrics),
+        delivery: Delivery::new(producer, clock, metrics),
         origin: String::new(),
         options,
         clock,

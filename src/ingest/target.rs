@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::broker::{Broker, BrokerError, TopicSpec};
+use crate::broker::{Broker, BrokerError, TIMESTAMP_AFTER_MAX, TopicSpec};
 use crate::ingest::fields::{FieldTree, Found, Scalar, Unreadable};
 use crate::ingest::metrics::DeadReason;
 use crate::ingest::recent::EventId;
@@ -49,13 +49,13 @@ pub enum TopicRetention {
 }
 
 impl TopicRetention {
-    fn config(self) -> BTreeMap<String, String> {
-        let ms = match self {
-            TopicRetention::Broker => return BTreeMap::new(),
-            TopicRetention::Forever => "-1".to_owned(),
-            TopicRetention::For(time) => time.as_millis().to_string(),
-        };
-        BTreeMap::from([("retention.ms".to_owned(), ms)])
+    /// In milliseconds, as Kafka takes it; none where it is left to the broker.
+    fn config(self) -> Option<String> {
+        match self {
+            TopicRetention::Broker => None,
+            TopicRetention::Forever => Some("-1".to_owned()),
+            TopicRetention::For(time) => Some(time.as_millis().to_string()),
+        }
     }
 }
 
@@ -134,13 +134,21 @@ impl Target {
             name: name.to_owned(),
             partitions,
             replication: self.replication,
-            config: self.retention.config(),
+            config: self.topic_config(),
         };
         let (Partitions::Usually(count) | Partitions::Exactly(count)) = self.partitions;
         broker.create_topics(&[spec(&self.topic, count)])?;
         self.check_partitions(broker)?;
         let dead_letters = self.dead_letters.iter().map(|name| spec(name, 1));
         broker.create_topics(&dead_letters.collect::<Vec<_>>())
+    }
+
+    fn topic_config(&self) -> BTreeMap<String, String> {
+        // Events may say any time.
+        let after_max = (TIMESTAMP_AFTER_MAX.to_owned(), i64::MAX.to_string());
+        let retention = self.retention.config();
+        let retention = retention.map(|ms| ("retention.ms".to_owned(), ms));
+        retention.into_iter().chain([after_max]).collect()
     }
 
     /// A count that was asked for is also that of a topic which was there before, or which another

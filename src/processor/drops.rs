@@ -23,11 +23,14 @@ pub enum DropReason {
     TooLarge,
     /// The database refused the row.
     Refused,
+    /// The topic of a Kafka sink takes no such record: its time is too far from the broker's clock,
+    /// or it lacks the key that a compacted topic needs.
+    RefusedByTopic,
 }
 
 impl DropReason {
     /// All of them.
-    pub const ALL: [DropReason; 9] = [
+    pub const ALL: [DropReason; 10] = [
         DropReason::Unreadable,
         DropReason::NoValue,
         DropReason::NoTimestamp,
@@ -37,6 +40,7 @@ impl DropReason {
         DropReason::Late,
         DropReason::TooLarge,
         DropReason::Refused,
+        DropReason::RefusedByTopic,
     ];
 
     /// The name in metrics, logs and dead letters.
@@ -51,6 +55,7 @@ impl DropReason {
             DropReason::Late => "late",
             DropReason::TooLarge => "too_large",
             DropReason::Refused => "refused",
+            DropReason::RefusedByTopic => "refused_by_topic",
         }
     }
 }

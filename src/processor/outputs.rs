@@ -109,19 +109,17 @@ pub(super) enum SinkFailure {
 impl SinkFailure {
     /// What is wrong with the row, if it alone is at fault; anything else ends the task's work.
     pub(super) fn row_fault(self) -> Result<RowFault, ProcessError> {
-        match self {
-            SinkFailure::Expression(error) => Ok(RowFault::expression(&error)),
-            SinkFailure::Output(error @ OutputError::Cell { .. }) => {
-                Ok(RowFault::expression(&error))
-            }
-            SinkFailure::Output(error @ OutputError::Broker(BrokerError::TooLarge { .. })) => {
-                Ok(RowFault {
-                    reason: DropReason::TooLarge,
-                    message: error.to_string(),
-                })
-            }
-            SinkFailure::Output(error) => Err(error.into()),
-        }
+        let error = match self {
+            SinkFailure::Expression(error) => return Ok(RowFault::expression(&error)),
+            SinkFailure::Output(error) => error,
+        };
+        let reason = match &error {
+            OutputError::Cell { .. } => DropReason::Expression,
+            OutputError::Broker(BrokerError::TooLarge { .. }) => DropReason::TooLarge,
+            OutputError::Broker(BrokerError::Refused { .. }) => DropReason::RefusedByTopic,
+            OutputError::Broker(_) => return Err(error.into()),
+        };
+        Ok(RowFault::of(reason, &error))
     }
 }
 

@@ -2,34 +2,37 @@
 //! first of them comes.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use crate::broker::{BrokerError, GroupMetadata, Offset, Outgoing, Producer, TopicPartition};
+use crate::broker::{
+    BrokerError, GroupMetadata, Offset, Outgoing, Producer, Refusals, TopicPartition,
+};
 use crate::ingest::delivery::{HEADER_LENGTH, HEADER_REASON};
 use crate::processor::{DeadLetter, OutputError, Outputs, Produced, TableRow};
-use crate::time::Timestamp;
+use crate::time::{Clock, Timestamp};
 
 /// A producer and whether its transaction is open.
 pub(super) struct Writer {
     producer: Box<dyn Producer>,
+    clock: Arc<dyn Clock>,
     transactional: bool,
     open: bool,
-    limits: SizeLimits,
+    refusals: Refusals,
 }
-
-/// The size of the smallest record that a topic has refused, for those that have refused any.
-pub(super) type SizeLimits = BTreeMap<String, usize>;
 
 impl Writer {
     pub(super) fn new(
         producer: Box<dyn Producer>,
+        clock: Arc<dyn Clock>,
         transactional: bool,
-        limits: SizeLimits,
+        refusals: Refusals,
     ) -> Writer {
         Writer {
             producer,
+            clock,
             transactional,
             open: false,
-            limits,
+            refusals,
         }
     }
 
@@ -42,45 +45,27 @@ impl Writer {
     }
 
     /// # Errors
-    /// [`BrokerError::TooLarge`] is about this very record, also when the topic has refused one of
-    /// its size before: the log itself says so only when the whole transaction is lost.
+    /// [`BrokerError::TooLarge`] and [`BrokerError::Refused`] are about this very record, also when
+    /// the topic has refused it before: the log itself says so only when the whole transaction is
+    /// lost.
     pub(super) fn send(&mut self, record: Outgoing<'_>) -> Result<(), BrokerError> {
-        let size = record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len);
-        if self
-            .limits
-            .get(record.topic)
-            .is_some_and(|limit| size >= *limit)
-        {
-            let topic = record.topic.to_owned();
-            return Err(BrokerError::TooLarge { topic, bytes: size });
-        }
+        self.refusals.check(&record, &*self.clock)?;
         self.begin()?;
         match self.producer.send(record) {
-            Err(BrokerError::TooLarge { topic, bytes })
-                if topic == record.topic && bytes == size =>
-            {
-                Err(BrokerError::TooLarge { topic, bytes })
-            }
+            Err(error) if error.is_about(&record) => Err(error),
             sent => sent.map_err(|error| self.learn(error)),
         }
     }
 
-    /// A record that was sent earlier has been refused for its size. It is done again from the
-    /// last commit, and refused by [`Writer::send`] then.
+    /// If a record that was sent earlier has been refused, it is done again from the last commit,
+    /// and refused by [`Writer::send`] then.
     fn learn(&mut self, error: BrokerError) -> BrokerError {
-        let BrokerError::TooLarge { topic, bytes } = error else {
-            return error;
-        };
-        let reason = format!("it takes no records of {bytes} bytes; those will be set aside");
-        let action = format!("write to topic {topic}");
-        let limit = self.limits.entry(topic).or_insert(bytes);
-        *limit = bytes.min(*limit);
-        BrokerError::Abort { action, reason }
+        self.refusals.learn(error, self.clock.now())
     }
 
     /// What is known of the topics, for the next producer.
-    pub(super) fn into_limits(self) -> SizeLimits {
-        self.limits
+    pub(super) fn into_refusals(self) -> Refusals {
+        self.refusals
     }
 
     /// Adds the positions of the inputs to the transaction.
@@ -178,6 +163,8 @@ pub(super) struct DeadLetters<'d> {
     pub(super) topic: &'d str,
     /// The group that could not handle the record: each group that reads a topic judges for itself.
     pub(super) group: &'d str,
+    /// The wall-clock time.
+    pub(super) now: Timestamp,
 }
 
 /// Of a dead letter that is too large for its topic, this much is kept.
@@ -187,7 +174,8 @@ const KEPT_OF_TOO_LARGE: usize = 64 << 10;
 const KEPT_OF_MESSAGE: usize = 1 << 10;
 
 /// Writes a dead letter: the record as it came, and in the headers where it came from and why. One
-/// that is too large is cut to its beginning, with its whole length in a header.
+/// that is too large is cut to its beginning, with its whole length in a header. One from the
+/// future is dated as of now: its topic, too, may refuse such times.
 pub(super) fn send_dead_letter(
     writer: &mut Writer,
     to: DeadLetters<'_>,
@@ -212,7 +200,7 @@ pub(super) fn send_dead_letter(
     let whole = Outgoing {
         topic: to.topic,
         partition: None,
-        timestamp: record.timestamp,
+        timestamp: record.timestamp.min(to.now),
         key: record.key,
         value: record.value,
         headers: &headers[..8],
@@ -228,5 +216,138 @@ pub(super) fn send_dead_letter(
             })
         }
         sent => sent,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::memory::{MemoryBroker, Operation};
+    use crate::broker::{
+        Broker, Isolation, ProducerOptions, RecordMark, TIMESTAMP_AFTER_MAX, TopicSpec,
+    };
+    use crate::processor::{DropReason, InRecord};
+    use crate::time::ManualClock;
+
+    const HOUR_MS: i64 = 3_600_000;
+    const NOW: Timestamp = Timestamp(1_000 * HOUR_MS);
+    const AHEAD: Timestamp = Timestamp(1_002 * HOUR_MS);
+
+    struct Stage {
+        broker: MemoryBroker,
+        clock: ManualClock,
+    }
+
+    /// A log with the topics `free` and `bounded`, which takes times up to an hour ahead.
+    fn stage() -> Stage {
+        let clock = ManualClock::new(NOW);
+        let broker = MemoryBroker::new(Arc::new(clock.clone()));
+        let bound = (TIMESTAMP_AFTER_MAX.to_owned(), HOUR_MS.to_string());
+        let spec = |name: &str, config| TopicSpec {
+            name: name.to_owned(),
+            partitions: 1,
+            replication: -1,
+            config,
+        };
+        let free = spec("free", BTreeMap::new());
+        let bounded = spec("bounded", BTreeMap::from([bound]));
+        broker.create_topics(&[free, bounded]).unwrap();
+        Stage { broker, clock }
+    }
+
+    impl Stage {
+        fn writer(&self, refusals: Refusals) -> Writer {
+            let options = ProducerOptions {
+                transactional_id: Some("id".to_owned()),
+                transaction_timeout: None,
+            };
+            let producer = self.broker.producer(&options).unwrap();
+            Writer::new(producer, Arc::new(self.clock.clone()), true, refusals)
+        }
+
+        /// The times of the committed records.
+        fn times(&self, topic: &str) -> Vec<Timestamp> {
+            let records = self.broker.records(topic, 0, Isolation::ReadCommitted);
+            records.iter().map(|record| record.timestamp).collect()
+        }
+    }
+
+    fn record(topic: &str, timestamp: Timestamp) -> Outgoing<'_> {
+        Outgoing {
+            topic,
+            partition: Some(0),
+            timestamp,
+            key: None,
+            value: Some(b"v"),
+            headers: &[],
+        }
+    }
+
+    #[test]
+    fn a_record_that_is_refused_at_once_is_refused_alone() {
+        let stage = stage();
+        let mut writer = stage.writer(Refusals::new());
+        writer.send(record("bounded", NOW)).unwrap();
+        let refused = writer.send(record("bounded", AHEAD));
+        assert!(matches!(refused, Err(BrokerError::Refused { .. })));
+        writer.commit().unwrap();
+        assert_eq!(stage.times("bounded"), [NOW]);
+    }
+
+    #[test]
+    fn a_record_that_is_refused_at_the_commit_is_refused_alone_the_next_time() {
+        let stage = stage();
+        let mut writer = stage.writer(Refusals::new());
+        let both = [record("free", NOW), record("free", AHEAD)];
+        both.into_iter().for_each(|each| writer.send(each).unwrap());
+        let refused = BrokerError::Refused {
+            topic: "free".to_owned(),
+            records: vec![RecordMark::of(&both[1])],
+            reason: "too far ahead".to_owned(),
+        };
+        stage.broker.fail_next(Operation::Commit, refused);
+        let lost = writer.commit();
+        assert!(matches!(lost, Err(BrokerError::Abort { .. })), "{lost:?}");
+
+        let mut writer = stage.writer(writer.into_refusals());
+        writer.send(both[0]).unwrap();
+        let refused = writer.send(both[1]).unwrap_err();
+        let expected = "topic free refuses a record: too far ahead";
+        assert_eq!(refused.to_string(), expected);
+        writer.commit().unwrap();
+        assert_eq!(stage.times("free"), [NOW]);
+    }
+
+    #[test]
+    fn a_dead_letter_from_the_future_is_dated_as_of_now_and_says_its_time() {
+        let stage = stage();
+        let mut writer = stage.writer(Refusals::new());
+        let letter = |timestamp| DeadLetter {
+            node: "copy",
+            reason: DropReason::RefusedByTopic,
+            message: "too far ahead",
+            record: InRecord {
+                topic: "t",
+                partition: 0,
+                offset: 7,
+                timestamp,
+                key: None,
+                value: Some(b"v"),
+            },
+        };
+        let to = DeadLetters {
+            topic: "bounded",
+            group: "g",
+            now: NOW,
+        };
+        let past = Timestamp(5);
+        send_dead_letter(&mut writer, to, &letter(AHEAD)).unwrap();
+        send_dead_letter(&mut writer, to, &letter(past)).unwrap();
+        writer.commit().unwrap();
+        assert_eq!(stage.times("bounded"), [NOW, past]);
+        let letters = stage.broker.records("bounded", 0, Isolation::ReadCommitted);
+        let time = AHEAD.0.to_string().into_bytes();
+        let header = ("tidemill.timestamp_ms".to_owned(), time);
+        assert!(letters[0].headers.contains(&header));
     }
 }

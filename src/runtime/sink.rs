@@ -19,14 +19,14 @@ use std::time::Duration;
 use super::app::Database;
 use super::membership::Membership;
 use super::metrics::EngineMetrics;
-use super::outputs::{DeadLetters, SizeLimits, Writer, send_dead_letter};
+use super::outputs::{DeadLetters, Writer, send_dead_letter};
 use super::queue::RecordQueue;
 use super::settings::EngineSettings;
 use super::start::{BeyondEnd, LogRanges};
 use super::stop::StopSignal;
 use crate::broker::{
     Acknowledge, Broker, BrokerError, GroupEvent, Isolation, MemberOptions, Offset,
-    ProducerOptions, TopicPartition,
+    ProducerOptions, Refusals, TopicPartition,
 };
 use crate::processor::{
     DeadLetter, DropReason, OutputError, Outputs, ProcessError, Processor, Produced, Progress,
@@ -119,6 +119,7 @@ impl SinkContext {
         DeadLetters {
             topic: &self.dead_letters,
             group: &self.group,
+            now: self.clock.now(),
         }
     }
 }
@@ -136,6 +137,7 @@ impl SinkThread {
         let (broker, clock) = (Arc::clone(&context.broker), Arc::clone(&context.clock));
         let member = Membership::join(broker, clock, options)?;
         let producer = context.broker.producer(&ProducerOptions::default())?;
+        let clock = Arc::clone(&context.clock);
         let (_, sql) = context
             .plan
             .sql()
@@ -152,7 +154,7 @@ impl SinkThread {
         Ok(SinkThread {
             context,
             member,
-            writer: Writer::new(producer, false, SizeLimits::new()),
+            writer: Writer::new(producer, clock, false, Refusals::new()),
             table: None,
             kinds: Vec::new(),
             processor,
@@ -563,10 +565,12 @@ fn needs_human(error: &SinkError) -> bool {
         SinkError::BeyondEnd(_) => true,
         SinkError::Broker(error)
         | SinkError::Process(ProcessError::Output(OutputError::Broker(error))) => {
-            // Even cut to its beginning a dead letter is too large for its topic.
+            // Even cut to its beginning a dead letter is too large for its topic, or refused.
             matches!(
                 error,
-                BrokerError::Fatal { .. } | BrokerError::TooLarge { .. }
+                BrokerError::Fatal { .. }
+                    | BrokerError::TooLarge { .. }
+                    | BrokerError::Refused { .. }
             )
         }
         SinkError::Process(_) => true,

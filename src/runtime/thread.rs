@@ -22,14 +22,14 @@ use std::time::Duration;
 use super::failpoint::Failpoint;
 use super::membership::Membership;
 use super::metrics::EngineMetrics;
-use super::outputs::{DeadLetters, SizeLimits, TaskOutputs, Writer};
+use super::outputs::{DeadLetters, TaskOutputs, Writer};
 use super::restore::{RestoreError, Restorer, decide_positions};
 use super::settings::EngineSettings;
 use super::start::LogRanges;
 use super::stop::StopSignal;
 use super::task::{Task, TaskStart};
 use crate::broker::{
-    Acknowledge, Broker, BrokerError, GroupEvent, MemberOptions, Offset, ProducerOptions,
+    Acknowledge, Broker, BrokerError, GroupEvent, MemberOptions, Offset, ProducerOptions, Refusals,
     TopicPartition,
 };
 use crate::processor::{OutputError, ProcessError, Share};
@@ -82,9 +82,11 @@ pub(crate) enum Reaction {
 /// What an error demands.
 pub(crate) fn reaction(error: &ThreadError) -> Reaction {
     let broker = |error: &BrokerError| match error {
-        // Sinks set too large records aside; what is left is an entry of a changelog or a partial
-        // result, without which the state would be wrong.
-        BrokerError::Fatal { .. } | BrokerError::TooLarge { .. } => Reaction::Stop,
+        // Sinks set refused records aside; what is left is an entry of a changelog or a partial
+        // result, without which the state would be wrong, or a dead letter.
+        BrokerError::Fatal { .. } | BrokerError::TooLarge { .. } | BrokerError::Refused { .. } => {
+            Reaction::Stop
+        }
         BrokerError::Retry { .. }
         | BrokerError::Abort { .. }
         | BrokerError::Fenced { .. }
@@ -142,8 +144,8 @@ pub(crate) struct StreamThread {
     name: String,
     member: Membership,
     writer: Option<Writer>,
-    /// What topics have refused for its size, while there is no producer.
-    limits: SizeLimits,
+    /// What topics have refused, while there is no producer.
+    refusals: Refusals,
     /// What the group has given to this member.
     assigned: BTreeSet<TopicPartition>,
     tasks: BTreeMap<TaskId, Task>,
@@ -182,7 +184,7 @@ impl StreamThread {
             name,
             member,
             writer: None,
-            limits: SizeLimits::new(),
+            refusals: Refusals::new(),
             assigned: BTreeSet::new(),
             tasks: BTreeMap::new(),
             routes: HashMap::new(),
@@ -313,7 +315,7 @@ impl StreamThread {
                 .expect("tasks are opened with a producer");
             let plan = Arc::clone(task.plan());
             let member = &self.member;
-            let mut outputs = task_outputs(&self.shared, writer, task.id, &plan);
+            let mut outputs = task_outputs(&self.shared, writer, task.id, &plan, now);
             processed += task.process(&mut outputs, now, &|partition| member.at_end(partition))?;
         }
         Ok(processed)
@@ -354,7 +356,7 @@ impl StreamThread {
         for id in &due {
             let task = self.tasks.get_mut(id).expect("just listed");
             let plan = Arc::clone(task.plan());
-            let mut outputs = task_outputs(&self.shared, writer, *id, &plan);
+            let mut outputs = task_outputs(&self.shared, writer, *id, &plan, started);
             task.flush(&mut outputs, started, &at_end)?;
         }
         self.shared.failpoint("after-flush");
@@ -477,8 +479,9 @@ impl StreamThread {
             transaction_timeout: Some(self.shared.settings.transaction_timeout),
         };
         let producer = self.shared.broker.producer(&options)?;
-        let limits = std::mem::take(&mut self.limits);
-        Ok(Writer::new(producer, transactional, limits))
+        let refusals = std::mem::take(&mut self.refusals);
+        let clock = Arc::clone(&self.shared.clock);
+        Ok(Writer::new(producer, clock, transactional, refusals))
     }
 
     fn open_task(&self, id: TaskId, plan: &Arc<SubTopology>) -> Result<Task, ThreadError> {
@@ -625,7 +628,7 @@ impl StreamThread {
             if let Err(error) = writer.abort() {
                 tracing::debug!(thread = %self.name, %error, "the transaction is left to its timeout");
             }
-            self.limits = writer.into_limits();
+            self.refusals = writer.into_refusals();
         }
         self.close_tasks();
     }
@@ -657,6 +660,7 @@ fn task_outputs<'o>(
     writer: &'o mut Writer,
     id: TaskId,
     plan: &'o SubTopology,
+    now: Timestamp,
 ) -> TaskOutputs<'o> {
     TaskOutputs {
         writer,
@@ -665,6 +669,7 @@ fn task_outputs<'o>(
         dead_letters: DeadLetters {
             topic: &shared.dead_letters,
             group: shared.plan.app.as_str(),
+            now,
         },
         partitions: &shared.partitions,
     }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::broker::{Broker, BrokerError, TopicSpec};
+use crate::broker::{Broker, BrokerError, TIMESTAMP_AFTER_MAX, TopicSpec};
 use crate::topology::plan::{Plan, Purpose, SubTopology};
 
 /// A topic is not as the application needs it.
@@ -144,12 +144,18 @@ fn missing_outputs(
             }
         }
     }
+    // Results carry event times: those of old events a broker would delete within minutes, and those
+    // of the future it would refuse.
+    let config = [
+        ("retention.ms", "-1".to_owned()),
+        (TIMESTAMP_AFTER_MAX, i64::MAX.to_string()),
+    ];
+    let config = config.map(|(key, value)| (key.to_owned(), value));
     let spec = |(topic, partitions): (&str, u32)| TopicSpec {
         name: topic.to_owned(),
         partitions,
         replication,
-        // Results carry event times: of old events a broker would delete them within minutes.
-        config: BTreeMap::from([("retention.ms".to_owned(), "-1".to_owned())]),
+        config: BTreeMap::from(config.clone()),
     };
     missing.into_iter().map(spec).collect()
 }
@@ -280,7 +286,7 @@ nodes:
             shop-orders-progress 6x3: cleanup.policy=compact max.message.bytes=16777216 message.timestamp.type=LogAppendTime
             shop-per_shop-changelog 6x3: cleanup.policy=compact,delete delete.retention.ms=604800000 max.message.bytes=16777216 message.timestamp.type=LogAppendTime retention.ms=950460000
             shop-per_shop-repartition 6x3: cleanup.policy=delete max.message.bytes=16777216 message.timestamp.type=LogAppendTime retention.ms=604800000
-            out 6x3: retention.ms=-1
+            out 6x3: message.timestamp.after.max.ms=9223372036854775807 retention.ms=-1
         "#]].assert_eq(&found);
     }
 

@@ -79,6 +79,8 @@ conformance! {
     suite::acknowledged_offsets_are_those_of_the_log,
     suite::a_large_transaction_arrives_whole_and_in_order,
     suite::a_record_that_is_too_large_is_refused_alone,
+    suite::a_refused_record_is_named_and_the_next_attempt_goes_without_it,
+    suite::a_compacted_topic_refuses_a_record_without_a_key,
     suite::a_position_outside_the_log_is_reported_once,
     suite::a_reader_takes_up_a_new_assignment,
     suite::a_member_reads_copartitioned_topics_from_the_offsets_it_names,

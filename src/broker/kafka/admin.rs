@@ -12,7 +12,9 @@ use super::Questions;
 use super::classify::{Code, Failure};
 use super::list::{self, Entry};
 use super::native::{Handle, Text, millis, text, to_text};
-use crate::broker::{BrokerError, Isolation, Offset, TopicPartition, TopicSpec};
+use crate::broker::{
+    BrokerError, Isolation, Offset, TIMESTAMP_AFTER_MAX, TopicPartition, TopicSpec,
+};
 
 /// How long the cluster has for an answer.
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -74,11 +76,51 @@ fn is_missing(code: Code) -> bool {
     )
 }
 
-/// Creates the topics that do not exist, and waits until all can be used.
+/// Creates the topics that do not exist, and waits until all can be used. Brokers that do not know
+/// [`TIMESTAMP_AFTER_MAX`] get them without it.
 pub(super) fn create_topics(admin: &Admin, specs: &[TopicSpec]) -> Result<(), BrokerError> {
     if specs.is_empty() {
         return Ok(());
     }
+    let refused = request_topics(admin, specs)?;
+    let (unbounded, refused): (Vec<_>, Vec<_>) = refused
+        .into_iter()
+        .partition(|(_, failure)| is_about_times(failure));
+    check_refused(refused)?;
+    let unbounded: Vec<TopicSpec> = specs
+        .iter()
+        .filter(|spec| unbounded.iter().any(|(name, _)| *name == spec.name))
+        .map(without_bound)
+        .collect();
+    if !unbounded.is_empty() {
+        check_refused(request_topics(admin, &unbounded)?)?;
+    }
+    wait_until_known(admin, specs)
+}
+
+/// Whether a broker does not know the bound on times.
+fn is_about_times(failure: &Failure) -> bool {
+    failure.code == Code::InvalidConfig && failure.text.contains(TIMESTAMP_AFTER_MAX)
+}
+
+fn without_bound(spec: &TopicSpec) -> TopicSpec {
+    let mut spec = spec.clone();
+    spec.config.remove(TIMESTAMP_AFTER_MAX);
+    spec
+}
+
+fn check_refused(refused: Vec<(String, Failure)>) -> Result<(), BrokerError> {
+    match refused.into_iter().next() {
+        Some((name, failure)) => Err(failure.in_doing(format!("create topic {name}"))),
+        None => Ok(()),
+    }
+}
+
+/// Creates the topics that do not exist; gives those that were refused.
+fn request_topics(
+    admin: &Admin,
+    specs: &[TopicSpec],
+) -> Result<Vec<(String, Failure)>, BrokerError> {
     let topics: Vec<NewTopic> = specs.iter().map(NewTopic::new).collect::<Result<_, _>>()?;
     let mut pointers: Vec<_> = topics.iter().map(|topic| topic.0.as_ptr()).collect();
     let request = Request::new(admin, Operation::RD_KAFKA_ADMIN_OP_CREATETOPICS);
@@ -96,28 +138,25 @@ pub(super) fn create_topics(admin: &Admin, specs: &[TopicSpec]) -> Result<(), Br
         let result = c::rd_kafka_event_CreateTopics_result(answer.0.as_ptr());
         let mut count = 0;
         let results = c::rd_kafka_CreateTopics_result_topics(result, &mut count);
-        for index in 0..count {
-            check_created(*results.add(index))?;
-        }
+        let refused = (0..count).filter_map(|index| refused_topic(*results.add(index)));
+        Ok(refused.collect())
     }
-    wait_until_known(admin, specs)
 }
 
+/// The topic's name and what is wrong, unless it is there now.
+///
 /// # Safety
 /// The pointer is a result that lives through this call.
-unsafe fn check_created(result: *const c::rd_kafka_topic_result_t) -> Result<(), BrokerError> {
+unsafe fn refused_topic(result: *const c::rd_kafka_topic_result_t) -> Option<(String, Failure)> {
     // SAFETY: as required.
     let (code, reason, name) = unsafe {
         let code = c::rd_kafka_topic_result_error(result) as i32;
         let reason = to_text(c::rd_kafka_topic_result_error_string(result));
         (code, reason, to_text(c::rd_kafka_topic_result_name(result)))
     };
-    match Failure::from_code(code, Some(reason)) {
-        Some(failure) if failure.code != Code::TopicAlreadyExists => {
-            Err(failure.in_doing(format!("create topic {name}")))
-        }
-        _ => Ok(()),
-    }
+    Failure::from_code(code, Some(reason))
+        .filter(|failure| failure.code != Code::TopicAlreadyExists)
+        .map(|failure| (name, failure))
 }
 
 /// The controller creates; the other brokers hear of it a moment later.
@@ -373,5 +412,47 @@ impl Drop for NewTopic {
     fn drop(&mut self) {
         // SAFETY: the object is ours.
         unsafe { c::rd_kafka_NewTopic_destroy(self.0.as_ptr()) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn brokers_that_do_not_know_the_bound_on_times_are_recognised() {
+        const INVALID_CONFIG: i32 = 40;
+        const POLICY_VIOLATION: i32 = 44;
+        #[track_caller]
+        fn check(code: i32, reason: &str, expected: bool) {
+            let failure = Failure::from_code(code, Some(reason.to_owned())).unwrap();
+            assert_eq!(is_about_times(&failure), expected, "{reason}");
+        }
+        let unknown = "Unknown topic config name: message.timestamp.after.max.ms";
+        check(INVALID_CONFIG, unknown, true);
+        check(POLICY_VIOLATION, unknown, false);
+        let other = "Unknown topic config name: retention.seconds";
+        check(INVALID_CONFIG, other, false);
+    }
+
+    #[test]
+    fn a_topic_without_the_bound_keeps_everything_else() {
+        let config = |names: &[&str]| -> BTreeMap<String, String> {
+            let entry = |name: &&str| ((*name).to_owned(), "1".to_owned());
+            names.iter().map(entry).collect()
+        };
+        let spec = TopicSpec {
+            name: "t".to_owned(),
+            partitions: 3,
+            replication: -1,
+            config: config(&["retention.ms", TIMESTAMP_AFTER_MAX]),
+        };
+        let expected = TopicSpec {
+            config: config(&["retention.ms"]),
+            ..spec.clone()
+        };
+        assert_eq!(without_bound(&spec), expected);
     }
 }

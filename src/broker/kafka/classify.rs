@@ -115,6 +115,11 @@ impl Failure {
         }
     }
 
+    /// Whether a topic takes no such record, now or later.
+    pub(super) fn is_refusal(&self) -> bool {
+        matches!(self.code, Code::InvalidTimestamp | Code::InvalidRecord)
+    }
+
     /// Whether the client asked a broker that does not lead the partition, or not in the client's
     /// epoch.
     pub(super) fn shows_old_metadata(&self) -> bool {

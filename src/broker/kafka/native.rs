@@ -58,6 +58,8 @@ pub(super) struct Delivery {
     pub offset: Offset,
     /// Key and value together.
     pub bytes: usize,
+    /// Whether it has a key.
+    pub has_key: bool,
     pub error: Option<Failure>,
 }
 
@@ -486,6 +488,7 @@ unsafe extern "C" fn on_delivery<C: Callbacks>(
             partition: message.partition,
             offset: message.offset,
             bytes: message.key_len + message.payload_len,
+            has_key: !message.key.is_null(),
             error: Failure::from_code(message.error, None),
         };
         (&*opaque.cast::<Shared<C>>(), delivery)

@@ -24,12 +24,13 @@ use smallvec::SmallVec;
 use super::classify::{Code, Failure};
 use super::member::Proof;
 use super::native::{Handle, Kind, millis, text};
-use super::reports::{Reports, Unwritten};
+use super::reports::{Reports, Tag, Unwritten};
 use super::{FIRST_CONNECTION, KafkaSettings, config, list};
 use crate::broker::{
-    BrokerError, GroupMetadata, Offset, Outgoing, Partition, Producer, ProducerOptions,
+    BrokerError, GroupMetadata, Offset, Outgoing, Partition, Producer, ProducerOptions, RecordMark,
     TopicPartition,
 };
+use crate::time::{Clock, SystemClock};
 
 /// How long the fencing of older producers, and their transactions' ends, are waited for.
 const INIT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -160,10 +161,12 @@ impl KafkaProducer {
     }
 
     fn undelivered(&self, unwritten: Unwritten) -> BrokerError {
+        let refused = unwritten.culprits(SystemClock.now());
         let Unwritten {
             topic,
             bytes,
             failure,
+            ..
         } = unwritten;
         let name = self
             .topics
@@ -186,6 +189,13 @@ impl KafkaProducer {
                 ),
             };
         }
+        if !refused.is_empty() {
+            return BrokerError::Refused {
+                topic: name.to_owned(),
+                records: refused,
+                reason: failure.to_string(),
+            };
+        }
         let in_transaction = self.phase == Phase::Open;
         Failure {
             must_abort: in_transaction,
@@ -204,7 +214,7 @@ impl KafkaProducer {
         match self.unwritten_within(REPORT_WAIT) {
             Some(unwritten) => self.undelivered(unwritten),
             // Of which record is not known yet; the next attempt will tell.
-            None if failure.code == Code::MessageSizeTooLarge => {
+            None if failure.code == Code::MessageSizeTooLarge || failure.is_refusal() => {
                 BrokerError::abort(action, failure.to_string())
             }
             None => failure.in_doing(action),
@@ -274,7 +284,11 @@ impl Producer for KafkaProducer {
             .iter()
             .map(|(name, _)| text(name))
             .collect::<Result<_, _>>()?;
-        let parts = parts(&record, &names, self.topics[topic].topic, topic);
+        let tag = Tag {
+            topic,
+            timestamp: RecordMark::of(&record).timestamp,
+        };
+        let parts = parts(&record, &names, self.topics[topic].topic, tag);
         loop {
             // SAFETY: the client, and all that the parts point to, live through this call, which
             // copies the key, the value and the headers.
@@ -286,11 +300,9 @@ impl Producer for KafkaProducer {
                 Ok(()) => break,
                 Err(failure) if failure.code == Code::QueueFull => self.wait_for_room()?,
                 Err(failure) if failure.code == Code::MessageSizeTooLarge => {
-                    let bytes =
-                        record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len);
                     return Err(BrokerError::TooLarge {
                         topic: record.topic.to_owned(),
-                        bytes,
+                        bytes: record.bytes(),
                     });
                 }
                 Err(failure) => return Err(self.unsent(record.topic, failure)),
@@ -426,7 +438,7 @@ fn parts(
     record: &Outgoing<'_>,
     names: &[CString],
     topic: NonNull<c::rd_kafka_topic_t>,
-    tag: usize,
+    tag: Tag,
 ) -> SmallVec<[c::rd_kafka_vu_t; 8]> {
     let part = |vtype, u| c::rd_kafka_vu_t { vtype, u };
     let mut parts = SmallVec::new();
@@ -461,17 +473,16 @@ fn parts(
                 mem: memory(record.key),
             },
         ),
-        // To librdkafka, 0 means "now", and brokers refuse times before it.
         part(
             Type::RD_KAFKA_VTYPE_TIMESTAMP,
             Value {
-                i64_: record.timestamp.millis().max(1),
+                i64_: record.log_time().millis(),
             },
         ),
         part(
             Type::RD_KAFKA_VTYPE_OPAQUE,
             Value {
-                ptr: tag as *mut c_void,
+                ptr: tag.pack() as *mut c_void,
             },
         ),
     ]);

@@ -124,10 +124,10 @@ impl State {
         now: Timestamp,
     ) -> Result<(TopicPartition, Offset), BrokerError> {
         let Some(holder) = holder else {
-            return self.topics.append(record, None);
+            return self.topics.append(record, None, now);
         };
         let number = self.number_of(holder, now);
-        let (partition, offset) = self.topics.append(record, Some(number))?;
+        let (partition, offset) = self.topics.append(record, Some(number), now)?;
         self.transaction(holder, now)
             .partitions
             .insert(partition.clone());

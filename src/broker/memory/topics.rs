@@ -5,7 +5,11 @@ use std::sync::Arc;
 
 use super::log::{PartitionLog, TransactionNumber};
 use crate::broker::partitioner::partition_of;
-use crate::broker::{BrokerError, Offset, Outgoing, OwnedRecord, TopicPartition, TopicSpec};
+use crate::broker::{
+    BrokerError, Offset, Outgoing, OwnedRecord, RecordMark, TIMESTAMP_AFTER_MAX, TopicPartition,
+    TopicSpec,
+};
+use crate::time::Timestamp;
 
 /// What Kafka allows a record by default (`max.message.bytes`).
 const DEFAULT_MAX_RECORD_BYTES: usize = 1_048_588;
@@ -18,6 +22,9 @@ pub(super) struct Topics(BTreeMap<Arc<str>, Topic>);
 struct Topic {
     partitions: Vec<PartitionLog>,
     max_record_bytes: usize,
+    /// How far ahead of the clock a record's time may be, in milliseconds. Not bounded by default,
+    /// unlike Kafka's: tests have a clock of their own.
+    max_ahead_ms: i64,
     compacted: bool,
     /// Where the next record without a key goes.
     next_unkeyed: u32,
@@ -54,24 +61,13 @@ impl Topics {
         &mut self,
         outgoing: &Outgoing<'_>,
         transaction: Option<TransactionNumber>,
+        now: Timestamp,
     ) -> Result<(TopicPartition, Offset), BrokerError> {
         let action = || format!("write to topic {}", outgoing.topic);
         let name = self.find(outgoing.topic).map(|(name, _)| name);
         let name = name.ok_or_else(|| missing(action(), outgoing.topic))?;
         let topic = self.0.get_mut(&name).expect("just found");
-        let bytes = outgoing.key.map_or(0, <[u8]>::len) + outgoing.value.map_or(0, <[u8]>::len);
-        if bytes > topic.max_record_bytes {
-            return Err(BrokerError::TooLarge {
-                topic: outgoing.topic.to_owned(),
-                bytes,
-            });
-        }
-        if topic.compacted && outgoing.key.is_none() {
-            return Err(BrokerError::fatal(
-                action(),
-                "a compacted topic takes no record without key",
-            ));
-        }
+        topic.check(outgoing, now)?;
         let partition = TopicPartition::new(name, topic.partition_for(outgoing));
         let log = self.log_mut(&partition);
         let log = log.ok_or_else(|| missing_partition(action(), &partition))?;
@@ -120,14 +116,44 @@ impl Topic {
                 ))
             })?,
         };
+        let max_ahead_ms = match spec.config.get(TIMESTAMP_AFTER_MAX) {
+            None => i64::MAX,
+            Some(text) => text.parse().map_err(|_| {
+                refuse(format!(
+                    "expected a number for {TIMESTAMP_AFTER_MAX}, found {text:?}"
+                ))
+            })?,
+        };
         let policy = spec.config.get("cleanup.policy");
         Ok(Topic {
             partitions: (0..spec.partitions)
                 .map(|_| PartitionLog::default())
                 .collect(),
             max_record_bytes,
+            max_ahead_ms,
             compacted: policy.is_some_and(|policy| policy.split(',').any(|p| p == "compact")),
             next_unkeyed: 0,
+        })
+    }
+
+    /// Whether it takes such a record.
+    fn check(&self, outgoing: &Outgoing<'_>, now: Timestamp) -> Result<(), BrokerError> {
+        let topic = outgoing.topic.to_owned();
+        let bytes = outgoing.bytes();
+        if bytes > self.max_record_bytes {
+            return Err(BrokerError::TooLarge { topic, bytes });
+        }
+        let reason = if self.compacted && outgoing.key.is_none() {
+            "a compacted topic takes no record without key"
+        } else if outgoing.timestamp > now.plus_millis(self.max_ahead_ms) {
+            "its time is too far ahead of the clock"
+        } else {
+            return Ok(());
+        };
+        Err(BrokerError::Refused {
+            topic,
+            records: vec![RecordMark::of(outgoing)],
+            reason: reason.to_owned(),
         })
     }
 

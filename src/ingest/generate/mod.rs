@@ -85,7 +85,7 @@ pub fn run(
 ) -> Result<Summary, BrokerError> {
     options.target.create_topics(broker)?;
     let producer = broker.producer(&ProducerOptions::default())?;
-    let mut delivery = Delivery::new(producer, metrics);
+    let mut delivery = Delivery::new(producer, clock, metrics);
     let start = Start::now(clock, metrics);
     let mut generator = Generator::new(options.synthetic(clock.now()));
     let mut pacer = Pacer::new(options.rate.map_or(Pace::Fastest, |_| Pace::Times(1.0)));

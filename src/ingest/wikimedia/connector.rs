@@ -9,7 +9,7 @@ use reqwest::Response;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
-use crate::broker::{Broker, BrokerError, ProducerOptions};
+use crate::broker::{Broker, BrokerError, ProducerOptions, Refusals};
 use crate::ingest::delivery::Delivery;
 use crate::ingest::metrics::{IngestMetrics, ReconnectReason};
 use crate::ingest::sse::Parser;
@@ -41,8 +41,8 @@ pub(super) struct Connector<'a> {
     claimed: bool,
     /// The server has accepted our streams at least once.
     accepted: bool,
-    /// Records of this size or more have turned out too large for their topic.
-    limit: usize,
+    /// What topics have refused.
+    refusals: Refusals,
 }
 
 /// Why a session has ended before the shutdown.
@@ -95,7 +95,7 @@ impl<'a> Connector<'a> {
             streams,
             claimed: false,
             accepted: false,
-            limit: usize::MAX,
+            refusals: Refusals::new(),
         })
     }
 
@@ -140,8 +140,8 @@ impl<'a> Connector<'a> {
         })?;
         // Whoever had the id before us is fenced, so what is read now stays true.
         let (position, server_id, ours) = self.restore()?;
-        let mut delivery = Delivery::new(producer, self.metrics);
-        delivery.lower_limit(self.limit);
+        let refusals = self.refusals.clone();
+        let delivery = Delivery::in_transactions(producer, self.clock, self.metrics, refusals);
         let (own, name, streams) = (self.own.clone(), self.name.clone(), self.streams.clone());
         let setting = Setting {
             options,
@@ -156,16 +156,14 @@ impl<'a> Connector<'a> {
             session.commit()?;
             self.claimed = true;
         }
-        let worked = self.work(&mut session);
-        if let Err(Trouble::Log(BrokerError::TooLarge { bytes, .. })) = &worked {
-            // Only the commit says so, not which record it was: from now on that size is too much.
-            self.limit = self.limit.min(if *bytes > 0 {
-                *bytes
-            } else {
-                session.largest()
-            });
+        match self.work(&mut session) {
+            // What the commit says of a record is known when it comes again.
+            Err(Trouble::Log(error)) => {
+                let now = self.clock.now();
+                Err(Trouble::Log(self.refusals.learn(error, now)))
+            }
+            worked => worked,
         }
-        worked
     }
 
     /// The position to go on from, the server's last id, and whether this run has claimed the

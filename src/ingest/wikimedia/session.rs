@@ -424,13 +424,6 @@ impl<'a> Session<'a> {
     pub fn is_suspect(&mut self) -> bool {
         self.delivery.producer().is_suspect()
     }
-
-    /// The largest record of the batch, in bytes.
-    pub fn largest(&self) -> usize {
-        let size = |item: &Item| item.value.len() + item.key.as_ref().map_or(0, |key| key.len());
-        let alive = self.batch.items.iter().filter(|item| item.dead.is_none());
-        alive.map(size).max().unwrap_or(0)
-    }
 }
 
 impl Item {

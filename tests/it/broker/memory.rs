@@ -317,7 +317,7 @@ fn calls_out_of_order_are_refused_with_a_reason() {
     };
     says(
         plain.send(unkeyed),
-        "write to topic t: a compacted topic takes no record without key",
+        "topic t refuses a record: a compacted topic takes no record without key",
     );
     let elsewhere = Outgoing {
         topic: "u",

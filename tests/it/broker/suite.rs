@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use tidemill::broker::partitioner::partition_of;
 use tidemill::broker::{
     Acknowledge, Broker, BrokerError, GroupEvent, GroupMember, Isolation, MemberOptions, Offset,
-    Outgoing, OwnedRecord, Partition, Producer, ProducerOptions, Reader, TopicPartition, TopicSpec,
+    Outgoing, OwnedRecord, Partition, Producer, ProducerOptions, Reader, RecordMark,
+    TIMESTAMP_AFTER_MAX, TopicPartition, TopicSpec,
 };
 use tidemill::time::Timestamp;
 
@@ -585,6 +586,68 @@ pub fn a_record_that_is_too_large_is_refused_alone(scene: &Scene) {
     send_all(&mut *producer, &topic, &["b"]);
     producer.commit().unwrap();
     scene.check_committed(&TopicPartition::new(topic.as_str(), 0), &["a", "b"]);
+}
+
+pub fn a_refused_record_is_named_and_the_next_attempt_goes_without_it(scene: &Scene) {
+    let future = Timestamp(4_102_444_800_000);
+    let topic = format!("{}-t", scene.prefix);
+    let bounded = TopicSpec {
+        config: [("retention.ms", "-1"), (TIMESTAMP_AFTER_MAX, "3600000")]
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into(),
+        ..spec(&topic, 1)
+    };
+    scene.broker.create_topics(&[bounded]).unwrap();
+    let good = outgoing(&topic, 0, "good");
+    let ahead = Outgoing {
+        timestamp: future,
+        ..outgoing(&topic, 0, "ahead")
+    };
+    // One log refuses it at once, another one later.
+    let mut producer = scene.producer(Some("id"));
+    producer.begin().unwrap();
+    producer.send(good).unwrap();
+    let sent = producer.send(ahead).and_then(|()| producer.commit());
+    check_refused(sent, &ahead);
+    drop(producer);
+    let mut producer = scene.producer(Some("id"));
+    commit_all(&mut *producer, &topic, &["good"]);
+    scene.check_committed(&TopicPartition::new(topic.as_str(), 0), &["good"]);
+
+    let mut producer = scene.producer(None);
+    let sent = producer.send(ahead).and_then(|()| producer.flush());
+    check_refused(sent, &ahead);
+    producer.send(good).unwrap();
+    producer.flush().unwrap();
+    scene.check_committed(&TopicPartition::new(topic.as_str(), 0), &["good", "good"]);
+}
+
+pub fn a_compacted_topic_refuses_a_record_without_a_key(scene: &Scene) {
+    let topic = format!("{}-t", scene.prefix);
+    let compacted = TopicSpec {
+        config: BTreeMap::from([("cleanup.policy".to_owned(), "compact".to_owned())]),
+        ..spec(&topic, 1)
+    };
+    scene.broker.create_topics(&[compacted]).unwrap();
+    let keyless = Outgoing {
+        key: None,
+        ..outgoing(&topic, 0, "keyless")
+    };
+    let mut producer = scene.producer(Some("id"));
+    producer.begin().unwrap();
+    let sent = producer.send(keyless).and_then(|()| producer.commit());
+    check_refused(sent, &keyless);
+}
+
+#[track_caller]
+fn check_refused(sent: Result<(), BrokerError>, record: &Outgoing<'_>) {
+    match sent {
+        Err(BrokerError::Refused { topic, records, .. }) => {
+            assert_eq!(topic, record.topic);
+            assert_eq!(records, [RecordMark::of(record)]);
+        }
+        other => panic!("{other:?}"),
+    }
 }
 
 pub fn a_position_outside_the_log_is_reported_once(scene: &Scene) {

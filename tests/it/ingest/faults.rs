@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use tidemill::broker::BrokerError;
 use tidemill::broker::memory::{MemoryBroker, Operation};
-use tidemill::ingest::metrics::ReconnectReason;
+use tidemill::broker::{BrokerError, RecordMark};
+use tidemill::ingest::metrics::{DeadReason, ReconnectReason};
 use tidemill::ingest::wikimedia::{ConnectorError, StreamTarget};
 
 use crate::eventstreams::{Answer, Double, End};
@@ -263,4 +263,40 @@ fn a_record_that_the_log_refuses_only_at_the_commit_does_not_stop_the_run() {
     running.stop().unwrap();
     assert_eq!(values(&broker, &dead_letters), large);
     check_exactly_once(&broker, TOPIC, &[&lines[..10], &small].concat());
+}
+
+#[test]
+fn an_event_whose_time_the_topic_refuses_at_the_commit_is_put_aside_when_it_comes_again() {
+    let lines = generated(39, 60);
+    let double = Double::recentchange();
+    double.publish(lines[..10].iter().map(String::as_str));
+    let broker = memory();
+    let running = Running::start(options(&double, time_of(&lines[0])), broker.clone());
+    wait_for_events(&broker, TOPIC, 10);
+    let time = time_of(&lines[30]);
+    broker.fail_next(
+        Operation::Commit,
+        BrokerError::Refused {
+            topic: TOPIC.to_owned(),
+            records: vec![RecordMark {
+                timestamp: time,
+                has_key: true,
+            }],
+            reason: "its time is too far ahead of the clock".to_owned(),
+        },
+    );
+    double.publish(lines[10..].iter().map(String::as_str));
+    let (refused, taken): (Vec<_>, Vec<_>) = lines[10..]
+        .iter()
+        .cloned()
+        .partition(|line| time_of(line) == time);
+    wait_for_events(&broker, TOPIC, 10 + taken.len());
+    let dead_letters = format!("{TOPIC}-dead-letters");
+    wait_for_events(&broker, &dead_letters, refused.len());
+    let metrics = Arc::clone(&running.metrics);
+    running.stop().unwrap();
+    assert_eq!(values(&broker, &dead_letters), refused);
+    check_exactly_once(&broker, TOPIC, &[&lines[..10], &taken].concat());
+    let counted = metrics.dead_letters(DeadReason::RefusedByTopic);
+    assert_eq!(counted, refused.len() as u64);
 }

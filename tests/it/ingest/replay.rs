@@ -1,7 +1,9 @@
 //! Replay of files and the generator, into the in-memory log.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
@@ -10,7 +12,7 @@ use flate2::write::GzEncoder;
 use tempfile::TempDir;
 use tidemill::broker::Isolation;
 use tidemill::broker::memory::{MemoryBroker, Operation};
-use tidemill::broker::{Broker, BrokerError};
+use tidemill::broker::{Broker, BrokerError, TIMESTAMP_AFTER_MAX, TopicSpec};
 use tidemill::ingest::generate::{self, GenerateOptions};
 use tidemill::ingest::metrics::{DeadReason, IngestMetrics};
 use tidemill::ingest::pace::Pace;
@@ -48,7 +50,7 @@ fn replay(options: &ReplayOptions, broker: &MemoryBroker) -> Result<Summary, Rep
 }
 
 /// Replays a file into a log of its own.
-fn replayed(path: &Path) -> (Summary, std::sync::Arc<MemoryBroker>) {
+fn replayed(path: &Path) -> (Summary, Arc<MemoryBroker>) {
     let broker = memory();
     let summary = replay(&ReplayOptions::new(path, TOPIC), &broker).unwrap();
     (summary, broker)
@@ -194,6 +196,49 @@ fn lines_that_are_no_events_become_dead_letters_with_their_place() {
     };
     assert_eq!(origin(0), format!("{} line 3", path.display()));
     assert_eq!(origin(2), format!("{} line 8", path.display()));
+}
+
+/// The line with another event time.
+fn dated(line: &str, time: Timestamp) -> String {
+    let mut event: serde_json::Value = serde_json::from_str(line).unwrap();
+    event["meta"]["dt"] = time.to_string().into();
+    event.to_string()
+}
+
+#[test]
+fn an_event_that_its_topic_refuses_becomes_a_dead_letter_of_today() {
+    let folder = TempDir::new().unwrap();
+    let now = Timestamp(1_800_000_000_000);
+    let clock = ManualClock::new(now);
+    let broker = MemoryBroker::new(Arc::new(clock.clone()));
+    let spec = |name: &str| TopicSpec {
+        name: name.to_owned(),
+        partitions: 1,
+        replication: -1,
+        config: BTreeMap::from([(TIMESTAMP_AFTER_MAX.to_owned(), "3600000".to_owned())]),
+    };
+    let dead_letters = format!("{TOPIC}-dead-letters");
+    broker
+        .create_topics(&[spec(TOPIC), spec(&dead_letters)])
+        .unwrap();
+    let good = generated(56, 10);
+    let ahead = dated(&good[0], now.plus_millis(2 * 24 * 3_600_000));
+    let mut lines = good.clone();
+    lines.insert(5, ahead.clone());
+    let path = file(&folder, "x.ndjson", &lines);
+    let options = ReplayOptions {
+        drop_repeats: false,
+        ..ReplayOptions::new(&path, TOPIC)
+    };
+    let (metrics, shutdown) = (IngestMetrics::default(), CancellationToken::new());
+    let summary = replay::run(&options, &broker, &clock, &metrics, &shutdown).unwrap();
+    assert_eq!((summary.events, summary.dead_letters), (10, 1));
+    assert_eq!(metrics.dead_letters(DeadReason::RefusedByTopic), 1);
+    check_exactly_once(&broker, TOPIC, &good);
+    let letters = broker.records(&dead_letters, 0, Isolation::ReadCommitted);
+    assert_eq!(letters.len(), 1);
+    assert_eq!(letters[0].value.as_deref(), Some(ahead.as_bytes()));
+    assert_eq!(letters[0].timestamp, now);
 }
 
 #[test]
