@@ -75,6 +75,11 @@ fn source(keys: &mut Keys<'_, '_>, name: &str, builder: Builder) -> Builder {
     if let Some(path) = keys.text("id") {
         source = source.id(path);
     }
+    if keys.is_word("max_ahead", "none") {
+        source = source.no_max_ahead();
+    } else if let Some(lead) = keys.duration("max_ahead") {
+        source = source.max_ahead(lead);
+    }
     for (path, kind) in keys.pairs("fields") {
         match ValueType::from_name(kind) {
             Some(kind) => source = source.field(path, kind),

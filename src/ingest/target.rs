@@ -327,6 +327,7 @@ mod tests {
             id: None,
             fields: Vec::new(),
             null_values: Default::default(),
+            max_ahead_ms: None,
             on_error: OnError::Drop,
         };
         let target = Target::for_source(&source);

@@ -11,6 +11,8 @@ pub enum DropReason {
     NoValue,
     /// The event time is missing or not a time.
     NoTimestamp,
+    /// The event time is further ahead of the wall clock than the source allows.
+    Ahead,
     /// An expression failed.
     Expression,
     /// A field of an aggregate's key is missing.
@@ -30,10 +32,11 @@ pub enum DropReason {
 
 impl DropReason {
     /// All of them.
-    pub const ALL: [DropReason; 10] = [
+    pub const ALL: [DropReason; 11] = [
         DropReason::Unreadable,
         DropReason::NoValue,
         DropReason::NoTimestamp,
+        DropReason::Ahead,
         DropReason::Expression,
         DropReason::NullKey,
         DropReason::KeyMismatch,
@@ -49,6 +52,7 @@ impl DropReason {
             DropReason::Unreadable => "unreadable",
             DropReason::NoValue => "no_value",
             DropReason::NoTimestamp => "no_timestamp",
+            DropReason::Ahead => "ahead",
             DropReason::Expression => "expression",
             DropReason::NullKey => "null_key",
             DropReason::KeyMismatch => "key_mismatch",

@@ -11,6 +11,7 @@ use crate::codec::{self, Decode, Encode};
 use crate::record::decode_json;
 use crate::state::keys;
 use crate::time::Timestamp;
+use crate::topology::duration::Millis;
 use crate::topology::graph::{Function, NullValues};
 use crate::topology::plan::{Input, Reader, ResultReader, ResultSlots, ResultTopic, SourceReader};
 use crate::value::Value;
@@ -23,37 +24,41 @@ pub(super) fn read(
     operators: &mut [OperatorState],
     counts: &mut NodeCounts,
     input: &Input,
+    now: Timestamp,
     row: &mut Row<'_, '_>,
 ) -> Result<(), ProcessError> {
     counts.input += 1;
     match &input.reader {
-        Reader::Source(source) => read_event(context, operators, counts, source, input, row),
+        Reader::Source(source) => match read_event(source, now, row) {
+            Ok(()) => {
+                counts.output += 1;
+                run_all(context, operators, &input.next, row)
+            }
+            Err((reason, message)) => {
+                let (node, on_error) = (&source.node, source.on_error);
+                drop_row(context, counts, node, on_error, reason, &message, row)
+            }
+        },
         Reader::Results(results) => read_result(context, operators, counts, results, input, row),
         Reader::Partials => read_partial(context, operators, counts, input, row),
     }
 }
 
+/// Makes a row of an event whose time may be.
 fn read_event(
-    context: &mut Context<'_>,
-    operators: &mut [OperatorState],
-    counts: &mut NodeCounts,
     source: &SourceReader,
-    input: &Input,
+    now: Timestamp,
     row: &mut Row<'_, '_>,
-) -> Result<(), ProcessError> {
-    if let Err((reason, message)) = decode_event(source, row) {
-        return drop_row(
-            context,
-            counts,
-            &source.node,
-            source.on_error,
-            reason,
-            &message,
-            row,
-        );
+) -> Result<(), (DropReason, String)> {
+    decode_event(source, row)?;
+    match source.max_ahead_ms {
+        Some(max_ahead_ms) if row.time > now.plus_millis(max_ahead_ms) => {
+            let (time, max_ahead) = (row.time, Millis(max_ahead_ms));
+            let message = format!("the event time {time} is more than {max_ahead} ahead of {now}");
+            Err((DropReason::Ahead, message))
+        }
+        _ => Ok(()),
     }
-    counts.output += 1;
-    run_all(context, operators, &input.next, row)
 }
 
 /// Fills the row from the record's value and finds its event time.

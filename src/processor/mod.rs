@@ -239,7 +239,8 @@ impl Processor {
         }
     }
 
-    /// Processes a batch of records of the input with that index.
+    /// Processes a batch of records of the input with that index; `now` is the wall-clock time,
+    /// which event times must not be too far ahead of.
     ///
     /// # Errors
     /// When the task cannot go on. What the batch has done so far must not be committed.
@@ -247,6 +248,7 @@ impl Processor {
         &mut self,
         input: usize,
         records: impl Iterator<Item = InRecord<'r>>,
+        now: Timestamp,
         state: &dyn TaskState,
         outputs: &mut dyn Outputs,
     ) -> Result<(), ProcessError> {
@@ -282,6 +284,7 @@ impl Processor {
                 operators,
                 reader_counts,
                 &plan.inputs[input],
+                now,
                 &mut row,
             )?;
         }

@@ -366,6 +366,7 @@ impl SinkThread {
 
     /// Writes everything that is queued. Tells whether there was anything.
     fn write(&mut self) -> Result<bool, SinkError> {
+        let now = self.context.clock.now();
         self.waiting_since = None;
         self.rows.clear();
         let mut moves = Vec::new();
@@ -393,7 +394,7 @@ impl SinkThread {
             let input = self.context.plan.input_of(&partition.topic);
             let input = input.expect("only its own topics are read");
             self.processor
-                .process(input, records, &*self.state, &mut outputs)?;
+                .process(input, records, now, &*self.state, &mut outputs)?;
             moves.push(LedgerMove {
                 partition,
                 from: queue.next,

@@ -134,7 +134,7 @@ impl Task {
     }
 
     /// Processes what is queued, the lowest timestamp of all inputs first; gives the number of
-    /// records. `at_end` tells whether a partition has nothing more for now: an input that is
+    /// records. `now` is the wall-clock time. `at_end` tells whether a partition has nothing more for now: an input that is
     /// empty but not at its end is waited for.
     pub(super) fn process(
         &mut self,
@@ -151,7 +151,7 @@ impl Task {
             let batch = records.next_batch(BATCH_RECORDS - processed, up_to);
             let count = batch.len();
             self.processor
-                .process(*input, batch, &*self.state, outputs)?;
+                .process(*input, batch, now, &*self.state, outputs)?;
             if let Some(next) = records.advance(count) {
                 self.positions[queue] = next;
                 self.moved = true;

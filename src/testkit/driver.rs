@@ -50,7 +50,8 @@ pub enum DriverError {
 pub struct DriverOptions {
     /// The partitions of every topic that the topology names.
     pub partitions: u32,
-    /// Where the clock stands at the beginning.
+    /// Where the clock stands at the beginning: by default at the start of the year 2100, so that
+    /// no event is ahead of it by mistake.
     pub start: Timestamp,
     /// Commit after each record (`true`), or only when [`TopologyTestDriver::commit`] is called.
     pub commit_each: bool,
@@ -60,7 +61,7 @@ impl Default for DriverOptions {
     fn default() -> DriverOptions {
         DriverOptions {
             partitions: 1,
-            start: Timestamp(0),
+            start: Timestamp(4_102_444_800_000),
             commit_each: true,
         }
     }

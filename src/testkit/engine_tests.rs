@@ -42,6 +42,7 @@ fn topology(key: Option<&str>, guarantee: Guarantee, emit: Emit) -> Topology {
         id: None,
         fields: vec![],
         null_values: NullValues::Refuse,
+        max_ahead_ms: Some(Source::MAX_AHEAD_MS),
         on_error: OnError::DeadLetter,
     };
     let filter = Filter {

@@ -5,6 +5,8 @@ mod driver;
 pub use driver::{DriverError, DriverOptions, StoreEntry, TopologyTestDriver};
 
 #[cfg(test)]
+mod clock_tests;
+#[cfg(test)]
 mod engine_tests;
 #[cfg(test)]
 mod stateless_tests;

@@ -104,8 +104,15 @@ pub struct Source {
     pub fields: Vec<(FieldPath, ValueType)>,
     /// What becomes of records without a value.
     pub null_values: NullValues,
+    /// How far ahead of the wall clock an event time may be, in milliseconds; none: however far.
+    pub max_ahead_ms: Option<i64>,
     /// What happens to a record that cannot be read.
     pub on_error: OnError,
+}
+
+impl Source {
+    /// How far ahead of the wall clock an event time may be, unless the source says otherwise.
+    pub const MAX_AHEAD_MS: i64 = 3_600_000;
 }
 
 /// What becomes of records without a value (tombstones).

@@ -329,3 +329,31 @@ nodes:
               = help: event time is an RFC 3339 text (string or timestamp) or milliseconds (int)"#]],
     );
 }
+
+#[test]
+fn t027_a_lead_that_is_negative_or_no_length_of_time() {
+    shows(
+        "
+app: a
+nodes:
+  s: { source: { topic: t, max_ahead: -5m } }
+  r: { source: { topic: r, max_ahead: soon } }
+  k: { kafka: { from: s, topic: u } }
+  l: { kafka: { from: r, topic: v } }
+",
+        expect![[r#"
+            error[T027]: a lead cannot be negative, found -5m
+             --> t.yaml:4:39
+              |
+            4 |   s: { source: { topic: t, max_ahead: -5m } }
+              |                                       ^^^
+              |
+              = help: `none` lets pass event times however far ahead of the clock
+
+            error[Y010]: expected a whole number and a unit such as 30s or 1h30m, found "soon"
+             --> t.yaml:5:39
+              |
+            5 |   r: { source: { topic: r, max_ahead: soon } }
+              |                                       ^^^^"#]],
+    );
+}

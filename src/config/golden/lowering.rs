@@ -34,6 +34,7 @@ nodes:
       key: wiki
       id: meta.id
       fields: { wiki: string, bot: bool }
+      max_ahead: 2h
       on_error: stop
   f: { filter: { from: s, where: bot, on_error: drop } }
   m: { map: { from: f, set: { b: 1, a: b + 1, n: null, t: true }, on_error: drop } }
@@ -56,6 +57,7 @@ nodes:
         .id("meta.id")
         .field("wiki", ValueType::Str)
         .field("bot", ValueType::Bool)
+        .max_ahead(120 * minute)
         .on_error(OnError::Stop);
     let filter = Filter::new("s", "bot").on_error(OnError::Drop);
     let map = Map::new("f")

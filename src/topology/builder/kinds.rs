@@ -27,6 +27,7 @@ impl Source {
             id: None,
             fields: Vec::new(),
             null_values: NullValues::default(),
+            max_ahead_ms: Some(Source::MAX_AHEAD_MS),
             on_error: OnError::default(),
         }
     }
@@ -35,6 +36,21 @@ impl Source {
     #[must_use]
     pub fn null_values(mut self, null_values: NullValues) -> Source {
         self.null_values = null_values;
+        self
+    }
+
+    /// How far ahead of the wall clock an event time may be; an hour unless set. A record from
+    /// further ahead would close windows that others still belong to, and is an error.
+    #[must_use]
+    pub fn max_ahead(mut self, lead: impl Into<Millis>) -> Source {
+        self.max_ahead_ms = Some(lead.into().0);
+        self
+    }
+
+    /// Event times may be however far ahead of the wall clock.
+    #[must_use]
+    pub fn no_max_ahead(mut self) -> Source {
+        self.max_ahead_ms = None;
         self
     }
 

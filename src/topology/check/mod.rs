@@ -30,6 +30,7 @@ mod unknown_field;
 mod undeclared_field;
 mod conflicting_declaration;
 mod timestamp_type;
+mod max_ahead;
 
 mod expression_syntax;
 mod expression_type;
@@ -107,6 +108,7 @@ const RULES: &[Rule] = &[
     undeclared_field::RULE,
     conflicting_declaration::RULE,
     timestamp_type::RULE,
+    max_ahead::RULE,
     expression_syntax::RULE,
     expression_type::RULE,
     condition_type::RULE,

@@ -35,6 +35,11 @@ fn of_source(source: &Source) -> Vec<String> {
     for (name, path) in settings {
         parts.extend(path.as_ref().map(|path| format!("{name} {path}")));
     }
+    match source.max_ahead_ms {
+        Some(Source::MAX_AHEAD_MS) => {}
+        Some(ms) => parts.push(format!("max ahead {}", Millis(ms))),
+        None => parts.push("max ahead none".to_owned()),
+    }
     vec![parts.join("; ")]
 }
 

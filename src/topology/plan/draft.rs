@@ -109,6 +109,7 @@ impl<'l, 't> Draft<'l, 't> {
                 projection: Projection::default(),
                 timestamp: timestamp.map(|path| self.layout.source_slot(&node.name, path)),
                 null_values: source.null_values,
+                max_ahead_ms: source.max_ahead_ms,
                 on_error: source.on_error,
             }),
             next: Vec::new(),

@@ -108,6 +108,8 @@ pub struct SourceReader {
     pub timestamp: Option<Slot>,
     /// What becomes of records without a value.
     pub null_values: NullValues,
+    /// How far ahead of the wall clock an event time may be, in milliseconds; none: however far.
+    pub max_ahead_ms: Option<i64>,
     /// When a record cannot be read.
     pub on_error: OnError,
 }
