@@ -4,6 +4,7 @@
 mod cases;
 mod refused;
 mod sizes;
+mod times;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
