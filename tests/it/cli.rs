@@ -221,7 +221,7 @@ fn the_demo_keeps_its_tables_when_asked_and_does_not_mix_two() {
 
 #[cfg(unix)]
 #[test]
-fn the_demo_shows_its_first_rows_within_seconds_and_ends_at_a_signal() {
+fn the_demo_shows_its_first_rows_within_seconds_and_sums_up_at_a_signal() {
     use std::io::{BufRead as _, BufReader};
     use std::process::Stdio;
 
@@ -251,11 +251,14 @@ fn the_demo_shows_its_first_rows_within_seconds_and_ends_at_a_signal() {
     let wikis = get(&format!("{page}api/query?ask=top-wikis&limit=3"));
     assert!(wikis.contains("\"wiki\""), "{wikis}");
     let kill = Command::new("kill")
-        .args(["-TERM", &demo.id().to_string()])
+        .args(["-INT", &demo.id().to_string()])
         .status()
         .unwrap();
     assert!(kill.success());
+    let last: Vec<String> = lines.collect();
     assert_eq!(demo.wait().unwrap().code(), Some(0));
+    let verdict = "the tables are exactly what they should be";
+    assert_eq!(last.last().map(String::as_str), Some(verdict), "{last:#?}");
 }
 
 fn get(address: &str) -> String {
