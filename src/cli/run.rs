@@ -16,7 +16,8 @@ use super::{load, serve};
 use crate::broker::Broker;
 use crate::http::{AppFacts, Facts, Progress};
 use crate::runtime::{
-    App, AppError, Database, EngineMetrics, EngineSettings, Environment, StopSignal, TopicError,
+    self, App, AppError, Database, EngineMetrics, EngineSettings, Environment, StopSignal,
+    TopicError,
 };
 use crate::settings::LogFormat;
 use crate::sql::{self, SqlError};
@@ -244,14 +245,10 @@ fn start(
     }
 }
 
-/// The tables of a plan's SQL sinks.
+/// The names of the tables of a plan's SQL sinks.
 pub(super) fn tables(plan: &Plan) -> Vec<String> {
-    let table = |(_, sql): (_, &crate::topology::plan::SqlPlan)| sql.table.clone();
-    plan.sinks
-        .iter()
-        .filter_map(|sink| sink.sql())
-        .map(table)
-        .collect()
+    let tables = runtime::tables(plan).into_iter();
+    tables.map(|table| table.table).collect()
 }
 
 /// For people, or as logs when those are for programs.

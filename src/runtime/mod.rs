@@ -13,6 +13,7 @@ mod settings;
 mod sink;
 mod start;
 mod stop;
+mod tables;
 mod task;
 mod thread;
 mod topics;
@@ -23,6 +24,7 @@ pub use metrics::{EngineMetrics, EngineStatus, RestoreStatus, SinkStatus, TaskSt
 pub use settings::EngineSettings;
 pub use sink::SinkError;
 pub use stop::StopSignal;
+pub use tables::tables;
 pub(crate) use thread::StreamThread;
 pub use thread::ThreadError;
 pub use topics::TopicError;

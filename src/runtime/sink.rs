@@ -23,6 +23,7 @@ use super::queue::RecordQueue;
 use super::settings::EngineSettings;
 use super::start::{BeyondEnd, LogRanges};
 use super::stop::StopSignal;
+use super::tables::table_spec;
 use crate::broker::{
     Acknowledge, Broker, BrokerError, GroupEvent, GroupMember, Isolation, MemberOptions, Offset,
     ProducerOptions, TopicPartition,
@@ -32,15 +33,14 @@ use crate::processor::{
     Share, TableRow,
 };
 use crate::sql::{
-    self, Change, Column, ColumnType, LedgerMove, RowBatch, SinkOptions, SqlError, SqlSink,
-    TableSpec, live_columns,
+    self, Change, ColumnType, LedgerMove, RowBatch, SinkOptions, SqlError, SqlSink, live_columns,
 };
 use crate::state::memory::MemoryBackend;
 use crate::state::{StateBackend, TaskState};
 use crate::time::{Clock, Timestamp};
 use crate::topology::graph::{NodeName, OnError};
-use crate::topology::plan::{SqlPlan, SubTopology};
-use crate::value::{Value, ValueType};
+use crate::topology::plan::SubTopology;
+use crate::value::Value;
 
 /// Records that are handed over by one poll.
 const POLL_RECORDS: usize = 4_000;
@@ -561,41 +561,6 @@ impl SinkThread {
             }
         }
         Ok(())
-    }
-}
-
-/// The table that a sink needs; what cannot be known from the expressions is taken from the table
-/// as it is.
-fn table_spec(plan: &SqlPlan, live: &[Column]) -> TableSpec {
-    let columns = plan
-        .columns
-        .iter()
-        .enumerate()
-        .map(|(at, column)| {
-            let known = live
-                .iter()
-                .find(|known| known.name.eq_ignore_ascii_case(&column.name));
-            let kind = match column.kind {
-                ValueType::Bool => ColumnType::Bool,
-                ValueType::Int | ValueType::Duration => ColumnType::Int,
-                ValueType::Float => ColumnType::Double,
-                ValueType::Str | ValueType::List | ValueType::Map => ColumnType::Text,
-                ValueType::Bytes => ColumnType::Bytes,
-                ValueType::Time => ColumnType::Time,
-                ValueType::Any => known.map_or(ColumnType::Text, |known| known.kind),
-            };
-            let nullable = !plan.key.contains(&at) && known.is_none_or(|known| known.nullable);
-            Column {
-                name: column.name.clone(),
-                kind,
-                nullable,
-            }
-        })
-        .collect();
-    TableSpec {
-        table: plan.table.clone(),
-        columns,
-        key: plan.key.clone(),
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
+use sqlx::Connection as _;
 use tempfile::TempDir;
 
 /// A run of the program in a directory of its own, with an empty environment.
@@ -115,6 +116,45 @@ fn describe_draws_as_text_mermaid_and_dot() {
     describe("mermaid").gives(0, &["flowchart", "per_wiki"]);
     describe("dot").gives(0, &["digraph", "per_wiki"]);
     describe("picture").gives(2, &["picture"]);
+}
+
+#[test]
+fn describe_prints_the_tables_that_a_topology_needs() {
+    let file = "\
+app: edits
+nodes:
+  changes: { source: { topic: t, key: wiki, fields: { wiki: string } } }
+  per_wiki: { aggregate: { from: changes, by: wiki, window: { tumbling: 1m }, set: { edits: count() } } }
+  table: { sql: { from: per_wiki, table: edits_per_wiki } }
+";
+    let tables = |database| {
+        let run = Run::new(&["describe", "my.yaml", "--tables", database]);
+        run.file("my.yaml", file)
+    };
+    let parts = [
+        "CREATE TABLE `edits_per_wiki` (",
+        "`wiki` VARBINARY(255) NOT NULL,",
+        "`window_start` DATETIME(3) NOT NULL,",
+        "`edits` BIGINT NULL,",
+        "PRIMARY KEY (`wiki`, `window_start`)",
+    ];
+    let mysql = tables("mysql").gives(0, &parts);
+    assert_eq!(tables("mariadb").gives(0, &[]), mysql);
+    tables("postgres").gives(2, &["postgres"]);
+
+    // What is printed is what `run` asks for.
+    let statements = tables("sqlite").gives(0, &["CREATE TABLE \"edits_per_wiki\" ("]);
+    let directory = tempfile::tempdir().unwrap();
+    let address = format!(
+        "sqlite:{}?mode=rwc",
+        directory.path().join("t.db").display()
+    );
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let mut connection = sqlx::SqliteConnection::connect(&address).await.unwrap();
+        let statements = sqlx::raw_sql(sqlx::AssertSqlSafe(statements));
+        statements.execute(&mut connection).await.unwrap();
+    });
 }
 
 #[test]
