@@ -6,6 +6,7 @@ use super::keys::Keys;
 use crate::topology::builder::{Builder, Rollup};
 use crate::topology::graph::{
     Emit, Filter, Format, KafkaSink, Map, NodeKind, NullValues, OnError, OnLate, Source, SqlSink,
+    TableUse,
 };
 use crate::topology::nearest::did_you_mean;
 use crate::value::ValueType;
@@ -33,6 +34,7 @@ const NULL_VALUES: &[(&str, NullValues)] =
     &[("refuse", NullValues::Refuse), ("pass", NullValues::Pass)];
 const EMIT: &[(&str, Emit)] = &[("updates", Emit::Updates), ("close", Emit::Close)];
 const WINDOWS: [&str; 4] = ["tumbling", "hopping", "sliding", "session"];
+const SHARED: &[(&str, TableUse)] = &[("false", TableUse::Own), ("true", TableUse::Shared)];
 const FORMAT: &[(&str, Format)] = &[("json", Format::Json)];
 
 /// The words for the kinds of nodes.
@@ -171,6 +173,9 @@ fn sql(keys: &mut Keys<'_, '_>, name: &str, builder: Builder) -> Builder {
         sink = sink.column(column, expression);
     }
     sink = sink.key(keys.texts("key"));
+    if let Some(table_use) = keys.choice("shared", SHARED) {
+        sink = sink.table_use(table_use);
+    }
     if let Some(reaction) = keys.choice("on_error", ON_ERROR) {
         sink = sink.on_error(reaction);
     }

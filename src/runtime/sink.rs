@@ -33,12 +33,13 @@ use crate::processor::{
     Share, TableRow,
 };
 use crate::sql::{
-    self, Change, ColumnType, LedgerMove, RowBatch, SinkOptions, SqlError, SqlSink, live_columns,
+    self, Change, ColumnType, LedgerMove, OtherWriters, RowBatch, SinkOptions, SqlError, SqlSink,
+    live_columns,
 };
 use crate::state::memory::MemoryBackend;
 use crate::state::{StateBackend, TaskState};
 use crate::time::{Clock, Timestamp};
-use crate::topology::graph::{NodeName, OnError};
+use crate::topology::graph::{NodeName, OnError, TableUse};
 use crate::topology::plan::SubTopology;
 use crate::value::Value;
 
@@ -348,7 +349,13 @@ impl SinkThread {
         let live = tokio.block_on(live_columns(url, &sql.table))?;
         let spec = table_spec(sql, &live);
         let kinds = spec.columns.iter().map(|column| column.kind).collect();
-        let options = SinkOptions::default();
+        let options = SinkOptions {
+            other_writers: match sql.table_use {
+                TableUse::Own => OtherWriters::Refuse,
+                TableUse::Shared => OtherWriters::Accept,
+            },
+            ..SinkOptions::default()
+        };
         let open = SqlSink::open(url, app, node.as_str(), spec, options);
         Ok((tokio.block_on(open)?, kinds))
     }
