@@ -5,6 +5,7 @@
 
 mod app;
 mod failpoint;
+mod marker;
 mod metrics;
 mod outputs;
 mod queue;
