@@ -7,6 +7,7 @@ mod app;
 mod failpoint;
 mod marker;
 mod metrics;
+mod outage;
 mod outputs;
 mod queue;
 mod restore;

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use super::app::Database;
 use super::metrics::EngineMetrics;
+use super::outage::Outage;
 use super::outputs::{DeadLetters, SizeLimits, Writer, send_dead_letter};
 use super::queue::RecordQueue;
 use super::settings::EngineSettings;
@@ -104,6 +105,7 @@ pub(super) struct SinkThread {
     queues: Vec<SinkQueue>,
     /// When the first of the queued records came.
     waiting_since: Option<Timestamp>,
+    outage: Outage,
 }
 
 /// The records of one partition that are not in the table yet.
@@ -159,6 +161,7 @@ impl SinkThread {
             assigned: Vec::new(),
             queues: Vec::new(),
             waiting_since: None,
+            outage: Outage::default(),
         })
     }
 
@@ -323,6 +326,10 @@ impl SinkThread {
             .sink(self.context.node.as_str(), |status| {
                 status.last_error = None
             });
+        if let Some(ended) = self.outage.succeeded(self.context.clock.now()) {
+            let (attempts, ms) = (ended.failures, ended.ms);
+            tracing::info!(sink = %self.context.node, attempts, ms, "the database is back");
+        }
         tracing::info!(sink = %self.context.node, ?positions, "reading");
         Ok(self.member.acknowledge(Acknowledge::Start(&positions))?)
     }
@@ -526,7 +533,11 @@ impl SinkThread {
         if needs_human {
             return Err(error);
         }
-        tracing::warn!(sink = %self.context.node, %error, "reading again from the ledger's position");
+        if let Some(attempts) = self.outage.failed(self.context.clock.now()) {
+            tracing::warn!(
+                sink = %self.context.node, %error, attempts, "reading again from the ledger's position"
+            );
+        }
         self.context
             .metrics
             .sink(self.context.node.as_str(), |status| {
