@@ -75,6 +75,7 @@ everywhere! {
     query::ready_made_questions_answer,
     query::an_empty_answer_says_where_the_data_is,
     query::wrong_names_are_answered_with_the_right_ones,
+    query::conditions_find_what_looks_like_their_value,
     query::a_slow_query_is_ended,
     query::every_type_is_shown,
 }

@@ -288,6 +288,40 @@ pub async fn wrong_names_are_answered_with_the_right_ones(database: TestDatabase
     }
 }
 
+pub async fn conditions_find_what_looks_like_their_value(database: TestDatabase) {
+    let longer = match database.kind {
+        Kind::Sqlite => "word || '0'",
+        Kind::MariaDb | Kind::MySql => "CONCAT(word, '0')",
+    };
+    let sql = format!(
+        "CREATE TABLE things (id BIGINT PRIMARY KEY, n BIGINT, word VARCHAR(9), raw BLOB); \
+         INSERT INTO things VALUES (1, 5, '1', X'616263'), (2, 9, 'x', X'00'); \
+         CREATE VIEW seen AS SELECT id, n * 2 AS twice, {longer} AS longer FROM things"
+    );
+    database.execute(&sql).await;
+    let found = async |table: &str, condition: &str| {
+        let options = QueryOptions {
+            filters: vec![condition.parse().unwrap()],
+            by: Some("id".into()),
+            columns: vec!["id".into()],
+            ..QueryOptions::of(table)
+        };
+        let rows = run(&database.url, &options).await.unwrap().rows;
+        let id = |row: &Vec<QueryValue>| match row[0] {
+            QueryValue::Int(id) => id,
+            ref other => panic!("{other:?}"),
+        };
+        rows.iter().map(id).collect::<Vec<_>>()
+    };
+    assert_eq!(found("things", "word=1").await, [1]);
+    assert_eq!(found("things", "n=9").await, [2]);
+    assert_eq!(found("things", "raw=abc").await, [1]);
+    assert_eq!(found("seen", "twice=10").await, [1]);
+    assert_eq!(found("seen", "twice>9").await, [2, 1]);
+    assert_eq!(found("seen", "longer=10").await, [1]);
+    assert_eq!(found("seen", "longer=x0").await, [2]);
+}
+
 pub async fn a_slow_query_is_ended(database: TestDatabase) {
     let database = database.migrated().await;
     database
