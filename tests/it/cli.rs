@@ -235,6 +235,10 @@ fn a_migrated_database_answers_queries_and_names_what_it_does_not_have() {
     tidemill(&["query", "recentchanges"]).gives(1, &["recentchange"]);
     tidemill(&["query", "recentchange", "--where", "wiki"]).gives(2, &["wiki=enwiki"]);
     tidemill(&["query", "recentchange", "--top", "3"]).gives(2, &["--by"]);
+    for flag in ["--top", "--limit"] {
+        tidemill(&["query", "recentchange", "--by", "id", flag, "0"])
+            .gives(2, &[flag, "from 1 on"]);
+    }
     tidemill(&["query", "top-wikis", "--since", "yesterday"]).gives(2, &["yesterday"]);
 }
 
