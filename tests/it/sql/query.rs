@@ -89,7 +89,7 @@ pub async fn rows_and_top_lists_answer_as_a_user_expects(database: TestDatabase)
     assert_eq!(result.rows.len(), 2);
     assert_eq!(
         result.render(Format::Csv),
-        "window_start,wiki,edits\r\n2026-05-05T11:02:00.000Z,ruwiki😀,3\r\n2026-05-05T11:01:00.000Z,ruwiki😀,2\r\n"
+        "window_start,wiki,edits\n2026-05-05T11:02:00.000Z,ruwiki😀,3\n2026-05-05T11:01:00.000Z,ruwiki😀,2\n"
     );
 
     let top = QueryOptions {
