@@ -1,7 +1,8 @@
 //! How state is laid out as bytes: the one place that names bincode.
 //!
 //! Every encoded value begins with a format version, so that a later version of Tidemill knows what
-//! it reads. Other files take the derives and traits from here. Keys never pass through here: they are order-preserving and hand-encoded (see
+//! it reads; what changes by itself has a version of its own. Other files take the derives and traits
+//! from here. Keys never pass through here: they are order-preserving and hand-encoded (see
 //! [`crate::state::keys`]).
 
 use bincode::config;
@@ -21,8 +22,10 @@ const DECODE_LIMIT_BYTES: usize = 64 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
     /// Written by another version of Tidemill.
-    #[error("expected state format {FORMAT_VERSION}, found {found}")]
+    #[error("expected state format {expected}, found {found}")]
     Version {
+        /// The version that this Tidemill reads.
+        expected: u8,
         /// The version byte found.
         found: u8,
     },
@@ -38,7 +41,12 @@ pub enum DecodeError {
 
 /// Appends the version byte and the encoded value.
 pub fn encode_into<T: Encode>(value: &T, out: &mut Vec<u8>) {
-    out.push(FORMAT_VERSION);
+    encode_version_into(FORMAT_VERSION, value, out);
+}
+
+/// The same with a version that belongs to this type alone.
+pub fn encode_version_into<T: Encode>(version: u8, value: &T, out: &mut Vec<u8>) {
+    out.push(version);
     bincode::encode_into_std_write(value, out, config())
         .expect("writing into memory does not fail, and state types have no unencodable values");
 }
@@ -48,15 +56,23 @@ pub fn encode_into<T: Encode>(value: &T, out: &mut Vec<u8>) {
 /// # Errors
 /// When the version is unknown, or the bytes are damaged, too long or too short.
 pub fn decode<T: Decode<()>>(bytes: &[u8]) -> Result<T, DecodeError> {
+    decode_version(FORMAT_VERSION, bytes)
+}
+
+/// Reads what [`encode_version_into`] wrote with that version, all of it.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_version<T: Decode<()>>(expected: u8, bytes: &[u8]) -> Result<T, DecodeError> {
     let damaged = |reason: String| DecodeError::Damaged {
         bytes: bytes.len(),
         reason,
     };
-    let Some((&version, rest)) = bytes.split_first() else {
+    let Some((&found, rest)) = bytes.split_first() else {
         return Err(damaged("empty".to_owned()));
     };
-    if version != FORMAT_VERSION {
-        return Err(DecodeError::Version { found: version });
+    if found != expected {
+        return Err(DecodeError::Version { expected, found });
     }
     match bincode::decode_from_slice(rest, config()) {
         Ok((value, read)) if read == rest.len() => Ok(value),
@@ -94,7 +110,10 @@ mod tests {
         assert!(decode::<Vec<u64>>(&out).is_err());
         assert!(matches!(
             decode::<u8>(&[9, 0]),
-            Err(DecodeError::Version { found: 9 })
+            Err(DecodeError::Version {
+                expected: FORMAT_VERSION,
+                found: 9
+            })
         ));
         assert!(decode::<Vec<u64>>(&[1, 253, 255, 255, 255, 255, 255, 255, 255, 255]).is_err());
     }

@@ -24,7 +24,6 @@ impl Context {
         let environment = environment();
         let sources = sources(common, flags, &environment);
         let settings = sources.settings()?;
-        check_kafka(&settings)?;
         start_logs(&settings, usual_log);
         for (variable, near) in sources.suspicious_variables() {
             tracing::warn!("{variable} is no setting; did you mean {near}?");
@@ -45,16 +44,6 @@ impl Context {
                  database_url_file, as in mysql://user:password@host/wikimedia or sqlite:tidemill.db",
             )
         })
-    }
-}
-
-/// Refuses Kafka properties that cannot be set.
-pub(super) fn check_kafka(settings: &Settings) -> Result<(), Failure> {
-    match settings.kafka.reserved() {
-        None => Ok(()),
-        Some(key) => Err(Failure::usage(format!(
-            "the Kafka property {key} cannot be set: Tidemill sets it itself"
-        ))),
     }
 }
 

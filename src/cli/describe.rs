@@ -1,4 +1,4 @@
-//! `tidemill describe`: draws a topology, cut as it will run.
+//! `tidemill describe`: draws a topology, cut as it will run, or prints the tables that it needs.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -8,6 +8,8 @@ use clap::{Args, ValueEnum};
 
 use super::failure::Ended;
 use super::load;
+use crate::runtime::tables;
+use crate::sql::{Dialect, ddl};
 use crate::topology::describe::{Cluster, dot, mermaid, text};
 use crate::topology::graph::NodeName;
 use crate::topology::plan::{Plan, Reader, SubTopology, plan};
@@ -15,7 +17,9 @@ use crate::topology::plan::{Plan, Reader, SubTopology, plan};
 const EXAMPLES: &str = "\
 Examples:
   tidemill describe topology/wikimedia.yaml
-  tidemill describe topology/wikimedia.yaml --format dot | dot -Tsvg > wikimedia.svg";
+  tidemill describe topology/wikimedia.yaml --format dot | dot -Tsvg > wikimedia.svg
+  tidemill describe my.yaml --tables mysql | mysql wikimedia
+  tidemill describe my.yaml --tables sqlite | sqlite3 tidemill.db";
 
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
@@ -26,6 +30,10 @@ pub(super) struct Describe {
     /// As what
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
+    /// Instead, the CREATE TABLE of each table that its sql nodes write, for this database. The
+    /// shipped tables are made by `tidemill migrate`
+    #[arg(long, value_enum, value_name = "DATABASE", conflicts_with = "format")]
+    tables: Option<Database>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -38,9 +46,23 @@ enum Format {
     Dot,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Database {
+    /// MySQL or MariaDB
+    #[value(alias = "mariadb")]
+    Mysql,
+    /// SQLite
+    Sqlite,
+}
+
 pub(super) fn describe(args: &Describe) -> Ended {
     let topology = load::topology(&args.file)?;
-    let clusters = clusters(&plan(&topology)?);
+    let plan = plan(&topology)?;
+    if let Some(database) = args.tables {
+        print_tables(&plan, database)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let clusters = clusters(&plan);
     let drawn = match args.format {
         Format::Text => text(&topology, &clusters),
         Format::Mermaid => mermaid(&topology, &clusters),
@@ -48,6 +70,16 @@ pub(super) fn describe(args: &Describe) -> Ended {
     };
     writeln!(std::io::stdout(), "{}", drawn.trim_end())?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn print_tables(plan: &Plan, database: Database) -> std::io::Result<()> {
+    let dialect = match database {
+        Database::Mysql => Dialect::MySql,
+        Database::Sqlite => Dialect::Sqlite,
+    };
+    tables(plan)
+        .iter()
+        .try_for_each(|table| writeln!(std::io::stdout(), "{}\n", ddl(table, dialect)))
 }
 
 /// The sub-topologies that the planner cuts. A SQL sink runs copies of the stateless nodes in front

@@ -20,7 +20,7 @@ use crate::ingest::pace::Pace;
 use crate::ingest::summary::Summary;
 use crate::ingest::target::{Partitions, Target, TopicRetention};
 use crate::ingest::wikimedia::backoff::BackoffSettings;
-use crate::ingest::{generate, replay, wikimedia};
+use crate::ingest::{generate, progress, replay, wikimedia};
 use crate::sql::query::parse_when;
 use crate::time::{Clock, SystemClock, Timestamp};
 use crate::topology::duration::Millis;
@@ -316,7 +316,7 @@ fn wikimedia(args: &Wikimedia, context: &Context) -> Ended {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What all sources have: counters, signals and, when it was asked for, the pages.
+/// What all sources have: counters, a log of them, signals and, when it was asked for, the pages.
 struct Work {
     metrics: Arc<IngestMetrics>,
     process: Process,
@@ -326,6 +326,13 @@ impl Work {
     fn start(context: &Context) -> Result<Work, Failure> {
         let process = Process::start()?;
         let metrics = Arc::<IngestMetrics>::default();
+        let (counted, stopped) = (Arc::clone(&metrics), process.stopped());
+        process.tokio.spawn(async move {
+            tokio::select! {
+                () = progress::report(&SystemClock, &counted) => {}
+                () = stopped => {}
+            }
+        });
         if !context.settings.http_is_default {
             let mut facts = Facts::new(Arc::new(SystemClock));
             facts.token = context.settings.http_token.clone();

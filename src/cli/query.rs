@@ -43,7 +43,7 @@ pub(super) struct Query {
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
     /// The first so many, by the column of --by
-    #[arg(long, value_name = "N", requires = "by")]
+    #[arg(long, value_name = "N", requires = "by", value_parser = at_least_one)]
     top: Option<usize>,
     /// The column to sort by, largest first
     #[arg(long, value_name = "COLUMN")]
@@ -52,7 +52,7 @@ pub(super) struct Query {
     #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
     columns: Vec<String>,
     /// At most so many rows
-    #[arg(long, value_name = "N", default_value_t = 50)]
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = at_least_one)]
     limit: usize,
     /// table, json or csv
     #[arg(long, value_name = "FORMAT", default_value = "table", value_parser = Format::from_str)]
@@ -175,6 +175,13 @@ fn list_questions() -> io::Result<()> {
         "\ntables: any table or view of the database, such as edits_per_wiki_minute"
     )?;
     writeln!(io::stdout(), "see `tidemill query --help`")
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count) if count > 0 => Ok(count),
+        _ => Err("expected a whole number from 1 on".to_owned()),
+    }
 }
 
 fn usage(error: impl std::error::Error) -> Failure {

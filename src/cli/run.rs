@@ -16,7 +16,8 @@ use super::{load, serve};
 use crate::broker::Broker;
 use crate::http::{AppFacts, Facts, Progress};
 use crate::runtime::{
-    App, AppError, Database, EngineMetrics, EngineSettings, Environment, StopSignal, TopicError,
+    self, App, AppError, Database, EngineMetrics, EngineSettings, Environment, StopSignal,
+    TopicError,
 };
 use crate::settings::LogFormat;
 use crate::sql::{self, SqlError};
@@ -72,15 +73,7 @@ pub(super) fn run(args: &Run, context: &Context) -> Ended {
     }
     let process = Process::start()?;
     let broker = context.kafka()?;
-    if has_tables && !args.no_migrate {
-        // Sinks do it too, and for as long as it takes; what needs a human is said at once.
-        match process.tokio.block_on(sql::migrate(context.database()?)) {
-            Err(error @ SqlError::Unavailable { .. }) => {
-                tracing::warn!(%error, "the database is away; sinks wait for it");
-            }
-            migrated => migrated?,
-        }
-    }
+    let sinks_migrate = has_tables && !args.no_migrate && !migrate(context, &process)?;
     process.watch(context.settings.stop_timeout);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let mut facts = Facts::new(Arc::clone(&clock));
@@ -88,8 +81,7 @@ pub(super) fn run(args: &Run, context: &Context) -> Ended {
     facts.database = context.settings.database.clone();
     let mut members = Vec::new();
     for plan in plans {
-        let migrate = !args.no_migrate;
-        let member = Member::start(plan, context, &broker, &clock, &process, migrate)?;
+        let member = Member::start(plan, context, &broker, &clock, &process, sinks_migrate)?;
         facts.apps.push(member.facts(&broker, &clock));
         members.push(member);
     }
@@ -113,6 +105,19 @@ pub(super) fn run(args: &Run, context: &Context) -> Ended {
     ended?;
     say(context, &["stopped; everything is committed".to_owned()]);
     Ok(ExitCode::SUCCESS)
+}
+
+/// Brings the tables up to date; false when the database is away, which is then left to the sinks:
+/// they wait for as long as it takes. What needs a human is said at once.
+fn migrate(context: &Context, process: &Process) -> Result<bool, Failure> {
+    match process.tokio.block_on(sql::migrate(context.database()?)) {
+        Ok(()) => Ok(true),
+        Err(error @ SqlError::Unavailable { .. }) => {
+            tracing::warn!(%error, "the database is away; sinks wait for it");
+            Ok(false)
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn plans(files: &[PathBuf]) -> Result<Vec<Arc<Plan>>, Failure> {
@@ -145,7 +150,7 @@ impl Member {
         broker: &Arc<dyn Broker>,
         clock: &Arc<dyn Clock>,
         process: &Process,
-        migrate: bool,
+        sinks_migrate: bool,
     ) -> Result<Member, Failure> {
         let settings = &context.settings;
         let directory = StateDirectory::acquire(&settings.state_dir, plan.app.as_str())?;
@@ -160,7 +165,7 @@ impl Member {
             database: database.map(|url| Database {
                 url,
                 tokio: process.tokio.handle().clone(),
-                migrate,
+                migrate: sinks_migrate,
             }),
         };
         let app = start(
@@ -244,14 +249,10 @@ fn start(
     }
 }
 
-/// The tables of a plan's SQL sinks.
+/// The names of the tables of a plan's SQL sinks.
 pub(super) fn tables(plan: &Plan) -> Vec<String> {
-    let table = |(_, sql): (_, &crate::topology::plan::SqlPlan)| sql.table.clone();
-    plan.sinks
-        .iter()
-        .filter_map(|sink| sink.sql())
-        .map(table)
-        .collect()
+    let tables = runtime::tables(plan).into_iter();
+    tables.map(|table| table.table).collect()
 }
 
 /// For people, or as logs when those are for programs.

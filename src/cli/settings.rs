@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::context::{check_kafka, environment, sources};
+use super::context::{environment, sources};
 use super::failure::{Ended, say};
 use super::flags::{CommonFlags, DatabaseFlags, EngineFlags, HttpFlags, KafkaFlags};
 use crate::settings::key;
@@ -42,7 +42,6 @@ pub(super) fn show(args: &Show, common: &CommonFlags) -> Ended {
     ];
     let environment = environment();
     let sources = sources(common, flags.concat(), &environment);
-    check_kafka(&sources.settings()?)?;
     for shown in sources.shown()? {
         writeln!(
             std::io::stdout(),

@@ -26,7 +26,7 @@ pub(crate) enum Content {
     Null,
     /// A text, number or bool. Which of them is for the reader to say: `1` can be an expression.
     Scalar(String),
-    /// A text with an environment reference that has been reported.
+    /// A text of which a mistake has been reported.
     Broken,
     /// `[a, b]`
     List(Vec<Value>),

@@ -16,6 +16,7 @@ pub(crate) mod document;
 mod environment;
 mod problem;
 mod keys;
+mod cut;
 mod nodes;
 mod lower;
 mod quoting;
@@ -97,6 +98,7 @@ pub fn check(text: &str, name: &str, environment: &Environment<'_>) -> Outcome {
         }
     };
     let mut findings = Findings::default();
+    cut::find_all(&mut root, text, &mut findings);
     lower::expand_all(&mut root, text, environment, &mut findings);
     let (builder, sites) = lower::lower(&root, &mut findings);
     let (topology, found) = builder.check();

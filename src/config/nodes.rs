@@ -6,7 +6,7 @@ use super::keys::Keys;
 use crate::topology::builder::{Builder, Rollup};
 use crate::topology::graph::{
     Branch, Emit, Filter, FlatMap, Format, KafkaSink, Log, Map, NodeKind, NodeName, NullValues,
-    OnError, OnLate, SelectKey, Source, SqlSink,
+    OnError, OnLate, SelectKey, Source, SqlSink, TableUse,
 };
 use crate::topology::nearest::did_you_mean;
 use crate::value::ValueType;
@@ -40,6 +40,7 @@ const NULL_VALUES: &[(&str, NullValues)] =
     &[("refuse", NullValues::Refuse), ("pass", NullValues::Pass)];
 const EMIT: &[(&str, Emit)] = &[("updates", Emit::Updates), ("close", Emit::Close)];
 const WINDOWS: [&str; 4] = ["tumbling", "hopping", "sliding", "session"];
+const SHARED: &[(&str, TableUse)] = &[("false", TableUse::Own), ("true", TableUse::Shared)];
 const FORMAT: &[(&str, Format)] = &[("json", Format::Json)];
 
 /// The words for the kinds of nodes.
@@ -248,6 +249,9 @@ fn sql(keys: &mut Keys<'_, '_>, name: &str, builder: Builder) -> Builder {
         sink = sink.column(column, expression);
     }
     sink = sink.key(keys.texts("key"));
+    if let Some(table_use) = keys.choice("shared", SHARED) {
+        sink = sink.table_use(table_use);
+    }
     if let Some(reaction) = keys.choice("on_error", ON_ERROR) {
         sink = sink.on_error(reaction);
     }

@@ -66,8 +66,13 @@ pub(super) const CONTRADICTION: Kind = Kind {
     title: "two keys exclude each other",
 };
 
+pub(super) const CUT_TEXT: Kind = Kind {
+    code: "Y014",
+    title: "a comma cuts a text in two",
+};
+
 /// All of them, by code.
-const ALL: [Kind; 13] = [
+const ALL: [Kind; 14] = [
     UNREADABLE,
     SYNTAX,
     WRONG_TYPE,
@@ -81,6 +86,7 @@ const ALL: [Kind; 13] = [
     UNDEFINED_VARIABLE,
     BAD_REFERENCE,
     CONTRADICTION,
+    CUT_TEXT,
 ];
 
 /// The codes of mistakes in files, in order. All are errors.

@@ -32,8 +32,17 @@ pub enum ReadError {
         #[source]
         error: io::Error,
     },
+    /// Its name says gzip, its first bytes do not.
+    #[error(
+        "open {}: it is not gzip, although its name ends in .gz; give it another name if it is plain NDJSON",
+        .path.display()
+    )]
+    NotGzip {
+        /// Which one.
+        path: PathBuf,
+    },
     /// It is cut off or damaged.
-    #[error("read {} behind line {line}: {error}", .path.display())]
+    #[error("read {} behind line {line}: {error}{}", .path.display(), help(.error))]
     Damaged {
         /// Which one.
         path: PathBuf,
@@ -43,6 +52,15 @@ pub enum ReadError {
         #[source]
         error: io::Error,
     },
+}
+
+/// What to do about a file that cannot be read to its end.
+fn help(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => ": it is cut off; get it again",
+        io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => ": it is damaged; get it again",
+        _ => "",
+    }
 }
 
 /// The lines of a file.
@@ -64,10 +82,10 @@ pub struct Recorded<'l> {
 
 impl Lines {
     /// Opens a file; `-` is the standard input. Whether it is compressed is seen from its first
-    /// bytes, not from its name.
+    /// bytes; a name that ends in `.gz` must not promise more.
     ///
     /// # Errors
-    /// When there is no such file, or it cannot be read.
+    /// When there is no such file, it cannot be read, or it is not the gzip that its name promises.
     pub fn open(path: &Path) -> Result<Lines, ReadError> {
         let failed = |error| ReadError::Open {
             path: path.to_owned(),
@@ -76,7 +94,14 @@ impl Lines {
         if path == Path::new("-") {
             return Lines::from_reader(path, io::stdin()).map_err(failed);
         }
-        Lines::from_reader(path, File::open(path).map_err(failed)?).map_err(failed)
+        let mut file = BufReader::with_capacity(BUFFER, File::open(path).map_err(failed)?);
+        let is_gzip = starts_with_gzip(&mut file).map_err(failed)?;
+        if !is_gzip && path.extension().is_some_and(|end| end == "gz") {
+            return Err(ReadError::NotGzip {
+                path: path.to_owned(),
+            });
+        }
+        Lines::from_reader(path, file).map_err(failed)
     }
 
     /// Reads what is given; `path` is for messages.
@@ -254,7 +279,36 @@ mod tests {
             text.starts_with(&format!("read x.ndjson behind line {read}: ")),
             "{text}"
         );
+        assert!(text.ends_with("it is cut off; get it again"), "{text}");
         assert!(read > 100, "what was readable is read: {read}");
+    }
+
+    #[test]
+    fn a_damaged_stream_is_called_so() {
+        let mut damaged = gzip(b"a\nb\n");
+        let checksum = damaged.len() - 8;
+        damaged[checksum] ^= 1;
+        let (read, error) = lines(&damaged).unwrap_err();
+        assert_eq!(read, 2);
+        let text = error.to_string();
+        assert!(text.ends_with("it is damaged; get it again"), "{text}");
+    }
+
+    #[test]
+    fn a_name_that_promises_gzip_is_held_to_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let open = |name: &str, bytes: &[u8]| {
+            let path = directory.path().join(name);
+            std::fs::write(&path, bytes).unwrap();
+            Lines::open(&path).map(|_| ())
+        };
+        for bytes in [b"{}\n".as_slice(), b"PK\x03\x04", b""] {
+            let error = open("x.gz", bytes).unwrap_err().to_string();
+            assert!(error.contains("x.gz: it is not gzip"), "{error}");
+        }
+        open("x.gz", &gzip(b"")).unwrap();
+        open("x.ndjson", &gzip(b"{}\n")).unwrap();
+        open("x.ndjson", b"{}\n").unwrap();
     }
 
     #[test]

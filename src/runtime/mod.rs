@@ -5,8 +5,10 @@
 
 mod app;
 mod failpoint;
+mod marker;
 mod membership;
 mod metrics;
+mod outage;
 mod outputs;
 mod queue;
 mod restore;
@@ -14,6 +16,7 @@ mod settings;
 mod sink;
 mod start;
 mod stop;
+mod tables;
 mod task;
 mod thread;
 mod topics;
@@ -24,6 +27,7 @@ pub use metrics::{EngineMetrics, EngineStatus, RestoreStatus, SinkStatus, TaskSt
 pub use settings::EngineSettings;
 pub use sink::SinkError;
 pub use stop::StopSignal;
+pub use tables::tables;
 pub(crate) use thread::StreamThread;
 pub use thread::ThreadError;
 pub use topics::TopicError;

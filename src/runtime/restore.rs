@@ -12,11 +12,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::marker::CommitMarker;
 use super::metrics::{EngineMetrics, RestoreStatus};
 use super::start::BeyondEnd;
-use super::task::CommitMarker;
 use crate::broker::{Broker, BrokerError, Isolation, Offset, TopicPartition};
-use crate::codec;
+use crate::codec::DecodeError;
 use crate::processor::MARKER_KEY;
 use crate::state::{StateBackend, StateBatch, StateError, TaskState};
 use crate::time::{Clock, Timestamp};
@@ -75,6 +75,20 @@ pub enum RestoreError {
         checkpoint: Offset,
         /// The end of the changelog.
         end: Offset,
+    },
+    /// Another version of Tidemill wrote the state, and its changelog.
+    #[error(
+        "task {task}: the state and its changelog were written by {} version of Tidemill (format {found}, \
+         this one writes {expected}). Run that version, or begin anew under another name (`app:` in the \
+         topology)", if found < expected { "an older" } else { "a newer" }
+    )]
+    OtherVersion {
+        /// The task.
+        task: TaskId,
+        /// The marker's format.
+        found: u8,
+        /// The format of this version.
+        expected: u8,
     },
     /// A store was written for another aggregate than the topology's.
     #[error(
@@ -149,7 +163,7 @@ impl Restorer<'_> {
             self.replay(task, &mut *state, store, &changelog)?;
         }
         let markers = (0..stores.len())
-            .filter_map(|store| read_marker(&*state, store, name).transpose())
+            .filter_map(|store| read_marker(task, &*state, store).transpose())
             .collect::<Result<Vec<_>, _>>()?;
         if !markers.is_empty() && markers.len() < stores.len() {
             tracing::info!(%task, "a store is new, and begins where the others are");
@@ -252,21 +266,30 @@ fn check_contents(plan: &SubTopology, markers: &[CommitMarker]) -> Result<(), Re
     Ok(())
 }
 
+/// The marker of the last commit; the changelog has been replayed, so it is there what it is here.
 fn read_marker(
+    task: TaskId,
     state: &dyn TaskState,
     store: usize,
-    name: &str,
-) -> Result<Option<CommitMarker>, StateError> {
+) -> Result<Option<CommitMarker>, RestoreError> {
     let mut bytes = Vec::new();
     if !state.get(store, MARKER_KEY, &mut bytes)? {
         return Ok(None);
     }
-    codec::decode(&bytes)
-        .map(Some)
-        .map_err(|error| StateError::Corrupted {
-            path: name.to_owned(),
-            reason: format!("commit marker: {error}"),
-        })
+    match CommitMarker::decode(&bytes) {
+        Ok(marker) => Ok(Some(marker)),
+        Err(DecodeError::Version { expected, found }) => Err(RestoreError::OtherVersion {
+            task,
+            found,
+            expected,
+        }),
+        Err(error @ DecodeError::Damaged { .. }) => {
+            Err(RestoreError::State(StateError::Corrupted {
+                path: task.to_string(),
+                reason: format!("commit marker: {error}"),
+            }))
+        }
+    }
 }
 
 /// The marker to go on from. Those of one transaction are equal; without transactions a crash can
@@ -439,6 +462,21 @@ mod tests {
         );
         check(Some(7), Some(9), false, "9");
         check(None, Some(9), false, "9");
+    }
+
+    #[test]
+    fn state_of_another_version_is_refused_with_what_to_do() {
+        let message = |version: u8| {
+            let backend = crate::state::memory::MemoryBackend::default();
+            let mut state = backend.open("n-1", &["n".to_owned()]).unwrap();
+            let mut batch = StateBatch::default();
+            batch.put(0, MARKER_KEY, &[version]);
+            state.write(&batch).unwrap();
+            read_marker(TASK, &*state, 0).unwrap_err().to_string()
+        };
+        expect_test::expect!["task 0_1: the state and its changelog were written by an older version of Tidemill (format 1, this one writes 2). Run that version, or begin anew under another name (`app:` in the topology)"].assert_eq(&message(1));
+        assert!(message(3).contains("a newer version"), "{}", message(3));
+        assert!(message(2).contains("is damaged"), "{}", message(2));
     }
 
     #[test]

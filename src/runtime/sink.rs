@@ -19,11 +19,13 @@ use std::time::Duration;
 use super::app::Database;
 use super::membership::Membership;
 use super::metrics::EngineMetrics;
+use super::outage::Outage;
 use super::outputs::{DeadLetters, Writer, send_dead_letter};
 use super::queue::RecordQueue;
 use super::settings::EngineSettings;
 use super::start::{BeyondEnd, LogRanges};
 use super::stop::StopSignal;
+use super::tables::table_spec;
 use crate::broker::{
     Acknowledge, Broker, BrokerError, GroupEvent, Isolation, MemberOptions, Offset,
     ProducerOptions, Refusals, TopicPartition,
@@ -33,15 +35,15 @@ use crate::processor::{
     Share, TableRow,
 };
 use crate::sql::{
-    self, Change, Column, ColumnType, LedgerMove, RowBatch, SinkOptions, SqlError, SqlSink,
-    TableSpec, live_columns,
+    self, Change, ColumnType, LedgerMove, OtherWriters, RowBatch, SinkOptions, SqlError, SqlSink,
+    live_columns,
 };
 use crate::state::memory::MemoryBackend;
 use crate::state::{StateBackend, TaskState};
 use crate::time::{Clock, Timestamp};
-use crate::topology::graph::{NodeName, OnError};
-use crate::topology::plan::{SqlPlan, SubTopology};
-use crate::value::{Value, ValueType};
+use crate::topology::graph::{NodeName, OnError, TableUse};
+use crate::topology::plan::SubTopology;
+use crate::value::Value;
 
 /// Records that are handed over by one poll.
 const POLL_RECORDS: usize = 4_000;
@@ -104,6 +106,7 @@ pub(super) struct SinkThread {
     queues: Vec<SinkQueue>,
     /// When the first of the queued records came.
     waiting_since: Option<Timestamp>,
+    outage: Outage,
 }
 
 /// The records of one partition that are not in the table yet.
@@ -163,6 +166,7 @@ impl SinkThread {
             assigned: Vec::new(),
             queues: Vec::new(),
             waiting_since: None,
+            outage: Outage::default(),
         })
     }
 
@@ -327,6 +331,10 @@ impl SinkThread {
             .sink(self.context.node.as_str(), |status| {
                 status.last_error = None
             });
+        if let Some(ended) = self.outage.succeeded(self.context.clock.now()) {
+            let (attempts, ms) = (ended.failures, ended.ms);
+            tracing::info!(sink = %self.context.node, attempts, ms, "the database is back");
+        }
         tracing::info!(sink = %self.context.node, ?positions, "reading");
         Ok(self.member.acknowledge(Acknowledge::Start(&positions))?)
     }
@@ -353,7 +361,13 @@ impl SinkThread {
         let live = tokio.block_on(live_columns(url, &sql.table))?;
         let spec = table_spec(sql, &live);
         let kinds = spec.columns.iter().map(|column| column.kind).collect();
-        let options = SinkOptions::default();
+        let options = SinkOptions {
+            other_writers: match sql.table_use {
+                TableUse::Own => OtherWriters::Refuse,
+                TableUse::Shared => OtherWriters::Accept,
+            },
+            ..SinkOptions::default()
+        };
         let open = SqlSink::open(url, app, node.as_str(), spec, options);
         Ok((tokio.block_on(open)?, kinds))
     }
@@ -512,7 +526,11 @@ impl SinkThread {
         if needs_human(&error) {
             return Err(error);
         }
-        tracing::warn!(sink = %self.context.node, %error, "reading again from the ledger's position");
+        if let Some(attempts) = self.outage.failed(self.context.clock.now()) {
+            tracing::warn!(
+                sink = %self.context.node, %error, attempts, "reading again from the ledger's position"
+            );
+        }
         self.context
             .metrics
             .sink(self.context.node.as_str(), |status| {
@@ -575,41 +593,6 @@ fn needs_human(error: &SinkError) -> bool {
             )
         }
         SinkError::Process(_) => true,
-    }
-}
-
-/// The table that a sink needs; what cannot be known from the expressions is taken from the table
-/// as it is.
-fn table_spec(plan: &SqlPlan, live: &[Column]) -> TableSpec {
-    let columns = plan
-        .columns
-        .iter()
-        .enumerate()
-        .map(|(at, column)| {
-            let known = live
-                .iter()
-                .find(|known| known.name.eq_ignore_ascii_case(&column.name));
-            let kind = match column.kind {
-                ValueType::Bool => ColumnType::Bool,
-                ValueType::Int | ValueType::Duration => ColumnType::Int,
-                ValueType::Float => ColumnType::Double,
-                ValueType::Str | ValueType::List | ValueType::Map => ColumnType::Text,
-                ValueType::Bytes => ColumnType::Bytes,
-                ValueType::Time => ColumnType::Time,
-                ValueType::Any => known.map_or(ColumnType::Text, |known| known.kind),
-            };
-            let nullable = !plan.key.contains(&at) && known.is_none_or(|known| known.nullable);
-            Column {
-                name: column.name.clone(),
-                kind,
-                nullable,
-            }
-        })
-        .collect();
-    TableSpec {
-        table: plan.table.clone(),
-        columns,
-        key: plan.key.clone(),
     }
 }
 

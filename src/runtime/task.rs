@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::marker::CommitMarker;
 use super::queue::RecordQueue;
 use crate::broker::{Fetched, Offset, TopicPartition};
-use crate::codec::{self, Decode, Encode};
 use crate::processor::{
     MARKER_KEY, NodeCounts, OutputError, Outputs, ProcessError, Processor, Progress, Share,
 };
@@ -18,18 +18,6 @@ use crate::topology::plan::{SubTopology, TaskId};
 
 /// Records that a task processes before another one gets its turn.
 const BATCH_RECORDS: usize = 1_000;
-
-/// What the last commit of a task was, written into each of its changelogs and stores: the
-/// positions that the store's content belongs to, and how far the folds have come.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
-pub(super) struct CommitMarker {
-    /// The offset of the next record by topic and partition.
-    pub(super) positions: BTreeMap<(String, i32), Offset>,
-    /// How far the folds have come.
-    pub(super) progress: Progress,
-    /// What an entry of each store is, by the store's name.
-    pub(super) contents: BTreeMap<String, String>,
-}
 
 pub(super) struct Task {
     pub(super) id: TaskId,
@@ -248,7 +236,7 @@ impl Task {
             },
         };
         self.buffer.clear();
-        codec::encode_into(&marker, &mut self.buffer);
+        marker.encode_into(&mut self.buffer);
         for store in 0..self.plan.stores.len() {
             outputs.changelog(store, MARKER_KEY, Some(&self.buffer))?;
             self.batch.put(store, MARKER_KEY, &self.buffer);

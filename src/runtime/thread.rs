@@ -105,6 +105,7 @@ pub(crate) fn reaction(error: &ThreadError) -> Reaction {
         ThreadError::Restore(
             RestoreError::PositionsDiffer { .. }
             | RestoreError::OtherContent { .. }
+            | RestoreError::OtherVersion { .. }
             | RestoreError::ChangelogReplaced { .. }
             | RestoreError::BeyondEnd { .. },
         )

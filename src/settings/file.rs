@@ -11,54 +11,58 @@
 //! Mappings within are joined with dots, so `kafka.linger.ms: 5` and `kafka: { linger.ms: 5 }` are
 //! the same.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::{Given, Origin, SettingsError};
 use crate::config::document::{Content, Entry, Value};
 
-/// Reads a settings file.
-pub(super) fn read(path: &Path) -> Result<Vec<Given>, SettingsError> {
-    let text = std::fs::read_to_string(path).map_err(|error| SettingsError::File {
-        path: path.to_owned(),
-        reason: error.to_string(),
-    })?;
-    parse(&text, path)
+/// Reads a settings file: what it gives, and what is wrong with the rest.
+pub(super) fn read(path: &Path) -> (Vec<Given>, Vec<SettingsError>) {
+    match std::fs::read_to_string(path) {
+        Ok(text) => parse(&text, path),
+        Err(error) => {
+            let error = SettingsError::File {
+                path: path.to_owned(),
+                reason: error.to_string(),
+            };
+            (Vec::new(), vec![error])
+        }
+    }
 }
 
-fn parse(text: &str, path: &Path) -> Result<Vec<Given>, SettingsError> {
-    let file = File { text, path };
-    let root = Value::parse(text).map_err(|error| SettingsError::Line {
-        path: path.to_owned(),
-        line: file.line(error.span.start),
-        reason: error.message,
-    })?;
-    let mut given = Vec::new();
-    match &root.content {
-        Content::Null => {}
-        Content::Map(entries) => file.flatten("", entries, &mut given)?,
-        _ => return Err(file.wrong(&root, "expected `key: value` lines")),
+fn parse(text: &str, path: &Path) -> (Vec<Given>, Vec<SettingsError>) {
+    let mut file = File {
+        text,
+        path,
+        given: Vec::new(),
+        errors: Vec::new(),
+    };
+    match Value::parse(text) {
+        Err(error) => file.wrong(error.span.start, error.message),
+        Ok(root) => match &root.content {
+            Content::Null => {}
+            Content::Map(entries) => file.flatten("", entries),
+            _ => file.wrong(root.span.start, "expected `key: value` lines"),
+        },
     }
-    Ok(given)
+    (file.given, file.errors)
 }
 
 struct File<'t> {
     text: &'t str,
     path: &'t Path,
+    given: Vec<Given>,
+    errors: Vec<SettingsError>,
 }
 
 impl File<'_> {
-    fn flatten(
-        &self,
-        prefix: &str,
-        entries: &[Entry],
-        given: &mut Vec<Given>,
-    ) -> Result<(), SettingsError> {
+    fn flatten(&mut self, prefix: &str, entries: &[Entry]) {
         for entry in entries {
             let name = format!("{prefix}{}", entry.key);
-            let line = self.line(entry.key_span.start);
+            let (line, start) = (self.line(entry.key_span.start), entry.value.span.start);
             match &entry.value.content {
-                Content::Map(inner) => self.flatten(&format!("{name}."), inner, given)?,
-                Content::Scalar(value) => given.push(Given {
+                Content::Map(inner) => self.flatten(&format!("{name}."), inner),
+                Content::Scalar(value) => self.given.push(Given {
                     name,
                     value: value.clone(),
                     origin: Origin::File {
@@ -66,26 +70,20 @@ impl File<'_> {
                         line,
                     },
                 }),
-                Content::Null => {
-                    return Err(self.wrong(&entry.value, format!("{name} has no value")));
-                }
+                Content::Null => self.wrong(start, format!("{name} has no value")),
                 Content::List(_) | Content::Broken => {
-                    return Err(self.wrong(
-                        &entry.value,
-                        format!("{name}: expected one value, found a list"),
-                    ));
+                    self.wrong(start, format!("{name}: expected one value, found a list"));
                 }
             }
         }
-        Ok(())
     }
 
-    fn wrong(&self, value: &Value, reason: impl Into<String>) -> SettingsError {
-        SettingsError::Line {
-            path: PathBuf::from(self.path),
-            line: self.line(value.span.start),
+    fn wrong(&mut self, byte: usize, reason: impl Into<String>) {
+        self.errors.push(SettingsError::Line {
+            path: self.path.to_owned(),
+            line: self.line(byte),
             reason: reason.into(),
-        }
+        });
     }
 
     fn line(&self, byte: usize) -> usize {
@@ -100,15 +98,14 @@ mod tests {
 
     #[track_caller]
     fn check(text: &str, expected: &str) {
-        let shown = match parse(text, Path::new("t.yaml")) {
-            Ok(given) => given
-                .iter()
-                .map(|given| format!("{}={} ({})", given.name, given.value, given.origin))
-                .collect::<Vec<_>>()
-                .join("\n"),
-            Err(error) => error.to_string(),
-        };
-        assert_eq!(shown, expected);
+        let (given, errors) = parse(text, Path::new("t.yaml"));
+        let given = given
+            .iter()
+            .map(|given| format!("{}={} ({})", given.name, given.value, given.origin));
+        let shown: Vec<_> = given
+            .chain(errors.iter().map(ToString::to_string))
+            .collect();
+        assert_eq!(shown.join("\n"), expected);
     }
 
     #[test]
@@ -127,7 +124,11 @@ mod tests {
             "threads: [1, 2]",
             "t.yaml:1: threads: expected one value, found a list",
         );
-        check("a: 1\nthreads:\n", "t.yaml:2: threads has no value");
+        check(
+            "threads:\na: 1\nkafka: { debug: [all] }\n",
+            "a=1 (t.yaml:2)\nt.yaml:1: threads has no value\n\
+             t.yaml:3: kafka.debug: expected one value, found a list",
+        );
         check("- threads", "t.yaml:1: expected `key: value` lines");
     }
 }

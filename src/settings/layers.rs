@@ -57,8 +57,8 @@ impl Sources<'_> {
     /// # Errors
     /// All settings that cannot be used.
     pub fn settings(&self) -> Result<Settings, SettingsErrors> {
-        let in_force = self.in_force()?;
-        read::settings(&in_force)
+        let (in_force, errors) = self.in_force();
+        read::settings(&in_force, errors)
     }
 
     /// What is in force, in a fixed order.
@@ -66,8 +66,8 @@ impl Sources<'_> {
     /// # Errors
     /// As [`Sources::settings`].
     pub fn shown(&self) -> Result<Vec<Shown>, SettingsErrors> {
-        let in_force = self.in_force()?;
-        read::settings(&in_force)?;
+        let (in_force, errors) = self.in_force();
+        read::settings(&in_force, errors)?;
         let own = KEYS.iter().map(|key| key.name);
         let kafka = in_force.keys().map(String::as_str);
         let names = own.chain(kafka.filter(|name| name.starts_with(KAFKA)));
@@ -94,23 +94,17 @@ impl Sources<'_> {
         unknown.filter_map(meant).collect()
     }
 
-    fn in_force(&self) -> Result<InForce, SettingsErrors> {
-        let mut errors = Vec::new();
+    /// What can be used of all layers, and what cannot.
+    fn in_force(&self) -> (InForce, Vec<SettingsError>) {
         let mut in_force = InForce::new();
-        let of_file = self.of_file().unwrap_or_else(|error| {
-            errors.push(error);
-            Vec::new()
-        });
+        let (of_file, mut errors) = self.of_file();
         for layer in [defaults(), of_file, self.of_environment(), self.of_flags()] {
             in_force.extend(one_layer(layer, &mut errors));
         }
-        match errors.is_empty() {
-            true => Ok(in_force),
-            false => Err(SettingsErrors(errors)),
-        }
+        (in_force, errors)
     }
 
-    fn of_file(&self) -> Result<Vec<Given>, SettingsError> {
+    fn of_file(&self) -> (Vec<Given>, Vec<SettingsError>) {
         let named = self.environment.get(FILE_VARIABLE);
         let named = named.filter(|path| !path.is_empty()).map(PathBuf::from);
         if let Some(path) = self.file.clone().or(named) {
@@ -119,7 +113,7 @@ impl Sources<'_> {
         let usual = self.directory.join(USUAL_FILE);
         match usual.exists() {
             true => file::read(&usual),
-            false => Ok(Vec::new()),
+            false => (Vec::new(), Vec::new()),
         }
     }
 

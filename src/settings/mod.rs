@@ -179,6 +179,20 @@ pub enum SettingsError {
     },
 }
 
+impl SettingsError {
+    /// Whether it is the value of this setting that cannot be used.
+    fn is_about(&self, setting: &str) -> bool {
+        match self {
+            SettingsError::Twice { name, .. }
+            | SettingsError::Reference { name, .. }
+            | SettingsError::Value { name, .. } => name == setting,
+            SettingsError::File { .. }
+            | SettingsError::Line { .. }
+            | SettingsError::Unknown { .. } => false,
+        }
+    }
+}
+
 /// All settings that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SettingsErrors(pub Vec<SettingsError>);

@@ -17,12 +17,12 @@ use crate::sql::DatabaseUrl;
 use crate::state::rocks::StateMemory;
 use crate::topology::duration::Millis;
 
-/// Reads what is in force.
-pub(super) fn settings(in_force: &InForce) -> Result<Settings, SettingsErrors> {
-    let mut reader = Reader {
-        in_force,
-        errors: Vec::new(),
-    };
+/// Reads what is in force; `errors` are those that have been found on the way to it.
+pub(super) fn settings(
+    in_force: &InForce,
+    errors: Vec<SettingsError>,
+) -> Result<Settings, SettingsErrors> {
+    let mut reader = Reader { in_force, errors };
     let memory = reader.value("state_memory", size::parse);
     let http = reader.value("http", http_address);
     let http_token = reader.optional("http_token", token);
@@ -110,21 +110,29 @@ impl Reader<'_> {
         });
     }
 
-    fn kafka(&self) -> BTreeMap<String, String> {
-        let property = |given: &Given| {
-            let name = given.name.strip_prefix(KAFKA)?;
-            Some((name.to_owned(), given.value.clone()))
-        };
-        self.in_force.values().filter_map(property).collect()
+    fn kafka(&mut self) -> BTreeMap<String, String> {
+        let mut properties = BTreeMap::new();
+        for given in self.in_force.values() {
+            let Some(name) = given.name.strip_prefix(KAFKA) else {
+                continue;
+            };
+            if KafkaSettings::is_reserved(name) {
+                self.refuse(given, "cannot be set: Tidemill sets it itself".to_owned());
+            }
+            properties.insert(name.to_owned(), given.value.clone());
+        }
+        properties
     }
 
-    /// Whoever can reach the address could otherwise read the tables.
+    /// Whoever can reach the address could otherwise read the tables. Of a token that cannot be
+    /// used enough has been said.
     fn check_token(&mut self, settings: &Settings) {
         let is_open = match settings.http {
             HttpAddress::Off => false,
             HttpAddress::At(address) => !address.ip().is_loopback(),
         };
-        if is_open && settings.http_token.is_none() {
+        let said = self.errors.iter().any(|error| error.is_about("http_token"));
+        if is_open && settings.http_token.is_none() && !said {
             let given = &self.in_force["http"];
             self.refuse(
                 given,

@@ -49,6 +49,8 @@ pub enum FindingCode {
     MergingCollation,
     /// A text column that cannot hold every character.
     Charset,
+    /// Another sink writes the table as well.
+    AnotherWriter,
 }
 
 impl FindingCode {
@@ -66,6 +68,7 @@ impl FindingCode {
             FindingCode::SecondUniqueIndex => "S09",
             FindingCode::MergingCollation => "S10",
             FindingCode::Charset => "S11",
+            FindingCode::AnotherWriter => "S12",
         }
     }
 }
@@ -80,7 +83,7 @@ impl TableFinding {
         }
     }
 
-    fn warning(code: FindingCode, message: String, fix: Option<String>) -> TableFinding {
+    pub(super) fn warning(code: FindingCode, message: String, fix: Option<String>) -> TableFinding {
         TableFinding {
             code,
             error: false,

@@ -28,6 +28,7 @@ mod fit;
 mod live;
 
 mod ledger;
+mod writers;
 mod plan;
 mod retry;
 mod sink;
@@ -49,6 +50,6 @@ pub use live::live_columns;
 pub use migrate::{dialect_of, migrate};
 pub use retention::{Retention, RetentionReport, maintain_partitions};
 pub use rows::{Cell, Change, RowBatch};
-pub use sink::{ExistingRows, SinkOptions, SqlSink};
+pub use sink::{ExistingRows, OtherWriters, SinkOptions, SqlSink};
 pub use table::{Column, ColumnType, TableSpec, ddl};
 pub use write::{Rejected, WriteReport};

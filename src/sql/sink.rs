@@ -33,6 +33,7 @@ use super::retry::{Failure, Next, Retries, backoff};
 use super::rows::{Cell, RowBatch};
 use super::table::TableSpec;
 use super::write::{Attempt, Outcome, Rejected, Statements, Trouble, WriteReport, statement_bytes};
+use super::writers::{Writer, compare_writers, writers_of};
 use crate::broker::{Offset, TopicPartition};
 
 /// What to do when the table has rows that no ledger knows of.
@@ -45,11 +46,24 @@ pub enum ExistingRows {
     Overwrite,
 }
 
+/// What to do when the ledger knows other sinks that write the table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OtherWriters {
+    /// A sink that is new to the table stops when another application writes it; one that has been
+    /// there before, or that meets only sinks of its own application, warns.
+    #[default]
+    Refuse,
+    /// Write beside them.
+    Accept,
+}
+
 /// How a sink behaves.
 #[derive(Clone, Debug)]
 pub struct SinkOptions {
     /// What to do when the table has rows that no ledger knows of.
     pub existing_rows: ExistingRows,
+    /// What to do when the ledger knows other sinks that write the table.
+    pub other_writers: OtherWriters,
     /// How often a transaction that lost against another one is tried before the caller is told.
     pub attempts: u32,
     /// After this long without an answer the connection is given up.
@@ -64,6 +78,7 @@ impl Default for SinkOptions {
     fn default() -> SinkOptions {
         SinkOptions {
             existing_rows: ExistingRows::Refuse,
+            other_writers: OtherWriters::Refuse,
             attempts: 6,
             statement_timeout: Duration::from_secs(60),
             max_statement_bytes: None,
@@ -125,6 +140,11 @@ impl SqlSink {
             let message = format!("there is no table {LEDGER}");
             let fix = Some("tidemill migrate".to_owned());
             findings.push(TableFinding::error(FindingCode::NoTable, message, fix));
+        } else if options.other_writers == OtherWriters::Refuse {
+            let writers = writers_of(&mut session, &table.table).await;
+            let writers = writers.map_err(|error| SqlError::of(action(), &error, Some(dialect)))?;
+            let own = Writer::new(app, sink);
+            findings.extend(compare_writers(&table.table, &own, &writers));
         }
         if findings.iter().any(|finding| finding.error) {
             return Err(SqlError::Mismatch {

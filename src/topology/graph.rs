@@ -341,8 +341,20 @@ pub struct SqlSink {
     pub columns: Vec<(String, Expression)>,
     /// The columns of the table's primary key; empty: behind an aggregate its key and window.
     pub key: Vec<String>,
+    /// Who else may write the table.
+    pub table_use: TableUse,
     /// When an expression fails, or the database refuses a row.
     pub on_error: OnError,
+}
+
+/// Who writes a table. Whoever it is, of rows with the same key the last one written stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TableUse {
+    /// This node alone.
+    #[default]
+    Own,
+    /// Other nodes and other applications as well.
+    Shared,
 }
 
 /// Writes records to a topic, as JSON objects.

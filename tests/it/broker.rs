@@ -15,6 +15,8 @@ use tidemill::time::ManualClock;
 
 use suite::Scene;
 
+use crate::harness::skip;
+
 /// A scene of its own on a new log in memory.
 fn memory_scene() -> Scene {
     let broker = MemoryBroker::new(Arc::new(ManualClock::default()));
@@ -28,7 +30,7 @@ fn memory_scene() -> Scene {
 /// A scene of its own on the Kafka that `KAFKA_BOOTSTRAP` names, if it names one.
 fn kafka_scene(test: &str) -> Option<Scene> {
     let Ok(bootstrap) = std::env::var("KAFKA_BOOTSTRAP") else {
-        eprintln!("SKIPPED {test}: KAFKA_BOOTSTRAP is not set");
+        skip(test, "KAFKA_BOOTSTRAP is not set");
         return None;
     };
     Some(scene_on(&bootstrap))

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
+use sqlx::Connection as _;
 use tempfile::TempDir;
 
 /// A run of the program in a directory of its own, with an empty environment.
@@ -118,6 +119,45 @@ fn describe_draws_as_text_mermaid_and_dot() {
 }
 
 #[test]
+fn describe_prints_the_tables_that_a_topology_needs() {
+    let file = "\
+app: edits
+nodes:
+  changes: { source: { topic: t, key: wiki, fields: { wiki: string } } }
+  per_wiki: { aggregate: { from: changes, by: wiki, window: { tumbling: 1m }, set: { edits: count() } } }
+  table: { sql: { from: per_wiki, table: edits_per_wiki } }
+";
+    let tables = |database| {
+        let run = Run::new(&["describe", "my.yaml", "--tables", database]);
+        run.file("my.yaml", file)
+    };
+    let parts = [
+        "CREATE TABLE `edits_per_wiki` (",
+        "`wiki` VARBINARY(255) NOT NULL,",
+        "`window_start` DATETIME(3) NOT NULL,",
+        "`edits` BIGINT NULL,",
+        "PRIMARY KEY (`wiki`, `window_start`)",
+    ];
+    let mysql = tables("mysql").gives(0, &parts);
+    assert_eq!(tables("mariadb").gives(0, &[]), mysql);
+    tables("postgres").gives(2, &["postgres"]);
+
+    // What is printed is what `run` asks for.
+    let statements = tables("sqlite").gives(0, &["CREATE TABLE \"edits_per_wiki\" ("]);
+    let directory = tempfile::tempdir().unwrap();
+    let address = format!(
+        "sqlite:{}?mode=rwc",
+        directory.path().join("t.db").display()
+    );
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let mut connection = sqlx::SqliteConnection::connect(&address).await.unwrap();
+        let statements = sqlx::raw_sql(sqlx::AssertSqlSafe(statements));
+        statements.execute(&mut connection).await.unwrap();
+    });
+}
+
+#[test]
 fn settings_come_from_file_environment_and_flags_and_hide_secrets() {
     let file =
         "threads: 2\ndatabase_url: mysql://ann:hush@db/wiki\nkafka: { sasl.password: hush }\n";
@@ -195,6 +235,10 @@ fn a_migrated_database_answers_queries_and_names_what_it_does_not_have() {
     tidemill(&["query", "recentchanges"]).gives(1, &["recentchange"]);
     tidemill(&["query", "recentchange", "--where", "wiki"]).gives(2, &["wiki=enwiki"]);
     tidemill(&["query", "recentchange", "--top", "3"]).gives(2, &["--by"]);
+    for flag in ["--top", "--limit"] {
+        tidemill(&["query", "recentchange", "--by", "id", flag, "0"])
+            .gives(2, &[flag, "from 1 on"]);
+    }
     tidemill(&["query", "top-wikis", "--since", "yesterday"]).gives(2, &["yesterday"]);
 }
 
@@ -221,7 +265,7 @@ fn the_demo_keeps_its_tables_when_asked_and_does_not_mix_two() {
 
 #[cfg(unix)]
 #[test]
-fn the_demo_shows_its_first_rows_within_seconds_and_ends_at_a_signal() {
+fn the_demo_shows_its_first_rows_within_seconds_and_sums_up_at_a_signal() {
     use std::io::{BufRead as _, BufReader};
     use std::process::Stdio;
 
@@ -251,11 +295,14 @@ fn the_demo_shows_its_first_rows_within_seconds_and_ends_at_a_signal() {
     let wikis = get(&format!("{page}api/query?ask=top-wikis&limit=3"));
     assert!(wikis.contains("\"wiki\""), "{wikis}");
     let kill = Command::new("kill")
-        .args(["-TERM", &demo.id().to_string()])
+        .args(["-INT", &demo.id().to_string()])
         .status()
         .unwrap();
     assert!(kill.success());
+    let last: Vec<String> = lines.collect();
     assert_eq!(demo.wait().unwrap().code(), Some(0));
+    let verdict = "the tables are exactly what they should be";
+    assert_eq!(last.last().map(String::as_str), Some(verdict), "{last:#?}");
 }
 
 fn get(address: &str) -> String {

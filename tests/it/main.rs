@@ -14,6 +14,7 @@ mod eventstreams;
 mod ingest;
 mod input;
 mod live;
+mod logs;
 mod oracle;
 mod repartition;
 mod sql;

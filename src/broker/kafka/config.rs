@@ -64,21 +64,19 @@ pub(super) fn is_secret(key: &str) -> bool {
 }
 
 impl KafkaSettings {
-    /// The first property that Tidemill sets itself, so that it cannot be set.
-    pub fn reserved(&self) -> Option<&str> {
-        let name = |key: &str| {
-            key.trim_start_matches("consumer.")
-                .trim_start_matches("producer.")
-                .to_owned()
-        };
-        let mut keys = self.properties.keys().map(String::as_str);
-        keys.find(|key| RESERVED.contains(&name(key).as_str()))
+    /// Whether Tidemill sets this property itself, so that it cannot be set.
+    pub fn is_reserved(key: &str) -> bool {
+        let name = key
+            .trim_start_matches("consumer.")
+            .trim_start_matches("producer.");
+        RESERVED.contains(&name)
     }
 }
 
 /// Refuses properties that Tidemill sets itself.
 pub(super) fn check(settings: &KafkaSettings) -> Result<(), BrokerError> {
-    match settings.reserved() {
+    let mut keys = settings.properties.keys();
+    match keys.find(|key| KafkaSettings::is_reserved(key)) {
         None => Ok(()),
         Some(key) => Err(BrokerError::fatal(
             format!("set the Kafka property {key}"),

@@ -11,10 +11,11 @@ mod trim;
 mod verify;
 mod view;
 
+use std::fmt;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 
@@ -22,12 +23,13 @@ use super::context::Context;
 use super::failure::{Ended, Failure};
 use super::flags::{HttpFlags, Typed};
 use super::interrupt::Process;
-use stage::Stage;
+use stage::{Generated, Stage};
+use verify::Verdict;
 use view::View;
 
 const EXAMPLES: &str = "\
 Examples:
-  tidemill demo                          until Ctrl-C
+  tidemill demo                          until Ctrl-C, then checks its own tables
   tidemill demo --events 20000           then checks its own tables
   tidemill demo --live --contact you@example.org";
 
@@ -36,6 +38,12 @@ const REDRAW: Duration = Duration::from_secs(1);
 
 /// Between two looks at whether everything has arrived.
 const LOOK: Duration = Duration::from_millis(100);
+
+/// So long after a signal events may still be on their way to the tables.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// More events are not made again at a signal, to check the tables against them.
+const CHECKED_AT_MOST: u64 = 2_000_000;
 
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
@@ -100,52 +108,94 @@ pub(super) fn demo(args: &Demo, context: &Context) -> Ended {
     let process = Process::start()?;
     let stage = Stage::build(args.keep.as_deref(), context, &process)?;
     process.watch(context.settings.stop_timeout);
+    let played = play(args, pace, context, &stage, &process);
+    // Also after an error: threads must not work on in a process that ends.
+    process.stop();
+    let ended = stage.end();
+    let ending = played.and_then(|ending| ended.map(|()| ending))?;
+    writeln!(std::io::stdout(), "{ending}")?;
+    Ok(match ending {
+        Ending::Checked(verdict) if !verdict.is_good() => ExitCode::FAILURE,
+        _ => ExitCode::SUCCESS,
+    })
+}
+
+/// How a demo has ended.
+enum Ending {
+    /// The tables were compared with the events.
+    Checked(Verdict),
+    /// Every event that came has reached the tables.
+    Drained,
+    /// Some events have not.
+    CutOff,
+}
+
+/// Shows what happens until it is over: by itself, by a signal, or because the engine gives up.
+fn play(
+    args: &Demo,
+    pace: Option<f64>,
+    context: &Context,
+    stage: &Stage,
+    process: &Process,
+) -> Result<Ending, Failure> {
     stage.introduce()?;
     let source = match args.live {
-        true => stage.read_wikimedia(context, &process),
-        false => stage.generate(args.seed, pace, args.events, &process),
+        true => stage.read_wikimedia(context, process),
+        false => stage.generate(args.seed, pace, args.events, process),
     }?;
-    let mut view = View::new(&stage);
-    while !process.stop.wait(REDRAW) {
-        view.show(&process)?;
+    let mut view = View::new(stage);
+    while !process.stop.wait(REDRAW) && !stage.stop.is_set() {
+        view.show(process)?;
         if source.is_finished() {
             break;
         }
     }
+    if stage.stop.is_set() {
+        process.stop();
+    }
     let generated = source.end()?;
-    let verdict = match args.events {
-        Some(_) if !process.stop.is_set() => {
-            wait_until_drained(&stage, &process)?;
-            view.show(&process)?;
-            Some(verify::verify(&generated, &stage, &process)?)
+    let is_drained = wait_until_drained(stage, process)?;
+    view.show(process)?;
+    match generated {
+        _ if !is_drained => Ok(Ending::CutOff),
+        Some(generated) if is_worth_a_check(&generated, process) => {
+            verify::verify(&generated, stage, process).map(Ending::Checked)
         }
-        _ => None,
-    };
-    process.stop();
-    stage.end()?;
-    match verdict {
-        None => Ok(ExitCode::SUCCESS),
-        Some(verdict) => {
-            writeln!(std::io::stdout(), "{verdict}")?;
-            Ok(if verdict.is_good() {
-                ExitCode::SUCCESS
-            } else {
-                ExitCode::FAILURE
-            })
+        _ => Ok(Ending::Drained),
+    }
+}
+
+impl fmt::Display for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Ending::Checked(verdict) => verdict.fmt(f),
+            Ending::Drained => f.write_str("stopped; every event has reached the tables"),
+            Ending::CutOff => f.write_str("stopped before every event had reached the tables"),
         }
     }
 }
 
-/// Waits until every event has reached the tables.
-fn wait_until_drained(stage: &Stage, process: &Process) -> Result<(), Failure> {
+/// After a signal nobody wants to wait for long.
+fn is_worth_a_check(generated: &Generated, process: &Process) -> bool {
+    !process.stop.is_set() || generated.events <= CHECKED_AT_MOST
+}
+
+/// Waits until every event has reached the tables, after a signal for a short time only; false when
+/// they have not.
+fn wait_until_drained(stage: &Stage, process: &Process) -> Result<bool, Failure> {
+    let mut asked_to_stop = None;
     while !stage.is_drained()? {
-        if process.stop.wait(LOOK) {
-            return Err(Failure::Failed(anyhow::anyhow!(
-                "stopped before all events had arrived"
-            )));
+        if process.stop.is_set() {
+            let since = *asked_to_stop.get_or_insert_with(Instant::now);
+            if since.elapsed() >= PATIENCE {
+                return Ok(false);
+            }
+        }
+        if stage.stop.wait(LOOK) {
+            return Ok(false);
         }
     }
-    Ok(())
+    Ok(true)
 }
 
 /// The shipped topology.

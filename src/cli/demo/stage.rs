@@ -22,7 +22,7 @@ use crate::ingest::generate::{self, GenerateOptions};
 use crate::ingest::metrics::IngestMetrics;
 use crate::ingest::target::Target;
 use crate::ingest::wikimedia;
-use crate::runtime::{App, Database, EngineMetrics, EngineSettings, Environment};
+use crate::runtime::{App, Database, EngineMetrics, EngineSettings, Environment, StopSignal};
 use crate::sql::{self, DatabaseUrl};
 use crate::state::directory::StateDirectory;
 use crate::state::rocks::RocksBackend;
@@ -37,6 +37,8 @@ pub(super) struct Stage {
     pub ingest: Arc<IngestMetrics>,
     pub database: DatabaseUrl,
     pub address: Option<std::net::SocketAddr>,
+    /// Stops the engine, which works on after a signal until all events have arrived.
+    pub stop: StopSignal,
     target: Target,
     app: App,
     trimmer: Trimmer,
@@ -62,7 +64,8 @@ pub(super) struct Generated {
 /// What fills the log.
 pub(super) struct Source {
     thread: JoinHandle<Result<u64, anyhow::Error>>,
-    generated: Generated,
+    /// None of a live stream.
+    generated: Option<Generated>,
 }
 
 impl Stage {
@@ -98,14 +101,9 @@ impl Stage {
             }),
         };
         let engine = Arc::<EngineMetrics>::default();
+        let stop = StopSignal::default();
         let settings: &EngineSettings = &context.settings.engine;
-        let app = App::start(
-            Arc::clone(&plan),
-            &environment,
-            settings,
-            &engine,
-            &process.stop,
-        )?;
+        let app = App::start(Arc::clone(&plan), &environment, settings, &engine, &stop)?;
         let ingest = Arc::<IngestMetrics>::default();
         let mut facts = Facts::new(Arc::clone(&clock));
         facts.token = context.settings.http_token.clone();
@@ -123,7 +121,7 @@ impl Stage {
             ),
         });
         let address = serve::serve(facts, &context.settings, process)?;
-        let trimmer = Trimmer::start(broker.clone(), Arc::clone(&plan), process.stop.clone());
+        let trimmer = Trimmer::start(broker.clone(), Arc::clone(&plan), stop.clone());
         Ok(Stage {
             plan,
             broker,
@@ -131,6 +129,7 @@ impl Stage {
             ingest,
             database,
             address,
+            stop,
             target,
             app,
             trimmer,
@@ -188,7 +187,7 @@ impl Stage {
             events_per_second,
             events: 0,
         };
-        self.source(work, generated, process)
+        self.source(work, Some(generated), process)
     }
 
     /// Begins to read Wikimedia's stream.
@@ -206,13 +205,7 @@ impl Stage {
             wikimedia::run(&options, log, &SystemClock, metrics, end)?;
             Ok(0)
         };
-        let none = Generated {
-            seed: 0,
-            start: Timestamp(0),
-            events_per_second: 1.0,
-            events: 0,
-        };
-        self.source(work, none, process)
+        self.source(work, None, process)
     }
 
     fn source(
@@ -220,7 +213,7 @@ impl Stage {
         work: impl FnOnce(&MemoryBroker, &IngestMetrics, &CancellationToken) -> anyhow::Result<u64>
         + Send
         + 'static,
-        generated: Generated,
+        generated: Option<Generated>,
         process: &Process,
     ) -> Result<Source, Failure> {
         let (broker, metrics) = (self.broker.clone(), Arc::clone(&self.ingest));
@@ -272,8 +265,9 @@ impl Stage {
         Ok(found)
     }
 
-    /// Waits for the threads, which have been told to stop.
+    /// Stops the threads and waits for them.
     pub fn end(self) -> Result<(), Failure> {
+        self.stop.set();
         self.app.join()?;
         self.trimmer.join();
         if let Directory::Kept(path) = &self.directory {
@@ -288,16 +282,16 @@ impl Source {
         self.thread.is_finished()
     }
 
-    /// Waits for the end; gives what was generated.
-    pub fn end(self) -> Result<Generated, Failure> {
+    /// Waits for the end; gives what was generated, if it was.
+    pub fn end(self) -> Result<Option<Generated>, Failure> {
         let events = self
             .thread
             .join()
             .unwrap_or_else(|_| Err(anyhow::anyhow!("the source panicked")))?;
-        Ok(Generated {
+        Ok(self.generated.map(|generated| Generated {
             events,
-            ..self.generated
-        })
+            ..generated
+        }))
     }
 }
 

@@ -164,6 +164,36 @@ nodes:
 }
 
 #[test]
+fn t004_a_name_that_is_there_twice_is_offered_once() {
+    shows(
+        "
+app: a
+nodes:
+  s: { source: { topic: t } }
+  f: { filter: { from: s, where: a } }
+  f: { filter: { from: s, where: b } }
+  k: { kafka: { from: elsewhere, topic: u } }
+",
+        expect![[r#"
+            error[T003]: two nodes are called `f`
+             --> t.yaml:6:3
+              |
+            5 |   f: { filter: { from: s, where: a } }
+              |   - the first one is here
+            6 |   f: { filter: { from: s, where: b } }
+              |   ^
+
+            error[T004]: there is no node `elsewhere`
+             --> t.yaml:7:23
+              |
+            7 |   k: { kafka: { from: elsewhere, topic: u } }
+              |                       ^^^^^^^^^
+              |
+              = help: the nodes that can be read from: s, f"#]],
+    );
+}
+
+#[test]
 fn t004_nothing_is_said_about_what_follows_from_an_unknown_input() {
     shows(
         "

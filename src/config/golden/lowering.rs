@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::config::check;
 use crate::topology::builder::{Filter, KafkaSink, Map, Rollup, Source, SqlSink};
-use crate::topology::graph::{Emit, Guarantee, NodeKind, OnError, OnLate, Topology};
+use crate::topology::graph::{Emit, Guarantee, NodeKind, OnError, OnLate, TableUse, Topology};
 use crate::value::ValueType;
 
 /// The topology of a file with which nothing is wrong.
@@ -47,7 +47,7 @@ nodes:
       on_late: dead_letter
       set: { edits: count(), last: last(title) }
       on_error: drop
-  x: { sql: { from: m, table: x, columns: { id: id, wiki: wiki }, key: [id], on_error: stop } }
+  x: { sql: { from: m, table: x, columns: { id: id, wiki: wiki }, key: [id], shared: true, on_error: stop } }
   y: { kafka: { from: g, topic: y, key: wiki, fields: { n: edits }, on_error: drop } }
 ";
     let minute = Duration::from_secs(60);
@@ -80,6 +80,7 @@ nodes:
         .column("id", "id")
         .column("wiki", "wiki")
         .key(["id"])
+        .table_use(TableUse::Shared)
         .on_error(OnError::Stop);
     let topic = KafkaSink::topic("y")
         .key("wiki")

@@ -1,6 +1,7 @@
 //! For each code a file that breaks its rule, and what is shown to the user.
 
 mod aggregates;
+mod cuts;
 mod expressions;
 mod fields;
 mod files;
@@ -34,6 +35,7 @@ fn shows(yaml: &str, expected: Expect) {
 fn every_code_is_shown_by_a_test() {
     let tests = [
         include_str!("aggregates.rs"),
+        include_str!("cuts.rs"),
         include_str!("expressions.rs"),
         include_str!("fields.rs"),
         include_str!("files.rs"),

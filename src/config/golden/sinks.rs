@@ -103,7 +103,39 @@ fn t063_a_table_of_two_nodes() {
             7 |   y: { sql: { from: s, table: T, columns: { id: id }, key: id } }
               |                               ^
               |
-              = help: give each its own table"#]],
+              = help: give each its own table, or both `shared: true`, if they write rows of different keys"#]],
+    );
+}
+
+#[test]
+fn nodes_that_share_a_table_say_so_both() {
+    sinks(
+        "  x: { sql: { from: a, table: t, shared: true } }
+  y: { sql: { from: a, table: t, shared: true } }",
+        expect![[""]],
+    );
+    sinks(
+        "  x: { sql: { from: a, table: t, shared: true } }
+  y: { sql: { from: a, table: t } }
+  z: { sql: { from: a, table: u, shared: yes } }",
+        expect![[r#"
+            error[T063]: `x` and `y` both write into the table `t`
+             --> t.yaml:7:31
+              |
+            6 |   x: { sql: { from: a, table: t, shared: true } }
+              |                               - the first one is here
+            7 |   y: { sql: { from: a, table: t } }
+              |                               ^
+              |
+              = help: give each its own table, or both `shared: true`, if they write rows of different keys
+
+            error[Y009]: `shared` cannot be `yes`
+             --> t.yaml:8:42
+              |
+            8 |   z: { sql: { from: a, table: u, shared: yes } }
+              |                                          ^^^
+              |
+              = help: it is false or true"#]],
     );
 }
 

@@ -192,6 +192,23 @@ fn what_cannot_be_used_is_named_with_its_place_and_all_at_once() {
 }
 
 #[test]
+fn all_mistakes_of_all_layers_are_reported_at_once() {
+    check(
+        "thread: 2\nbrokers:\ncache_size: much\nhttp: 0.0.0.0:80\nkafka: { acks: 1 }\n\
+         http_token_file: missing\n",
+        &[("TIDEMILL_SINK_ROWS", "0")],
+        &[],
+        "threads",
+        "tidemill.yaml:2: brokers has no value\n\
+         tidemill.yaml:1: there is no setting thread; did you mean threads?\n\
+         tidemill.yaml:6: http_token: cannot read missing: No such file or directory (os error 2)\n\
+         tidemill.yaml:5: kafka.acks: cannot be set: Tidemill sets it itself\n\
+         tidemill.yaml:3: cache_size: expected an amount of memory such as 64MiB, found \"much\"\n\
+         $TIDEMILL_SINK_ROWS: sink_rows: expected a number from 1 to 1000000, found \"0\"",
+    );
+}
+
+#[test]
 fn an_address_that_others_can_reach_wants_a_token() {
     let open = "http: 0.0.0.0:8080\n";
     let expected = "tidemill.yaml:1: http: other machines could read this address: set http_token \

@@ -5,6 +5,7 @@
 //! time, rows and bytes. [`render`](QueryResult::render) makes a table, JSON or CSV of the answer.
 
 mod count;
+mod filter;
 mod plan;
 mod questions;
 mod render;
@@ -20,11 +21,12 @@ use super::dialect::Dialect;
 use super::error::{SqlError, code};
 use super::rows::Cell;
 use crate::time::Timestamp;
+use filter::Bound;
 use plan::Statement;
 use schema::Schema;
 
 pub use count::count;
-pub use plan::{Comparison, Filter};
+pub use filter::{Comparison, Filter};
 pub use questions::{Question, Scope, ask, questions};
 pub use render::Format;
 pub use when::parse_when;
@@ -250,7 +252,7 @@ impl Reader {
     }
 
     async fn answer(&mut self, statement: &Statement) -> Result<QueryResult, QueryError> {
-        let cells: Vec<Cell<'_>> = statement.values.iter().map(plan::Bound::as_cell).collect();
+        let cells: Vec<Cell<'_>> = statement.values.iter().map(Bound::as_cell).collect();
         let found = self
             .session
             .rows_up_to(&statement.sql, &cells, statement.limit, MOST_BYTES)

@@ -1,109 +1,12 @@
 //! From options to one SELECT: pure, so that every form of it is a line in a table of cases.
 
 use std::fmt::Write as _;
-use std::str::FromStr;
 
+use super::filter::{Bound, Filter, place};
 use super::schema::{Schema, SchemaColumn};
-use super::{MOST_ROWS, QueryError, QueryOptions, ResultColumn, ResultKind, parse_when};
+use super::{MOST_ROWS, QueryError, QueryOptions, ResultColumn, ResultKind};
 use crate::sql::dialect::Dialect;
-use crate::sql::rows::Cell;
 use crate::time::Timestamp;
-
-/// A condition on one column: `wiki=enwiki`, `edits>=10`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Filter {
-    /// The column.
-    pub column: String,
-    /// How it is compared.
-    pub comparison: Comparison,
-    /// With what, as it was typed.
-    pub value: String,
-}
-
-/// How a column is compared with a value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Comparison {
-    /// `=`
-    Equal,
-    /// `!=`; rows without a value are not among them.
-    NotEqual,
-    /// `<`
-    Less,
-    /// `<=`
-    AtMost,
-    /// `>`
-    Greater,
-    /// `>=`
-    AtLeast,
-}
-
-impl Comparison {
-    /// Longer ones first, so that `>=` is not read as `>`.
-    const ALL: [(&'static str, Comparison); 6] = [
-        ("!=", Comparison::NotEqual),
-        ("<=", Comparison::AtMost),
-        (">=", Comparison::AtLeast),
-        ("=", Comparison::Equal),
-        ("<", Comparison::Less),
-        (">", Comparison::Greater),
-    ];
-
-    fn sql(self) -> &'static str {
-        match self {
-            Comparison::NotEqual => "<>",
-            other => Comparison::ALL
-                .iter()
-                .find(|(_, each)| *each == other)
-                .map_or("=", |(sql, _)| sql),
-        }
-    }
-}
-
-impl FromStr for Filter {
-    type Err = QueryError;
-
-    fn from_str(text: &str) -> Result<Filter, QueryError> {
-        let wrong = || QueryError::Filter(text.to_owned());
-        let at = text.find(['=', '!', '<', '>']).ok_or_else(wrong)?;
-        let (column, rest) = text.split_at(at);
-        let found = Comparison::ALL
-            .iter()
-            .find(|(sign, _)| rest.starts_with(sign));
-        let (sign, comparison) = found.ok_or_else(wrong)?;
-        let column = column.trim();
-        if column.is_empty() {
-            return Err(wrong());
-        }
-        let value = rest[sign.len()..].trim().to_owned();
-        Ok(Filter {
-            column: column.to_owned(),
-            comparison: *comparison,
-            value,
-        })
-    }
-}
-
-/// A value to be bound.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Bound {
-    Bool(bool),
-    Int(i64),
-    Double(f64),
-    Text(String),
-    Time(Timestamp),
-}
-
-impl Bound {
-    pub fn as_cell(&self) -> Cell<'_> {
-        match self {
-            Bound::Bool(value) => Cell::Bool(*value),
-            Bound::Int(value) => Cell::Int(*value),
-            Bound::Double(value) => Cell::Double(*value),
-            Bound::Text(value) => Cell::Text(value),
-            Bound::Time(value) => Cell::Time(*value),
-        }
-    }
-}
 
 /// A SELECT, ready to be sent.
 #[derive(Clone, Debug, PartialEq)]
@@ -173,12 +76,14 @@ impl<'a> Select<'a> {
 
     fn filter(&mut self, filter: &Filter) -> Result<(), QueryError> {
         let column = self.schema.column(&filter.column)?;
-        self.values.push(value(column, &filter.value)?);
+        let value = filter.bind(column)?;
         self.conditions.push(format!(
-            "{} {} ?",
+            "{} {} {}",
             self.quote(&column.name),
-            filter.comparison.sql()
+            filter.comparison.sql(),
+            place(column, &value)
         ));
+        self.values.push(value);
         Ok(())
     }
 
@@ -363,41 +268,9 @@ fn not_additive(column: &SchemaColumn) -> Option<String> {
     }
 }
 
-/// A typed value as the column holds it.
-fn value(column: &SchemaColumn, text: &str) -> Result<Bound, QueryError> {
-    let wrong = |expected| QueryError::Value {
-        column: column.name.clone(),
-        expected,
-        found: text.to_owned(),
-    };
-    match column.kind {
-        ResultKind::Text => Ok(Bound::Text(text.to_owned())),
-        ResultKind::Bool => match text {
-            "true" | "1" => Ok(Bound::Bool(true)),
-            "false" | "0" => Ok(Bound::Bool(false)),
-            _ => Err(wrong("true or false")),
-        },
-        ResultKind::Int => text
-            .parse()
-            .map(Bound::Int)
-            .map_err(|_| wrong("whole numbers")),
-        ResultKind::Double => {
-            let number = text.parse().ok().filter(|number: &f64| number.is_finite());
-            number.map(Bound::Double).ok_or_else(|| wrong("numbers"))
-        }
-        ResultKind::Time => {
-            // Not relative to now: a condition means the same whenever it is asked.
-            let time = parse_when(text, Timestamp::MIN)
-                .ok()
-                .filter(|&time| time != Timestamp::MIN);
-            time.map(Bound::Time)
-                .ok_or_else(|| wrong("times such as 2026-05-05T11:00:00Z"))
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::schema::Storage;
     use super::*;
 
     fn schema(columns: &[(&str, ResultKind)], key: &[&str]) -> Schema {
@@ -409,6 +282,11 @@ mod tests {
                 .map(|&(name, kind)| SchemaColumn {
                     name: name.into(),
                     kind,
+                    storage: match name {
+                        "computed" => Storage::Untyped,
+                        "bytes" => Storage::Bytes,
+                        _ => Storage::Typed,
+                    },
                 })
                 .collect(),
             key: key.iter().map(|&name| name.into()).collect(),
@@ -574,6 +452,12 @@ mod tests {
         );
         check(
             &raw(),
+            |options| options.filters = filters(&["user>=10"]),
+            "column user holds texts, of which 9 comes behind 10: with a number it can be compared by \
+             = and != only",
+        );
+        check(
+            &raw(),
             |options| options.filters = filters(&["event_time>2h"]),
             "column event_time holds times such as 2026-05-05T11:00:00Z, found \"2h\"",
         );
@@ -588,29 +472,6 @@ mod tests {
             |options| options.since = Some(Timestamp(0)),
             "table t has no column with a time for --since and --until",
         );
-    }
-
-    #[test]
-    fn a_condition_is_read_at_its_first_sign() {
-        let check = |text: &str, expected: Option<(&str, Comparison, &str)>| {
-            let found = text.parse::<Filter>().ok();
-            let found = found.as_ref().map(|filter| {
-                (
-                    filter.column.as_str(),
-                    filter.comparison,
-                    filter.value.as_str(),
-                )
-            });
-            assert_eq!(found, expected, "{text}");
-        };
-        check("wiki=enwiki", Some(("wiki", Comparison::Equal, "enwiki")));
-        check("title=a>=b", Some(("title", Comparison::Equal, "a>=b")));
-        check("n >= 3", Some(("n", Comparison::AtLeast, "3")));
-        check("n<3", Some(("n", Comparison::Less, "3")));
-        check("user=", Some(("user", Comparison::Equal, "")));
-        check("wiki", None);
-        check("=x", None);
-        check("a!b", None);
     }
 
     #[test]

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::plan::{Bound, Select, Statement};
+use super::filter::Bound;
+use super::plan::{Select, Statement};
 use super::schema::{Schema, did_you_mean};
 use super::{MOST_ROWS, QueryError, QueryResult, Reader, ResultColumn, ResultKind};
 use crate::sql::database::DatabaseUrl;

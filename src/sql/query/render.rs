@@ -15,7 +15,8 @@ pub enum Format {
     Table,
     /// An array of objects, one per row and line.
     Json,
-    /// RFC 4180, with a header. NULL is an empty field, an empty text is `""`.
+    /// RFC 4180 with a header, but lines end in LF alone, as shell tools expect. NULL is an empty
+    /// field, an empty text is `""`.
     Csv,
 }
 
@@ -182,7 +183,7 @@ fn json_value(value: &QueryValue) -> Json {
 
 fn csv_line(cells: impl Iterator<Item = String>, text: &mut String) {
     text.push_str(&cells.collect::<Vec<_>>().join(","));
-    text.push_str("\r\n");
+    text.push('\n');
 }
 
 fn csv_cell(value: &QueryValue) -> String {
@@ -273,7 +274,7 @@ mod tests {
     fn csv_quotes_what_must_be_quoted() {
         assert_eq!(
             answer().render(Format::Csv),
-            "user,edits,mean,bot\r\n\"Épìdosis, \"\"E\"\"\u{200e}\",12345,0.5,false\r\n編集者,-3,,\r\n"
+            "user,edits,mean,bot\n\"Épìdosis, \"\"E\"\"\u{200e}\",12345,0.5,false\n編集者,-3,,\n"
         );
         assert_eq!(csv_text(""), "\"\"");
         assert_eq!(csv_text("a\nb"), "\"a\nb\"");

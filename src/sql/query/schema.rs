@@ -23,6 +23,18 @@ pub(super) struct Schema {
 pub(super) struct SchemaColumn {
     pub name: String,
     pub kind: ResultKind,
+    pub storage: Storage,
+}
+
+/// What a column's values are, where that matters for comparisons.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Storage {
+    /// What its type says. On a server always.
+    Typed,
+    /// No type is known, as for what a view of SQLite computes: there may be numbers and texts.
+    Untyped,
+    /// Bytes in SQLite, which no text is equal to.
+    Bytes,
 }
 
 /// Columns that hold the time of a row, the first that there is.
@@ -37,6 +49,7 @@ impl Schema {
             columns: columns
                 .map(|column| SchemaColumn {
                     kind: kind(&column),
+                    storage: storage(&column, dialect),
                     name: column.name,
                 })
                 .collect(),
@@ -112,6 +125,14 @@ fn kind(column: &LiveColumn) -> ResultKind {
         ColumnType::Double => ResultKind::Double,
         ColumnType::Time => ResultKind::Time,
         ColumnType::Text | ColumnType::Bytes => ResultKind::Text,
+    }
+}
+
+fn storage(column: &LiveColumn, dialect: Dialect) -> Storage {
+    match dialect {
+        Dialect::Sqlite if column.declared.is_empty() => Storage::Untyped,
+        Dialect::Sqlite if column.kind() == ColumnType::Bytes => Storage::Bytes,
+        _ => Storage::Typed,
     }
 }
 

@@ -7,7 +7,7 @@ use crate::topology::aggregation::Aggregation;
 use crate::topology::duration::Millis;
 use crate::topology::graph::{
     Aggregate, Branch, Emit, Filter, FlatMap, Format, KafkaSink, Log, Map, NodeName, NullValues,
-    OnError, OnLate, SelectKey, Source, SqlSink, Window, WindowKind,
+    OnError, OnLate, SelectKey, Source, SqlSink, TableUse, Window, WindowKind,
 };
 use crate::value::{FieldPath, ValueType};
 
@@ -455,6 +455,7 @@ impl SqlSink {
             table: name.to_owned(),
             columns: Vec::new(),
             key: Vec::new(),
+            table_use: TableUse::default(),
             on_error: OnError::default(),
         }
     }
@@ -471,6 +472,13 @@ impl SqlSink {
     #[must_use]
     pub fn key<'a>(mut self, columns: impl IntoIterator<Item = &'a str>) -> SqlSink {
         self.key = columns.into_iter().map(str::to_owned).collect();
+        self
+    }
+
+    /// Who else may write the table; nobody unless set.
+    #[must_use]
+    pub fn table_use(mut self, table_use: TableUse) -> SqlSink {
+        self.table_use = table_use;
         self
     }
 

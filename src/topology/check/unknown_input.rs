@@ -21,7 +21,13 @@ fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
             let candidates = cx
                 .kinds()
                 .filter(|(other, kind)| *other != number && kind.can_be_read());
-            let names: Vec<&str> = candidates.map(|(other, _)| cx.name(other)).collect();
+            let mut names: Vec<&str> = Vec::new();
+            for (other, _) in candidates {
+                // Two nodes of one name are another rule's finding.
+                if !names.contains(&cx.name(other)) {
+                    names.push(cx.name(other));
+                }
+            }
             let help = did_you_mean(name.as_str(), "nodes that can be read from", names);
             let place = Place::node(number).key("from");
             let place = match kind {

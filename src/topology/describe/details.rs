@@ -4,7 +4,7 @@ use crate::expr::Expression;
 use crate::topology::duration::Millis;
 use crate::topology::graph::{
     Aggregate, Branch, Emit, Filter, FlatMap, KafkaSink, Log, Map, NodeKind, Source, SqlSink,
-    Window,
+    TableUse, Window,
 };
 use crate::value::FieldPath;
 
@@ -109,7 +109,11 @@ fn window(window: &Window) -> String {
 }
 
 fn of_sql(sink: &SqlSink) -> Vec<String> {
-    let mut lines = vec![format!("table {}", sink.table)];
+    let shared = match sink.table_use {
+        TableUse::Own => "",
+        TableUse::Shared => ", shared",
+    };
+    let mut lines = vec![format!("table {}{shared}", sink.table)];
     if !sink.key.is_empty() {
         lines.push(format!("key {}", sink.key.join(", ")));
     }

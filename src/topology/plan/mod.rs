@@ -31,7 +31,7 @@ pub use planner::{PlanError, plan};
 use crate::expr::Evaluator;
 use crate::record::Projection;
 use crate::topology::graph::{
-    AppId, Emit, Function, Guarantee, NodeName, NullValues, OnError, OnLate,
+    AppId, Emit, Function, Guarantee, NodeName, NullValues, OnError, OnLate, TableUse,
 };
 use crate::value::{Slot, ValueType};
 use crate::window::Windows;
@@ -315,6 +315,8 @@ pub struct SqlPlan {
     pub columns: Vec<SqlColumn>,
     /// The columns of the primary key, as indexes.
     pub key: Vec<usize>,
+    /// Who else may write the table.
+    pub table_use: TableUse,
     /// When an expression fails or the database refuses the row.
     pub on_error: OnError,
 }

@@ -82,6 +82,7 @@ pub(super) fn sql_plan(
         table: sink.table.clone(),
         columns,
         key,
+        table_use: sink.table_use,
         on_error: sink.on_error,
     })
 }

@@ -159,6 +159,14 @@ impl Run {
         Tidemill::start(self.folder.path(), "replay", &arguments)
     }
 
+    /// Begins to write synthetic events into the topic.
+    pub fn generate(&self, more: &[&str]) -> Tidemill {
+        let mut arguments = vec!["ingest", "generate", "--topology", self.topology()];
+        arguments.extend(["--brokers", &self.bootstrap]);
+        arguments.extend(more);
+        Tidemill::start(self.folder.path(), "generate", &arguments)
+    }
+
     fn replay_arguments<'a>(&'a self, events: &'a Path, partitions: &'a str) -> Vec<&'a str> {
         let events = events.to_str().expect("UTF-8");
         let mut arguments = vec!["ingest", "replay", events, "--topology", self.topology()];

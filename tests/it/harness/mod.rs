@@ -17,6 +17,8 @@ pub use process::Tidemill;
 pub use server::OwnServer;
 pub use topics::{LOG_TIME, Raw, Topics, header};
 
+use std::fs::File;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -106,15 +108,27 @@ pub fn unique(prefix: &str) -> String {
     format!("{prefix}_{}_{number}", std::process::id())
 }
 
-/// Says that a test proves nothing in this environment. Where `scripts/test` has started the
-/// services nothing of theirs can be missing.
+/// Says that a test proves nothing in this environment: on standard error itself, which is not
+/// captured as what `eprintln!` writes is, and in the file that `TIDEMILL_TEST_SKIPPED` names, which
+/// `scripts/test` shows at its end. Where it has started the services nothing of theirs can be
+/// missing.
+///
+/// # Panics
+/// When a database is missing that `scripts/test` has promised.
 pub fn skip(test: &str, missing: &str) {
     let promised = std::env::var_os("TIDEMILL_TEST_SERVICES").is_some();
     assert!(
         !promised || !missing.contains("database"),
         "{test}: {missing}"
     );
-    eprintln!("SKIPPED {test}: {missing}");
+    let line = format!("SKIPPED {test}: {missing}\n");
+    let _ = std::io::stderr().write_all(line.as_bytes());
+    if let Some(path) = std::env::var_os("TIDEMILL_TEST_SKIPPED") {
+        let file = File::options().create(true).append(true).open(path);
+        // In one write, as tests run beside each other.
+        let written = file.and_then(|mut file| file.write_all(line.as_bytes()));
+        written.expect("a file that can be written");
+    }
 }
 
 /// Asks until the answer is yes.

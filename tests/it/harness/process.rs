@@ -101,8 +101,20 @@ impl Tidemill {
     /// # Panics
     /// When it does not, or says that something went wrong.
     pub fn stop(&mut self) {
+        self.end_by("-TERM");
+    }
+
+    /// The same by Ctrl-C.
+    ///
+    /// # Panics
+    /// As [`Tidemill::stop`].
+    pub fn interrupt(&mut self) {
+        self.end_by("-INT");
+    }
+
+    fn end_by(&mut self, signal: &str) {
         let pid = self.child.id().to_string();
-        let _ = Command::new("kill").args(["-TERM", &pid]).status();
+        let _ = Command::new("kill").args([signal, &pid]).status();
         let mut status = None;
         wait_until("tidemill to stop", Duration::from_secs(30), || {
             status = self.child.try_wait().expect("a child of this process");

@@ -102,7 +102,6 @@ fn plain_compressed_and_recorded_files_give_the_same_topic_byte_for_byte() {
         .collect();
     for path in [
         file(&folder, "plain.ndjson", &lines),
-        // Compressed, whatever the name says.
         file(&folder, "packed.gz", &lines),
         file(&folder, "recorded.ndjson", &recorded),
         file(&folder, "recorded.gz", &recorded),
@@ -260,10 +259,16 @@ fn a_file_that_is_cut_off_is_an_error_that_says_how_many_events_got_through() {
 }
 
 #[test]
-fn a_file_that_is_not_there_is_named_and_creates_nothing() {
+fn a_file_that_cannot_be_opened_is_named_and_creates_nothing() {
+    let folder = TempDir::new().unwrap();
+    let plain = folder.path().join("plain.ndjson.gz");
+    std::fs::write(&plain, "{}\n").unwrap();
     let broker = memory();
-    let error = replay(&ReplayOptions::new(Path::new("/nowhere"), TOPIC), &broker).unwrap_err();
-    assert!(error.to_string().starts_with("open /nowhere: "), "{error}");
+    for (path, why) in [(Path::new("/nowhere"), ""), (&plain, "it is not gzip")] {
+        let error = replay(&ReplayOptions::new(path, TOPIC), &broker).unwrap_err();
+        let start = format!("open {}: {why}", path.display());
+        assert!(error.to_string().starts_with(&start), "{error}");
+    }
     assert!(broker.partition_counts(&[TOPIC]).unwrap().is_empty());
 }
 

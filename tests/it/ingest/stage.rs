@@ -19,6 +19,7 @@ use tidemill::time::{Clock, SystemClock, Timestamp};
 use tokio_util::sync::CancellationToken;
 
 use crate::eventstreams::Double;
+use crate::harness::skip;
 
 /// Where events go in these tests.
 pub const TOPIC: &str = "wikimedia.recentchange";
@@ -32,10 +33,8 @@ pub fn recorded(name: &str) -> Option<Vec<String>> {
         folder.unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/data"));
     let path = folder.join(name);
     let Ok(bytes) = std::fs::read(&path) else {
-        eprintln!(
-            "SKIPPED the part with real events: there is no {}",
-            path.display()
-        );
+        let missing = format!("there is no {}", path.display());
+        skip("the part with real events", &missing);
         return None;
     };
     let mut text = String::new();

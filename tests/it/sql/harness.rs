@@ -13,6 +13,8 @@ use tidemill::sql::{
 };
 use tidemill::time::Timestamp;
 
+use crate::harness::skip;
+
 /// Which product a test runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -52,7 +54,10 @@ impl TestDatabase {
             Kind::MySql => "TIDEMILL_TEST_MYSQL_URL",
         };
         let Ok(server) = std::env::var(variable) else {
-            eprintln!("SKIPPED on {kind:?}: {variable} is not set");
+            skip(
+                &format!("sql on {kind:?}"),
+                &format!("{variable} is not set"),
+            );
             return None;
         };
         let name = unique_name();

@@ -57,6 +57,7 @@ everywhere! {
     sink::a_refused_row_leaves_its_key_to_the_row_before,
     sink::refused_rows_are_put_aside_before_the_rest_is_committed,
     sink::rows_that_no_ledger_knows_stop_the_sink,
+    sink::another_application_is_let_in_only_where_the_table_is_shared,
     sink::a_deleted_or_moved_ledger_stops_the_sink,
     sink::a_sink_can_be_reset,
     sink::random_replays_and_take_overs_lose_and_repeat_nothing,
@@ -74,6 +75,7 @@ everywhere! {
     query::ready_made_questions_answer,
     query::an_empty_answer_says_where_the_data_is,
     query::wrong_names_are_answered_with_the_right_ones,
+    query::conditions_find_what_looks_like_their_value,
     query::a_slow_query_is_ended,
     query::every_type_is_shown,
 }

@@ -89,7 +89,7 @@ pub async fn rows_and_top_lists_answer_as_a_user_expects(database: TestDatabase)
     assert_eq!(result.rows.len(), 2);
     assert_eq!(
         result.render(Format::Csv),
-        "window_start,wiki,edits\r\n2026-05-05T11:02:00.000Z,ruwiki😀,3\r\n2026-05-05T11:01:00.000Z,ruwiki😀,2\r\n"
+        "window_start,wiki,edits\n2026-05-05T11:02:00.000Z,ruwiki😀,3\n2026-05-05T11:01:00.000Z,ruwiki😀,2\n"
     );
 
     let top = QueryOptions {
@@ -286,6 +286,40 @@ pub async fn wrong_names_are_answered_with_the_right_ones(database: TestDatabase
             "{error}"
         );
     }
+}
+
+pub async fn conditions_find_what_looks_like_their_value(database: TestDatabase) {
+    let longer = match database.kind {
+        Kind::Sqlite => "word || '0'",
+        Kind::MariaDb | Kind::MySql => "CONCAT(word, '0')",
+    };
+    let sql = format!(
+        "CREATE TABLE things (id BIGINT PRIMARY KEY, n BIGINT, word VARCHAR(9), raw BLOB); \
+         INSERT INTO things VALUES (1, 5, '1', X'616263'), (2, 9, 'x', X'00'); \
+         CREATE VIEW seen AS SELECT id, n * 2 AS twice, {longer} AS longer FROM things"
+    );
+    database.execute(&sql).await;
+    let found = async |table: &str, condition: &str| {
+        let options = QueryOptions {
+            filters: vec![condition.parse().unwrap()],
+            by: Some("id".into()),
+            columns: vec!["id".into()],
+            ..QueryOptions::of(table)
+        };
+        let rows = run(&database.url, &options).await.unwrap().rows;
+        let id = |row: &Vec<QueryValue>| match row[0] {
+            QueryValue::Int(id) => id,
+            ref other => panic!("{other:?}"),
+        };
+        rows.iter().map(id).collect::<Vec<_>>()
+    };
+    assert_eq!(found("things", "word=1").await, [1]);
+    assert_eq!(found("things", "n=9").await, [2]);
+    assert_eq!(found("things", "raw=abc").await, [1]);
+    assert_eq!(found("seen", "twice=10").await, [1]);
+    assert_eq!(found("seen", "twice>9").await, [2, 1]);
+    assert_eq!(found("seen", "longer=10").await, [1]);
+    assert_eq!(found("seen", "longer=x0").await, [2]);
 }
 
 pub async fn a_slow_query_is_ended(database: TestDatabase) {

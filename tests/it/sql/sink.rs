@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use tidemill::sql::{
-    Change, ColumnType, ExistingRows, RowBatch, SinkOptions, SqlError, SqlSink, TableSpec,
-    read_ledger, reset_sink,
+    Change, ColumnType, ExistingRows, OtherWriters, RowBatch, SinkOptions, SqlError, SqlSink,
+    TableSpec, read_ledger, reset_sink,
 };
 use tidemill::time::Timestamp;
 
@@ -577,6 +577,40 @@ pub async fn rows_that_no_ledger_knows_stop_the_sink(database: TestDatabase) {
     // From now on the ledger knows the table, so a partition that is new is nothing special.
     let mut sink = database.sink(&edits()).await;
     assert_eq!(sink.claim(&[partition(1)]).await.unwrap(), [None]);
+}
+
+pub async fn another_application_is_let_in_only_where_the_table_is_shared(database: TestDatabase) {
+    let database = prepared(database).await;
+    let mut sink = database.sink(&edits()).await;
+    sink.claim(&[partition(0)]).await.unwrap();
+    let open = async |app: &str, name: &str, other_writers| {
+        let options = SinkOptions {
+            other_writers,
+            ..SinkOptions::default()
+        };
+        SqlSink::open(&database.url, app, name, edits(), options).await
+    };
+
+    let refused = open("other", "sink", OtherWriters::Refuse).await;
+    let Err(SqlError::Mismatch { findings, .. }) = refused.map(|_| ()) else {
+        panic!("expected to be refused");
+    };
+    let findings: Vec<_> = findings.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        findings,
+        [
+            "error[S12]: the application app writes table edits, too (its sink sink): of rows with the \
+             same key the last one written would stand\n    fix: give this sink a table of its own; or \
+             set `shared: true` on its node, if both are to write this one, or it takes over from the \
+             other"
+        ]
+    );
+    // A node of the same application that was renamed; another application that shares.
+    open("app", "renamed", OtherWriters::Refuse).await.unwrap();
+    let mut other = open("other", "sink", OtherWriters::Accept).await.unwrap();
+    assert_eq!(other.claim(&[partition(0)]).await.unwrap(), [None]);
+    // Who has been there before is not stopped by a newcomer.
+    open("app", "sink", OtherWriters::Refuse).await.unwrap();
 }
 
 pub async fn a_deleted_or_moved_ledger_stops_the_sink(database: TestDatabase) {
