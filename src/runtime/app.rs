@@ -6,10 +6,11 @@ use std::thread::JoinHandle;
 use super::failpoint::Failpoint;
 use super::metrics::EngineMetrics;
 use super::settings::EngineSettings;
-use super::sink::{SinkContext, SinkError, SinkThread};
+use super::sink::{SinkContext, SinkThread};
 use super::stop::StopSignal;
-use super::thread::{Shared, StreamThread, ThreadError};
+use super::thread::{Shared, StreamThread};
 use super::topics::{self, TopicError};
+use super::trouble::{SinkError, ThreadError};
 use tokio::runtime::Handle;
 
 use crate::broker::Broker;

@@ -23,27 +23,24 @@ use super::outage::Outage;
 use super::outputs::{DeadLetters, Writer, send_dead_letter};
 use super::queue::RecordQueue;
 use super::settings::EngineSettings;
-use super::start::{BeyondEnd, LogRanges};
+use super::sink_outputs::SinkOutputs;
+use super::start::LogRanges;
 use super::stop::StopSignal;
 use super::tables::table_spec;
+use super::trouble::{SinkError, needs_human};
 use crate::broker::{
-    Acknowledge, Broker, BrokerError, GroupEvent, Isolation, MemberOptions, Offset,
-    ProducerOptions, Refusals, TopicPartition,
+    Acknowledge, Broker, GroupEvent, Isolation, MemberOptions, Offset, ProducerOptions, Refusals,
+    TopicPartition,
 };
-use crate::processor::{
-    DeadLetter, DropReason, OutputError, Outputs, ProcessError, Processor, Produced, Progress,
-    Share, TableRow,
-};
+use crate::processor::{DeadLetter, DropReason, ProcessError, Processor, Progress, Share};
 use crate::sql::{
-    self, Change, ColumnType, LedgerMove, OtherWriters, RowBatch, SinkOptions, SqlError, SqlSink,
-    live_columns,
+    self, ColumnType, LedgerMove, OtherWriters, RowBatch, SinkOptions, SqlSink, live_columns,
 };
 use crate::state::memory::MemoryBackend;
 use crate::state::{StateBackend, TaskState};
 use crate::time::{Clock, Timestamp};
 use crate::topology::graph::{NodeName, OnError, TableUse};
 use crate::topology::plan::SubTopology;
-use crate::value::Value;
 
 /// Records that are handed over by one poll.
 const POLL_RECORDS: usize = 4_000;
@@ -53,26 +50,6 @@ const IDLE_POLL: Duration = Duration::from_millis(50);
 
 /// Between two attempts to reach the database: doubled each time, from the first to the second.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
-
-/// A sink cannot go on.
-#[derive(Debug, thiserror::Error)]
-pub enum SinkError {
-    /// The log.
-    #[error(transparent)]
-    Broker(#[from] BrokerError),
-    /// The database.
-    #[error(transparent)]
-    Sql(#[from] SqlError),
-    /// A record.
-    #[error(transparent)]
-    Process(#[from] ProcessError),
-    /// The ledger is ahead of the log.
-    #[error(
-        "{0}. If the topic was rightly replaced, delete the sink's rows from tidemill_ledger to \
-         read it from the beginning"
-    )]
-    BeyondEnd(#[from] BeyondEnd),
-}
 
 /// What a sink runs on.
 pub(super) struct SinkContext {
@@ -573,157 +550,5 @@ impl SinkThread {
             }
         }
         Ok(())
-    }
-}
-
-/// Whether a sink cannot get over an error by itself.
-fn needs_human(error: &SinkError) -> bool {
-    match error {
-        SinkError::Sql(SqlError::Unavailable { .. } | SqlError::Fenced { .. }) => false,
-        SinkError::Sql(SqlError::Mismatch { .. } | SqlError::Fatal { .. }) => true,
-        SinkError::BeyondEnd(_) => true,
-        SinkError::Broker(error)
-        | SinkError::Process(ProcessError::Output(OutputError::Broker(error))) => {
-            // Even cut to its beginning a dead letter is too large for its topic, or refused.
-            matches!(
-                error,
-                BrokerError::Fatal { .. }
-                    | BrokerError::TooLarge { .. }
-                    | BrokerError::Refused { .. }
-            )
-        }
-        SinkError::Process(_) => true,
-    }
-}
-
-/// The outputs of a sink's operators: rows into the batch, dead letters into the log.
-struct SinkOutputs<'o> {
-    rows: &'o mut RowBatch,
-    /// The types of the columns.
-    kinds: &'o [ColumnType],
-    /// The queue and offset of each row.
-    origins: &'o mut Vec<(usize, Offset)>,
-    queue: usize,
-    partition: u32,
-    writer: &'o mut Writer,
-    dead_letters: DeadLetters<'o>,
-    /// Set when there was any.
-    sent_dead_letters: &'o mut bool,
-}
-
-impl Outputs for SinkOutputs<'_> {
-    fn produce(&mut self, _record: Produced<'_>) -> Result<(), OutputError> {
-        unreachable!("the planner puts nothing but stateless nodes in front of a SQL sink")
-    }
-
-    fn changelog(&mut self, _: usize, _: &[u8], _: Option<&[u8]>) -> Result<(), OutputError> {
-        unreachable!("the planner puts nothing but stateless nodes in front of a SQL sink")
-    }
-
-    fn row(&mut self, row: TableRow<'_, '_>) -> Result<(), OutputError> {
-        for (cell, kind) in row.cells.iter().zip(self.kinds) {
-            if let Err(found) = push_cell(self.rows, cell, *kind) {
-                self.rows.abandon_row();
-                return Err(OutputError::Cell { found });
-            }
-        }
-        let change = match row.deleted {
-            true => Change::Delete,
-            false => Change::Upsert,
-        };
-        self.rows
-            .finish_row(change, self.partition, row.record.offset);
-        self.origins.push((self.queue, row.record.offset));
-        Ok(())
-    }
-
-    fn dead_letter(&mut self, letter: &DeadLetter<'_>) -> Result<(), OutputError> {
-        *self.sent_dead_letters = true;
-        Ok(send_dead_letter(self.writer, self.dead_letters, letter)?)
-    }
-
-    fn partitions(&self, _topic: &str) -> u32 {
-        1
-    }
-}
-
-/// Puts a value into a column of that type. Numbers become texts where the column wants texts, and
-/// texts that are numbers become numbers where it wants those; whatever else does not fit is given
-/// as it is, for the sink to refuse the row.
-fn push_cell(rows: &mut RowBatch, value: &Value<'_>, kind: ColumnType) -> Result<(), &'static str> {
-    match (kind, value) {
-        (_, Value::Missing | Value::Null) => rows.push_null(),
-        (ColumnType::Text, Value::Bytes(bytes)) => match str::from_utf8(bytes) {
-            Ok(text) => rows.push_text(text),
-            Err(_) => rows.push_bytes(bytes),
-        },
-        (ColumnType::Bytes, Value::Str(text)) => rows.push_bytes(text.as_bytes()),
-        (ColumnType::Text, Value::Bool(_) | Value::Int(_) | Value::Float(_)) => {
-            rows.push_text(&number_text(value));
-        }
-        (ColumnType::Bytes, Value::Bool(_) | Value::Int(_) | Value::Float(_)) => {
-            rows.push_bytes(number_text(value).as_bytes());
-        }
-        (ColumnType::Int, Value::Str(text)) => match text.parse() {
-            Ok(number) => rows.push_int(number),
-            Err(_) => rows.push_text(text),
-        },
-        (ColumnType::Double, Value::Str(text)) => match text.parse() {
-            Ok(number) => rows.push_double(number),
-            Err(_) => rows.push_text(text),
-        },
-        (_, Value::Bool(value)) => rows.push_bool(*value),
-        (_, Value::Int(value)) => rows.push_int(*value),
-        (_, Value::Float(value)) => rows.push_double(*value),
-        (_, Value::Str(text)) => rows.push_text(text),
-        (_, Value::Bytes(bytes)) => rows.push_bytes(bytes),
-        (_, Value::Time(time)) => rows.push_time(*time),
-        (_, Value::Duration(ms)) => rows.push_int(*ms),
-        (_, Value::List(_) | Value::Map(_)) => return Err(value.type_name()),
-    }
-    Ok(())
-}
-
-/// A number, or true or false, as JSON writes it.
-fn number_text(value: &Value<'_>) -> String {
-    match value {
-        Value::Bool(value) => value.to_string(),
-        Value::Int(value) => value.to_string(),
-        Value::Float(value) => value.to_string(),
-        other => unreachable!("{} is no number", other.type_name()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::sql::Cell;
-
-    #[test]
-    fn a_value_becomes_what_its_column_holds_if_nothing_is_lost_by_it() {
-        #[track_caller]
-        fn check(value: Value<'_>, kind: ColumnType, expected: Cell<'_>) {
-            let mut rows = RowBatch::new(1);
-            push_cell(&mut rows, &value, kind).expect("a column can hold it");
-            rows.finish_row(Change::Upsert, 0, 0);
-            assert_eq!(rows.cell(0, 0), expected, "{value:?} in {kind:?}");
-        }
-        use ColumnType::{Bytes, Double, Int, Text, Time};
-        check(Value::Missing, Text, Cell::Null);
-        check(Value::Int(5), Text, Cell::Text("5"));
-        check(Value::Bool(true), Text, Cell::Text("true"));
-        check(Value::Float(1.5), Text, Cell::Text("1.5"));
-        check(Value::Bytes(b"a"), Text, Cell::Text("a"));
-        check(Value::Bytes(b"\xff"), Text, Cell::Bytes(b"\xff"));
-        check(Value::Str("a"), Bytes, Cell::Bytes(b"a"));
-        check(Value::Int(5), Bytes, Cell::Bytes(b"5"));
-        check(Value::Str("5"), Int, Cell::Int(5));
-        check(Value::Str("1.5"), Int, Cell::Text("1.5"));
-        check(Value::Str("1.5"), Double, Cell::Double(1.5));
-        check(Value::Float(1.5), Int, Cell::Double(1.5));
-        check(Value::Duration(5), Int, Cell::Int(5));
-        check(Value::Str("now"), Time, Cell::Text("now"));
-        let list = push_cell(&mut RowBatch::new(1), &Value::List(&[]), Text);
-        assert_eq!(list, Err("list"));
     }
 }

@@ -28,12 +28,13 @@ use super::settings::EngineSettings;
 use super::start::LogRanges;
 use super::stop::StopSignal;
 use super::task::{Task, TaskStart};
+use super::trouble::{Reaction, ThreadError, reaction};
 use crate::broker::{
     Acknowledge, Broker, BrokerError, GroupEvent, MemberOptions, Offset, ProducerOptions, Refusals,
     TopicPartition,
 };
-use crate::processor::{OutputError, ProcessError, Share};
-use crate::state::{StateBackend, StateError};
+use crate::processor::Share;
+use crate::state::StateBackend;
 use crate::time::{Clock, Timestamp};
 use crate::topology::graph::Guarantee;
 use crate::topology::plan::{Plan, SubTopology, TaskId};
@@ -50,73 +51,6 @@ const IDLE_POLL: Duration = Duration::from_millis(50);
 
 /// Between two attempts after trouble: doubled each time, from the first to the second.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(10));
-
-/// A thread cannot go on.
-#[derive(Debug, thiserror::Error)]
-pub enum ThreadError {
-    /// The log.
-    #[error(transparent)]
-    Broker(#[from] BrokerError),
-    /// A task.
-    #[error(transparent)]
-    Process(#[from] ProcessError),
-    /// A task's state could not be restored.
-    #[error(transparent)]
-    Restore(#[from] RestoreError),
-    /// A store.
-    #[error(transparent)]
-    State(#[from] StateError),
-}
-
-/// What is to be done about an error.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reaction {
-    /// Throw producer and tasks away and begin anew from what is committed.
-    Reset,
-    /// The thread is being stopped anyway.
-    Leave,
-    /// A human is needed.
-    Stop,
-}
-
-/// What an error demands.
-pub(crate) fn reaction(error: &ThreadError) -> Reaction {
-    let broker = |error: &BrokerError| match error {
-        // Sinks set refused records aside; what is left is an entry of a changelog or a partial
-        // result, without which the state would be wrong, or a dead letter.
-        BrokerError::Fatal { .. } | BrokerError::TooLarge { .. } | BrokerError::Refused { .. } => {
-            Reaction::Stop
-        }
-        BrokerError::Retry { .. }
-        | BrokerError::Abort { .. }
-        | BrokerError::Fenced { .. }
-        | BrokerError::Replaced { .. }
-        | BrokerError::OutOfRange { .. } => Reaction::Reset,
-    };
-    let state = |_: &StateError| Reaction::Reset;
-    match error {
-        ThreadError::Broker(error)
-        | ThreadError::Restore(RestoreError::Broker(error))
-        | ThreadError::Process(ProcessError::Output(OutputError::Broker(error))) => broker(error),
-        ThreadError::State(error)
-        | ThreadError::Restore(RestoreError::State(error))
-        | ThreadError::Process(ProcessError::State(error)) => state(error),
-        ThreadError::Restore(RestoreError::Stopped) => Reaction::Leave,
-        ThreadError::Restore(
-            RestoreError::PositionsDiffer { .. }
-            | RestoreError::OtherContent { .. }
-            | RestoreError::OtherVersion { .. }
-            | RestoreError::ChangelogReplaced { .. }
-            | RestoreError::BeyondEnd { .. },
-        )
-        | ThreadError::Process(
-            ProcessError::Stop { .. }
-            | ProcessError::Foreign { .. }
-            | ProcessError::Damaged { .. }
-            | ProcessError::Output(OutputError::Cell { .. }),
-        ) => Reaction::Stop,
-    }
-}
 
 /// What all threads of a process share.
 pub(crate) struct Shared {

@@ -1,0 +1,115 @@
+//! What goes wrong in threads and sinks, and what is to be done about it.
+
+use super::restore::RestoreError;
+use super::start::BeyondEnd;
+use crate::broker::BrokerError;
+use crate::processor::{OutputError, ProcessError};
+use crate::sql::SqlError;
+use crate::state::StateError;
+
+/// A thread cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ThreadError {
+    /// The log.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    /// A task.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+    /// A task's state could not be restored.
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
+    /// A store.
+    #[error(transparent)]
+    State(#[from] StateError),
+}
+
+/// What is to be done about an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reaction {
+    /// Throw producer and tasks away and begin anew from what is committed.
+    Reset,
+    /// The thread is being stopped anyway.
+    Leave,
+    /// A human is needed.
+    Stop,
+}
+
+/// What an error demands.
+pub(crate) fn reaction(error: &ThreadError) -> Reaction {
+    let broker = |error: &BrokerError| match error {
+        // Sinks set refused records aside; what is left is an entry of a changelog or a partial
+        // result, without which the state would be wrong, or a dead letter.
+        BrokerError::Fatal { .. } | BrokerError::TooLarge { .. } | BrokerError::Refused { .. } => {
+            Reaction::Stop
+        }
+        BrokerError::Retry { .. }
+        | BrokerError::Abort { .. }
+        | BrokerError::Fenced { .. }
+        | BrokerError::Replaced { .. }
+        | BrokerError::OutOfRange { .. } => Reaction::Reset,
+    };
+    let state = |_: &StateError| Reaction::Reset;
+    match error {
+        ThreadError::Broker(error)
+        | ThreadError::Restore(RestoreError::Broker(error))
+        | ThreadError::Process(ProcessError::Output(OutputError::Broker(error))) => broker(error),
+        ThreadError::State(error)
+        | ThreadError::Restore(RestoreError::State(error))
+        | ThreadError::Process(ProcessError::State(error)) => state(error),
+        ThreadError::Restore(RestoreError::Stopped) => Reaction::Leave,
+        ThreadError::Restore(
+            RestoreError::PositionsDiffer { .. }
+            | RestoreError::OtherContent { .. }
+            | RestoreError::OtherVersion { .. }
+            | RestoreError::ChangelogReplaced { .. }
+            | RestoreError::BeyondEnd { .. },
+        )
+        | ThreadError::Process(
+            ProcessError::Stop { .. }
+            | ProcessError::Foreign { .. }
+            | ProcessError::Damaged { .. }
+            | ProcessError::Output(OutputError::Cell { .. }),
+        ) => Reaction::Stop,
+    }
+}
+
+/// A sink cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum SinkError {
+    /// The log.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    /// The database.
+    #[error(transparent)]
+    Sql(#[from] SqlError),
+    /// A record.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+    /// The ledger is ahead of the log.
+    #[error(
+        "{0}. If the topic was rightly replaced, delete the sink's rows from tidemill_ledger to \
+         read it from the beginning"
+    )]
+    BeyondEnd(#[from] BeyondEnd),
+}
+
+/// Whether a sink cannot get over an error by itself.
+pub(super) fn needs_human(error: &SinkError) -> bool {
+    match error {
+        SinkError::Sql(SqlError::Unavailable { .. } | SqlError::Fenced { .. }) => false,
+        SinkError::Sql(SqlError::Mismatch { .. } | SqlError::Fatal { .. }) => true,
+        SinkError::BeyondEnd(_) => true,
+        SinkError::Broker(error)
+        | SinkError::Process(ProcessError::Output(OutputError::Broker(error))) => {
+            // Even cut to its beginning a dead letter is too large for its topic, or refused.
+            matches!(
+                error,
+                BrokerError::Fatal { .. }
+                    | BrokerError::TooLarge { .. }
+                    | BrokerError::Refused { .. }
+            )
+        }
+        SinkError::Process(_) => true,
+    }
+}
