@@ -6,11 +6,13 @@
 
 mod distinct;
 mod scalar;
+mod spread;
 
 use bumpalo::Bump;
 
 pub use distinct::DistinctSet;
 pub use scalar::Scalar;
+pub use spread::{Of, Spread};
 
 use crate::codec::{Decode, Encode};
 use crate::time::Timestamp;
@@ -36,6 +38,10 @@ pub enum Accumulator {
     Last(Option<(i64, Scalar)>),
     /// Different values.
     Distinct(DistinctSet),
+    /// How far the values of a population lie from their mean.
+    StddevPop(Spread),
+    /// How far those of a sample do.
+    StddevSamp(Spread),
 }
 
 /// A number that stays whole for as long as it can.
@@ -68,6 +74,8 @@ impl Accumulator {
             Function::First => Accumulator::First(None),
             Function::Last => Accumulator::Last(None),
             Function::Distinct => Accumulator::Distinct(DistinctSet::default()),
+            Function::StddevPop => Accumulator::StddevPop(Spread::default()),
+            Function::StddevSamp => Accumulator::StddevSamp(Spread::default()),
         }
     }
 
@@ -124,6 +132,7 @@ impl Accumulator {
                     *last = Scalar::new(value).map(|value| (time.0, value));
                 }
             }
+            Accumulator::StddevPop(spread) | Accumulator::StddevSamp(spread) => spread.add(value),
             Accumulator::Count(_) | Accumulator::Distinct(_) => unreachable!("handled by add"),
         }
     }
@@ -171,6 +180,10 @@ impl Accumulator {
                 }
             }
             (Accumulator::Distinct(set), Accumulator::Distinct(more)) => set.merge(more),
+            (Accumulator::StddevPop(spread), Accumulator::StddevPop(more))
+            | (Accumulator::StddevSamp(spread), Accumulator::StddevSamp(more)) => {
+                spread.merge(*more);
+            }
             (
                 Accumulator::Min(_)
                 | Accumulator::Max(_)
@@ -191,6 +204,7 @@ impl Accumulator {
             Some(scalar) => scalar.read(arena),
             None => Value::Null,
         };
+        let float = |number: Option<f64>| number.map_or(Value::Null, Value::Float);
         match self {
             Accumulator::Count(count) => Value::Int(*count),
             Accumulator::Sum(sum) => sum.read(),
@@ -202,6 +216,8 @@ impl Accumulator {
                 None => Value::Null,
             },
             Accumulator::Distinct(set) => Value::Int(set.estimate()),
+            Accumulator::StddevPop(spread) => float(spread.deviation(Of::Population)),
+            Accumulator::StddevSamp(spread) => float(spread.deviation(Of::Sample)),
         }
     }
 
@@ -211,6 +227,7 @@ impl Accumulator {
             Accumulator::Min(value) | Accumulator::Max(value) => value.is_none(),
             Accumulator::First(value) | Accumulator::Last(value) => value.is_none(),
             Accumulator::Avg(_, count) => *count == 0,
+            Accumulator::StddevPop(spread) | Accumulator::StddevSamp(spread) => spread.count() == 0,
             Accumulator::Count(_) | Accumulator::Sum(_) | Accumulator::Distinct(_) => false,
         }
     }
@@ -252,6 +269,16 @@ pub fn check_arguments(function: Function, arguments: &[Value<'_>]) -> Result<()
         ),
         Function::Avg => (
             "avg",
+            "a number",
+            matches!(value, Value::Int(_) | Value::Float(_)),
+        ),
+        Function::StddevPop => (
+            "stddev_pop",
+            "a number",
+            matches!(value, Value::Int(_) | Value::Float(_)),
+        ),
+        Function::StddevSamp => (
+            "stddev_samp",
             "a number",
             matches!(value, Value::Int(_) | Value::Float(_)),
         ),
@@ -388,7 +415,7 @@ mod tests {
         assert!(check_arguments(Function::Sum, &[Value::Null]).is_ok());
     }
 
-    const ALL: [Function; 9] = [
+    const ALL: [Function; 11] = [
         Function::Count,
         Function::CountIf,
         Function::Sum,
@@ -398,6 +425,8 @@ mod tests {
         Function::First,
         Function::Last,
         Function::Distinct,
+        Function::StddevPop,
+        Function::StddevSamp,
     ];
 
     proptest! {

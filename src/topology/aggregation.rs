@@ -42,6 +42,10 @@ pub enum Function {
     Last,
     /// `distinct(x, …)`: how many different values (or tuples); exact while there are few.
     Distinct,
+    /// `stddev_pop(x)`: the standard deviation of all there are; null when there was none.
+    StddevPop,
+    /// `stddev_samp(x)`: as of a sample; null when there were fewer than two.
+    StddevSamp,
 }
 
 /// What a function is called, takes and gives.
@@ -146,6 +150,20 @@ pub const SIGNATURES: &[Signature] = &[
         Arity::AtLeast(1),
         Takes::Anything,
     ),
+    signature(
+        Function::StddevPop,
+        "stddev_pop",
+        "stddev_pop(x)",
+        Arity::Exactly(1),
+        Takes::Number,
+    ),
+    signature(
+        Function::StddevSamp,
+        "stddev_samp",
+        "stddev_samp(x)",
+        Arity::Exactly(1),
+        Takes::Number,
+    ),
 ];
 
 const fn signature(
@@ -227,7 +245,7 @@ impl Aggregation {
         let argument = argument.unwrap_or(ValueType::Any);
         match self.function {
             Function::Count | Function::CountIf | Function::Distinct => ValueType::Int,
-            Function::Avg => ValueType::Float,
+            Function::Avg | Function::StddevPop | Function::StddevSamp => ValueType::Float,
             Function::Sum | Function::Min | Function::Max | Function::First | Function::Last => {
                 argument
             }

@@ -227,7 +227,7 @@ fn t047_a_function_that_does_not_exist() {
             4 |   a: { aggregate: { from: s, by: wiki, window: { tumbling: 1m }, set: { a: cuont(), b: median(delta) } } }
               |                                                                                        ^^^^^^
               |
-              = help: the aggregate functions: count, count_if, sum, min, max, avg, first, last, distinct"#]],
+              = help: the aggregate functions: count, count_if, sum, min, max, avg, first, last, distinct, stddev_pop, stddev_samp"#]],
     );
 }
 

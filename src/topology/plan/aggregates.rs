@@ -87,6 +87,8 @@ pub(super) fn result_types(aggregate: &Aggregate) -> Vec<ValueType> {
             | Function::Min
             | Function::Max
             | Function::Avg
+            | Function::StddevPop
+            | Function::StddevSamp
             | Function::First
             | Function::Last => ValueType::Any,
         })
