@@ -171,8 +171,5 @@ fn a_kafka_that_stands_still_for_longer_than_sessions_last_costs_no_process_and_
     feed.succeed();
     wait_for_tables(&run, pair, &mut members);
     assert_tables(&run, pair, &format!("{} on {name}, paused", pair.name));
-    for m in &members {
-        eprintln!("JOINED ANEW {}", m.log().matches("joining anew").count());
-    }
     members.iter_mut().for_each(Tidemill::stop);
 }

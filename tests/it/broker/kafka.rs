@@ -160,7 +160,9 @@ fn questions_are_answered_soon_after_the_broker_is_back() {
             .end_offsets(&partitions, Isolation::ReadCommitted)
     };
     let starts = || scene.broker.start_offsets(&partitions);
-    assert!(ends().is_ok() && starts().is_ok());
+    until("the new topic is known", || {
+        ends().is_ok() && starts().is_ok()
+    });
     for _ in 0..2 {
         kafka.kill();
         kafka.restart();
