@@ -80,12 +80,25 @@ impl Query {
             .map_err(usage)
     }
 
+    /// From when and until when.
+    fn span(&self, now: Timestamp) -> Result<(Option<Timestamp>, Option<Timestamp>), Failure> {
+        let since = Query::when(self.since.as_ref(), now)?;
+        let until = Query::when(self.until.as_ref(), now)?;
+        match (since, until) {
+            (Some(since), Some(until)) if since >= until => Err(Failure::usage(format!(
+                "--until ({until}) is not after --since ({since})"
+            ))),
+            span => Ok(span),
+        }
+    }
+
     fn options(&self, table: &str, now: Timestamp) -> Result<QueryOptions, Failure> {
+        let (since, until) = self.span(now)?;
         Ok(QueryOptions {
             columns: self.columns.clone(),
             filters: self.conditions()?,
-            since: Query::when(self.since.as_ref(), now)?,
-            until: Query::when(self.until.as_ref(), now)?,
+            since,
+            until,
             top: self.top,
             by: self.by.clone(),
             limit: self.limit,
@@ -116,9 +129,10 @@ impl Query {
                 "a question takes no --top, --by or --columns; see --limit",
             ));
         }
+        let (since, until) = self.span(now)?;
         Ok(Scope {
-            since: Query::when(self.since.as_ref(), now)?,
-            until: Query::when(self.until.as_ref(), now)?,
+            since,
+            until,
             wiki,
             limit: self.limit,
             timeout: Duration::from_secs(self.timeout),

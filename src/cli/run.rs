@@ -82,6 +82,10 @@ pub(super) fn run(args: &Run, context: &Context) -> Ended {
     let mut members = Vec::new();
     for plan in plans {
         let member = Member::start(plan, context, &broker, &clock, &process, sinks_migrate)?;
+        let Some(member) = member else {
+            say(context, &["stopped before anything was read".to_owned()]);
+            return Ok(ExitCode::SUCCESS);
+        };
         facts.apps.push(member.facts(&broker, &clock));
         members.push(member);
     }
@@ -151,7 +155,7 @@ impl Member {
         clock: &Arc<dyn Clock>,
         process: &Process,
         sinks_migrate: bool,
-    ) -> Result<Member, Failure> {
+    ) -> Result<Option<Member>, Failure> {
         let settings = &context.settings;
         let directory = StateDirectory::acquire(&settings.state_dir, plan.app.as_str())?;
         let backend = RocksBackend::new(directory.tasks(), settings.state_memory);
@@ -174,13 +178,13 @@ impl Member {
             &settings.engine,
             &engine,
             &process.stop,
-        );
-        Ok(Member {
+        )?;
+        Ok(app.map(|app| Member {
             plan,
             engine,
             directory,
-            app: app?,
-        })
+            app,
+        }))
     }
 
     fn facts(&self, broker: &Arc<dyn Broker>, clock: &Arc<dyn Clock>) -> AppFacts {
@@ -222,15 +226,15 @@ impl Member {
 /// How long topics that others create are waited for.
 const TOPIC_PATIENCE: Duration = Duration::from_secs(60);
 
-/// Starts the application. Whoever ingests may have been started at the same moment, so topics that
-/// are not there are waited for.
+/// Starts the application; none when the process is told to stop before that. Whoever ingests may
+/// have been started at the same moment, so topics that are not there are waited for.
 fn start(
     plan: &Arc<Plan>,
     environment: &Environment,
     settings: &EngineSettings,
     engine: &Arc<EngineMetrics>,
     stop: &StopSignal,
-) -> Result<App, AppError> {
+) -> Result<Option<App>, AppError> {
     let mut left = TOPIC_PATIENCE;
     loop {
         match App::start(Arc::clone(plan), environment, settings, engine, stop) {
@@ -240,11 +244,11 @@ fn start(
                 }
                 let pause = Duration::from_millis(500);
                 if stop.wait(pause) {
-                    left = Duration::ZERO;
+                    return Ok(None);
                 }
                 left = left.saturating_sub(pause);
             }
-            started => return started,
+            started => return started.map(Some),
         }
     }
 }

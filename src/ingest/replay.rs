@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::broker::{Broker, BrokerError, ProducerOptions};
+use crate::broker::{Broker, BrokerError, Isolation, ProducerOptions, TopicPartition};
 use crate::ingest::delivery::{DeadLetter, Delivery, Event};
 use crate::ingest::fields::Unreadable;
 use crate::ingest::lines::{Lines, ReadError, Recorded};
@@ -113,6 +113,7 @@ pub fn run(
     let lines =
         Lines::open(&options.file).map_err(|error| ReplayError::Read { error, events: 0 })?;
     options.target.create_topics(broker).map_err(refused)?;
+    warn_of_older_events(&options.target, broker).map_err(refused)?;
     let producer = broker
         .producer(&ProducerOptions::default())
         .map_err(refused)?;
@@ -138,6 +139,28 @@ pub fn run(
         }),
         Err(Stopped::Log(error)) => Err(refused(error)),
     }
+}
+
+/// Rollups count an event as often as the topic has it. What an earlier run has written, perhaps of
+/// the same file, is not known to this one.
+fn warn_of_older_events(target: &Target, broker: &dyn Broker) -> Result<(), BrokerError> {
+    let topic = target.topic.as_str();
+    let count = broker.partition_counts(&[topic])?;
+    let count = count.get(topic).copied().unwrap_or_default();
+    let partitions = (0..count as i32).map(|partition| TopicPartition::new(topic, partition));
+    let partitions: Vec<_> = partitions.collect();
+    let ends = broker.end_offsets(&partitions, Isolation::ReadUncommitted)?;
+    let starts = broker.start_offsets(&partitions)?;
+    let records: i64 = ends.values().sum::<i64>() - starts.values().sum::<i64>();
+    if records > 0 {
+        tracing::warn!(
+            topic,
+            records,
+            "the topic has records already; an event that is among them will count twice in \
+             rollups. To replay a recording again, use a new topic and a new application"
+        );
+    }
+    Ok(())
 }
 
 struct Replay<'a> {

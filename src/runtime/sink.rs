@@ -34,7 +34,8 @@ use crate::broker::{
 };
 use crate::processor::{DeadLetter, DropReason, ProcessError, Processor, Progress, Share};
 use crate::sql::{
-    self, ColumnType, LedgerMove, OtherWriters, RowBatch, SinkOptions, SqlSink, live_columns,
+    self, ColumnType, LedgerMove, OtherWriters, RowBatch, SinkOptions, SqlError, SqlSink,
+    live_columns,
 };
 use crate::state::memory::MemoryBackend;
 use crate::state::{StateBackend, TaskState};
@@ -312,7 +313,11 @@ impl SinkThread {
             let (attempts, ms) = (ended.failures, ended.ms);
             tracing::info!(sink = %self.context.node, attempts, ms, "the database is back");
         }
-        tracing::info!(sink = %self.context.node, ?positions, "reading");
+        let shown = positions
+            .iter()
+            .map(|(at, next)| format!("{at} from {next}"));
+        let shown = shown.collect::<Vec<_>>().join(", ");
+        tracing::info!(sink = %self.context.node, positions = shown, "reading");
         Ok(self.member.acknowledge(Acknowledge::Start(&positions))?)
     }
 
@@ -504,9 +509,15 @@ impl SinkThread {
             return Err(error);
         }
         if let Some(attempts) = self.outage.failed(self.context.clock.now()) {
-            tracing::warn!(
-                sink = %self.context.node, %error, attempts, "reading again from the ledger's position"
-            );
+            let sink = &self.context.node;
+            match &error {
+                SinkError::Sql(SqlError::Unavailable { .. }) => {
+                    tracing::warn!(%sink, %error, attempts, "the database is away; trying again");
+                }
+                _ => tracing::warn!(
+                    %sink, %error, attempts, "reading again from the ledger's position"
+                ),
+            }
         }
         self.context
             .metrics

@@ -449,7 +449,7 @@ impl SqlSink {
             action: format!("claim partitions for sink {} of {}", self.sink, self.app),
             reason: format!(
                 "table {table} has rows, but {LEDGER} knows no sink that wrote them: was the ledger lost? \
-                 Restore its rows, or empty the table, or tell the sink to overwrite what is there"
+                 Restore its rows, or empty the table and let the sink write it anew"
             ),
         }))
     }

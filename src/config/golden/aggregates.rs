@@ -101,7 +101,9 @@ fn t052_an_advance_that_leaves_gaps() {
              --> t.yaml:4:93
               |
             4 |   a: { aggregate: { from: s, by: wiki, set: { n: count() }, window: { hopping: 1m, advance: 2m } } }
-              |                                                                                             ^^"#]],
+              |                                                                                             ^^
+              |
+              = help: write an `advance` above 0 that is no longer than the window"#]],
     );
     aggregate(
         "by: wiki, set: { n: count() }, window: { hopping: 1m, advance: 0s }",
@@ -110,7 +112,9 @@ fn t052_an_advance_that_leaves_gaps() {
              --> t.yaml:4:93
               |
             4 |   a: { aggregate: { from: s, by: wiki, set: { n: count() }, window: { hopping: 1m, advance: 0s } } }
-              |                                                                                             ^^"#]],
+              |                                                                                             ^^
+              |
+              = help: write an `advance` above 0 that is no longer than the window"#]],
     );
     aggregate(
         "by: wiki, set: { n: count() }, window: { hopping: 1m }",
@@ -144,7 +148,9 @@ fn y013_windows_of_two_kinds() {
             4 |   a: { aggregate: { from: s, by: wiki, set: { n: count() }, window: { tumbling: 1m, session: 2m } } }
               |                                                                       --------      ^^^^^^^
               |                                                                       |
-              |                                                                       the other is here"#]],
+              |                                                                       the other is here
+              |
+              = help: remove one of them"#]],
     );
 }
 
@@ -157,7 +163,9 @@ fn t043_a_window_without_length() {
              --> t.yaml:4:81
               |
             4 |   a: { aggregate: { from: s, by: wiki, set: { n: count() }, window: { tumbling: 0s } } }
-              |                                                                                 ^^"#]],
+              |                                                                                 ^^
+              |
+              = help: write a length of time above 0, such as `1m`"#]],
     );
 }
 
@@ -185,7 +193,9 @@ fn t045_a_retention_that_is_too_short() {
              --> t.yaml:4:108
               |
             4 |   a: { aggregate: { from: s, by: wiki, set: { n: count() }, window: { tumbling: 1h, grace: 90s, retention: 1h } } }
-              |                                                                                                            ^^"#]],
+              |                                                                                                            ^^
+              |
+              = help: write a longer one, or leave it out: by default it is as long as is needed"#]],
     );
     aggregate(
         "by: wiki, set: { n: count() }, window: { tumbling: 1h, grace: 90s, retention: 1h1m30s }",
@@ -280,24 +290,32 @@ fn t049_arguments_of_a_wrong_type() {
               |
             4 |   a: { aggregate: { from: s, by: wiki, window: { tumbling: 1m }, set: { a: 'sum( user )', b: count_if(delta), c: max(tags), d: avg(bo...
               |                                                                                  ^^^^
+              |
+              = help: name a field of another type, or convert it: `int(x)`, `double(x)`, `string(x)`
 
             error[T049]: `count_if(condition)` takes a bool, `delta` is of type int
              --> t.yaml:4:103
               |
             4 |   a: { aggregate: { from: s, by: wiki, window: { tumbling: 1m }, set: { a: 'sum( user )', b: count_if(delta), c: max(tags), d: avg(bo...
               |                                                                                                       ^^^^^
+              |
+              = help: name a field of another type, or convert it: `int(x)`, `double(x)`, `string(x)`
 
             error[T049]: `max(x)` takes a single value, no list or map, `tags` is of type list
              --> t.yaml:4:118
               |
             4 |   a: { aggregate: { from: s, by: wiki, window: { tumbling: 1m }, set: { a: 'sum( user )', b: count_if(delta), c: max(tags), d: avg(bo...
               |                                                                                                                      ^^^^
+              |
+              = help: name a field of another type, or convert it: `int(x)`, `double(x)`, `string(x)`
 
             error[T049]: `avg(x)` takes a number (int or double), `bot` is of type bool
              --> t.yaml:4:132
               |
             4 | ...: { a: 'sum( user )', b: count_if(delta), c: max(tags), d: avg(bot) } } }
-              |                                                                   ^^^"#]],
+              |                                                                   ^^^
+              |
+              = help: name a field of another type, or convert it: `int(x)`, `double(x)`, `string(x)`"#]],
     );
 }
 
@@ -329,18 +347,24 @@ fn t050_results_that_are_called_like_something_else() {
               |
             4 |   a: { aggregate: { from: s, by: [wiki, window_end, meta.id, meta_id], window: { tumbling: 1m }, set: { window_start: count(), wiki: ...
               |                                                                                                         ^^^^^^^^^^^^
+              |
+              = help: give the result another name
 
             error[T050]: `wiki` is the name of a key field
              --> t.yaml:4:128
               |
             4 | ...{ from: s, by: [wiki, window_end, meta.id, meta_id], window: { tumbling: 1m }, set: { window_start: count(), wiki: count(), meta_i...
               |                    ---- the key field is here                                                                   ^^^^
+              |
+              = help: give the result another name
 
             error[T050]: `meta_id` is the name of a key field
              --> t.yaml:4:143
               |
             4 | ...ki, window_end, meta.id, meta_id], window: { tumbling: 1m }, set: { window_start: count(), wiki: count(), meta_id: count() } } }
-              |                    ------- the key field is here                                                             ^^^^^^^"#]],
+              |                    ------- the key field is here                                                             ^^^^^^^
+              |
+              = help: give the result another name"#]],
     );
 }
 

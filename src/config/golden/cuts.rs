@@ -74,6 +74,8 @@ nodes:
               --> t.yaml:11:49
                |
             11 |   k: { kafka: { from: m, topic: u, fields: { n: (a, b: n } } }
-               |                                                 ^"#]],
+               |                                                 ^
+               |
+               = help: docs/EXPRESSIONS.md lists the operators and functions, with an example of each"#]],
     );
 }

@@ -68,12 +68,16 @@ nodes:
               |
             8 |   ending: { filter: { from: s, where: 'bot &&' } }
               |                                              ^
+              |
+              = help: docs/EXPRESSIONS.md lists the operators and functions, with an example of each
 
             error[T030]: expected an expression, found nothing
              --> t.yaml:9:39
               |
             9 |   empty: { filter: { from: s, where: '' } }
               |                                       ^
+              |
+              = help: docs/EXPRESSIONS.md lists the operators and functions, with an example of each
 
             error[T030]: unexpected `&`
               --> t.yaml:15:11
@@ -96,6 +100,8 @@ nodes:
                |
             16 |   m: { map: { from: s, set: { a: 5u, b: 'x ? 1' } } }
                |                                               ^
+               |
+               = help: docs/EXPRESSIONS.md lists the operators and functions, with an example of each
 
             error[T030]: expected one call of a function
               --> t.yaml:22:17
@@ -110,18 +116,24 @@ nodes:
                |
             22 |       set: { n: count, m: 'distinct(user, size(), title)' }
                |                                           ^^^^^^
+               |
+               = help: docs/EXPRESSIONS.md lists the operators and functions, with an example of each
 
             error[T030]: unexpected `b`
               --> t.yaml:24:49
                |
             24 |   l: { kafka: { from: single, topic: u, key: 'a b' } }
                |                                                 ^
+               |
+               = help: docs/EXPRESSIONS.md lists the operators and functions, with an example of each
 
             error[T030]: unknown function `f`
               --> t.yaml:29:50
                |
             29 |   t: { sql: { from: m, table: t, columns: { id: 'f(id)' }, key: id } }
-               |                                                  ^"#]],
+               |                                                  ^
+               |
+               = help: docs/EXPRESSIONS.md lists the operators and functions, with an example of each"#]],
     );
 }
 
@@ -152,6 +164,8 @@ nodes:
               |
             5 |   f: { filter: { from: s, where: 'user + 1 == 2 || bot.name' } }
               |                                                    ^^^^^^^^
+              |
+              = help: docs/EXPRESSIONS.md says what each operator and function takes; `int(x)`, `double(x)`, `string(x)` and `timestamp(x)` convert
 
             error[T031]: `+` does not take int and string
              --> t.yaml:6:60
@@ -165,7 +179,9 @@ nodes:
              --> t.yaml:8:82
               |
             8 |     aggregate: { from: m, by: [user], window: { tumbling: 1m }, set: { n: 'sum(  -bot )' } }
-              |                                                                                  ^^^^"#]],
+              |                                                                                  ^^^^
+              |
+              = help: docs/EXPRESSIONS.md says what each operator and function takes; `int(x)`, `double(x)`, `string(x)` and `timestamp(x)` convert"#]],
     );
 }
 

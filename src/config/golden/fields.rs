@@ -128,6 +128,8 @@ nodes:
               |                                      ----          ^^^^
               |                                      |
               |                                      the first one is here
+              |
+              = help: name it once
 
             error[T022]: `a` is named twice
              --> t.yaml:5:37
@@ -136,6 +138,8 @@ nodes:
               |                               -     ^
               |                               |
               |                               the first one is here
+              |
+              = help: name it once
 
             error[T022]: `wiki` is named twice
              --> t.yaml:9:24
@@ -144,6 +148,8 @@ nodes:
               |            ----        ^^^^
               |            |
               |            the first one is here
+              |
+              = help: name it once
 
             error[T022]: `n` is named twice
               --> t.yaml:11:26
@@ -152,6 +158,8 @@ nodes:
                |              -           ^
                |              |
                |              the first one is here
+               |
+               = help: name it once
 
             error[T022]: `Title` is named twice
               --> t.yaml:12:59
@@ -160,6 +168,8 @@ nodes:
                |                                             -----         ^^^^^
                |                                             |
                |                                             the first one is here
+               |
+               = help: name it once
 
             error[T022]: `title` is named twice
               --> t.yaml:12:88
@@ -168,6 +178,8 @@ nodes:
                |                                                                                 -----  ^^^^^
                |                                                                                 |
                |                                                                                 the first one is here
+               |
+               = help: name it once
 
             error[T022]: `wiki` is named twice
               --> t.yaml:13:58
@@ -175,7 +187,9 @@ nodes:
             13 |   k: { kafka: { from: a, topic: u, fields: { wiki: wiki, wiki: user } } }
                |                                              ----        ^^^^
                |                                              |
-               |                                              the first one is here"#]],
+               |                                              the first one is here
+               |
+               = help: name it once"#]],
     );
 }
 
@@ -249,7 +263,9 @@ nodes:
               --> t.yaml:11:32
                |
             11 |     aggregate: { from: s, by: [bot.name], window: { tumbling: 1h }, set: { n: count() } }
-               |                                ^^^^^^^^"#]],
+               |                                ^^^^^^^^
+               |
+               = help: name a field that can be there, or take this one from the object that holds it"#]],
     );
 }
 
@@ -306,7 +322,9 @@ nodes:
              --> t.yaml:4:46
               |
             4 |   s: { source: { topic: t, fields: { length: int, length.new: int, meta: map, meta.dt: string } } }
-              |                                              ^^^  ---------- declared here"#]],
+              |                                              ^^^  ---------- declared here
+              |
+              = help: declare the one or the other"#]],
     );
 }
 
@@ -354,6 +372,8 @@ nodes:
              --> t.yaml:5:39
               |
             5 |   r: { source: { topic: r, max_ahead: soon } }
-              |                                       ^^^^"#]],
+              |                                       ^^^^
+              |
+              = help: write whole numbers with their units, from large to small: `1h30m`, `500ms`"#]],
     );
 }

@@ -14,7 +14,8 @@ fn y001_a_file_that_cannot_be_read() {
     let shown = report.replace(&directory.path().display().to_string(), "DIR");
     expect![[r#"
         error[Y001]: cannot read `DIR/t.yaml`: it is not UTF-8: invalid utf-8 sequence of 1 bytes from index 5
-        --> DIR/t.yaml"#]].assert_eq(&shown);
+        --> DIR/t.yaml
+         = help: check its name and that it can be read"#]].assert_eq(&shown);
 }
 
 #[test]
@@ -22,11 +23,13 @@ fn y002_a_text_that_is_no_yaml() {
     shows(
         "app: [a\n",
         expect![[r#"
-        error[Y002]: unclosed bracket '['
-         --> t.yaml:1:6
-          |
-        1 | app: [a
-          |      ^"#]],
+            error[Y002]: unclosed bracket '['
+             --> t.yaml:1:6
+              |
+            1 | app: [a
+              |      ^
+              |
+              = help: the bracket or quote that is open may stand further up; between `{` and `}`, a text with `[`, `]`, `,` or `: ` stands in quotes: `where: "type in ['a', 'b']"`"#]],
     );
     shows(
         "app: a: b\n",
@@ -42,11 +45,13 @@ fn y002_a_text_that_is_no_yaml() {
     shows(
         "app: 'a\n",
         expect![[r#"
-        error[Y002]: unclosed quote
-         --> t.yaml:1:6
-          |
-        1 | app: 'a
-          |      ^"#]],
+            error[Y002]: unclosed quote
+             --> t.yaml:1:6
+              |
+            1 | app: 'a
+              |      ^
+              |
+              = help: the bracket or quote that is open may stand further up; between `{` and `}`, a text with `[`, `]`, `,` or `: ` stands in quotes: `where: "type in ['a', 'b']"`"#]],
     );
     shows(
         "app: a\n  nodes: b\n",
@@ -77,16 +82,20 @@ fn y002_a_text_that_is_no_yaml() {
              --> t.yaml:3:1
               |
             3 | app: b
-              | ^"#]],
+              | ^
+              |
+              = help: the bracket or quote that is open may stand further up; between `{` and `}`, a text with `[`, `]`, `,` or `: ` stands in quotes: `where: "type in ['a', 'b']"`"#]],
     );
     shows(
         "app: *a\n",
         expect![[r#"
-        error[Y002]: alias references unknown anchor
-         --> t.yaml:1:6
-          |
-        1 | app: *a
-          |      ^"#]],
+            error[Y002]: alias references unknown anchor
+             --> t.yaml:1:6
+              |
+            1 | app: *a
+              |      ^
+              |
+              = help: the bracket or quote that is open may stand further up; between `{` and `}`, a text with `[`, `]`, `,` or `: ` stands in quotes: `where: "type in ['a', 'b']"`"#]],
     );
 }
 
@@ -99,7 +108,9 @@ fn y003_something_else_than_what_belongs_there() {
              --> t.yaml:1:1
               |
             1 | - a
-              | ^^^"#]],
+              | ^^^
+              |
+              = help: docs/TOPOLOGY.md shows how this key is written"#]],
     );
     shows(
         "
@@ -117,54 +128,72 @@ nodes:
               |
             2 | app: { name: a }
               |      ^^^^^^^^^^^
+              |
+              = help: docs/TOPOLOGY.md shows how this key is written
 
             error[Y003]: expected a text, found a list
              --> t.yaml:4:29
               |
             4 |   s: { source: { topic: [a, [b]], fields: [wiki] } }
               |                             ^^^
+              |
+              = help: docs/TOPOLOGY.md shows how this key is written
 
             error[Y003]: expected a mapping, as in `{ name: … }`, found a list
              --> t.yaml:4:43
               |
             4 |   s: { source: { topic: [a, [b]], fields: [wiki] } }
               |                                           ^^^^^^
+              |
+              = help: docs/TOPOLOGY.md shows how this key is written
 
             error[Y003]: expected a mapping, found a text
              --> t.yaml:5:16
               |
             5 |   f: { filter: text }
               |                ^^^^
+              |
+              = help: docs/TOPOLOGY.md shows how this key is written
 
             error[Y003]: expected a text, found nothing
              --> t.yaml:6:31
               |
             6 |   m: { map: { from: s, set: { a: , b: [1], c: { d: e } } } }
               |                               ^
+              |
+              = help: docs/TOPOLOGY.md shows how this key is written
 
             error[Y003]: expected a text, found a list
              --> t.yaml:6:39
               |
             6 |   m: { map: { from: s, set: { a: , b: [1], c: { d: e } } } }
               |                                       ^^^
+              |
+              = help: docs/TOPOLOGY.md shows how this key is written
 
             error[Y003]: expected a text, found a mapping
              --> t.yaml:6:47
               |
             6 |   m: { map: { from: s, set: { a: , b: [1], c: { d: e } } } }
               |                                               ^^^^^^^^
+              |
+              = help: docs/TOPOLOGY.md shows how this key is written
 
             error[Y003]: expected a mapping, found a text
              --> t.yaml:8:45
               |
             8 |     aggregate: { from: s, by: wiki, window: 1m, set: count() }
               |                                             ^^
+              |
+              = help: docs/TOPOLOGY.md shows how this key is written
 
             error[Y003]: expected a mapping, as in `{ name: … }`, found a text
              --> t.yaml:8:54
               |
             8 |     aggregate: { from: s, by: wiki, window: 1m, set: count() }
-              |                                                      ^^^^^^^"#]],
+              |                                                      ^^^^^^^
+              |
+              = help: docs/TOPOLOGY.md shows how this key is written"#]],
     );
     shows(
         "app: a\nnodes: [s]\n",
@@ -249,6 +278,8 @@ nodes:
               | --- the first one is here
             3 | app: b
               | ^^^
+              |
+              = help: remove one of them
 
             error[Y005]: the key `key` is given twice
              --> t.yaml:5:39
@@ -256,7 +287,9 @@ nodes:
             5 |   s: { source: { topic: t, key: wiki, key: user } }
               |                            ---        ^^^
               |                            |
-              |                            the first one is here"#]],
+              |                            the first one is here
+              |
+              = help: remove one of them"#]],
     );
 }
 
@@ -504,24 +537,32 @@ nodes:
               |
             9 |       window: { tumbling: 60, grace: 1.5s, idle_close: 1 minute, retention: 30m1h }
               |                           ^^
+              |
+              = help: write whole numbers with their units, from large to small: `1h30m`, `500ms`
 
             error[Y010]: unknown unit "."; the units are ms, s, m, h, d
              --> t.yaml:9:38
               |
             9 |       window: { tumbling: 60, grace: 1.5s, idle_close: 1 minute, retention: 30m1h }
               |                                      ^^^^
+              |
+              = help: write whole numbers with their units, from large to small: `1h30m`, `500ms`
 
             error[Y010]: unknown unit " minute"; the units are ms, s, m, h, d
              --> t.yaml:9:56
               |
             9 |       window: { tumbling: 60, grace: 1.5s, idle_close: 1 minute, retention: 30m1h }
               |                                                        ^^^^^^^^
+              |
+              = help: write whole numbers with their units, from large to small: `1h30m`, `500ms`
 
             error[Y010]: units must go from large to small, each once, as in 1h30m; found "30m1h"
              --> t.yaml:9:77
               |
             9 |       window: { tumbling: 60, grace: 1.5s, idle_close: 1 minute, retention: 30m1h }
-              |                                                                             ^^^^^"#]],
+              |                                                                             ^^^^^
+              |
+              = help: write whole numbers with their units, from large to small: `1h30m`, `500ms`"#]],
     );
 }
 
@@ -604,6 +645,8 @@ nodes:
              --> t.yaml:4:18
               |
             4 |   s: { source: { topics: [t], topic: u } }
-              |                  ^^^^^^       ----- the other is here"#]],
+              |                  ^^^^^^       ----- the other is here
+              |
+              = help: remove one of them"#]],
     );
 }

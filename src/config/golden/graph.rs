@@ -130,7 +130,9 @@ nodes:
             5 |   f: { filter: { from: s, where: a } }
               |   - the first one is here
             6 |   f: { filter: { from: s, where: b } }
-              |   ^"#]],
+              |   ^
+              |
+              = help: give one of them another name"#]],
     );
 }
 
@@ -182,6 +184,8 @@ nodes:
               |   - the first one is here
             6 |   f: { filter: { from: s, where: b } }
               |   ^
+              |
+              = help: give one of them another name
 
             error[T004]: there is no node `elsewhere`
              --> t.yaml:7:23
@@ -371,6 +375,8 @@ nodes:
               |
             4 |   b: { branch: { from: s, branches: { big: n > 5, Small: n < 2, rest: true }, default: rest } }
               |                           ^^^^^^^^                              ---- the first one is here
+              |
+              = help: name it once
 
             error[T002]: `Small` cannot be the name of a branch: it does not begin with a lower-case letter
              --> t.yaml:4:51
@@ -475,6 +481,8 @@ nodes:
               |                           -  ^
               |                           |
               |                           the first one is here
+              |
+              = help: name it once
 
             error[T004]: there is no node `z`
              --> t.yaml:6:33
@@ -519,19 +527,21 @@ nodes:
     shows(
         yaml,
         expect![[r#"
-        error[T057]: of 0 records none can be written
-         --> t.yaml:4:47
-          |
-        4 |   l: { log: { from: s, text: user + 1, every: 0 } }
-          |                                               ^
-          |
-          = help: `every: 1` writes all of them, `every: 1000` one of a thousand
+            error[T057]: of 0 records none can be written
+             --> t.yaml:4:47
+              |
+            4 |   l: { log: { from: s, text: user + 1, every: 0 } }
+              |                                               ^
+              |
+              = help: `every: 1` writes all of them, `every: 1000` one of a thousand
 
-        error[Y003]: expected a whole number, found `often`
-         --> t.yaml:5:31
-          |
-        5 |   m: { log: { from: l, every: often } }
-          |                               ^^^^^"#]],
+            error[Y003]: expected a whole number, found `often`
+             --> t.yaml:5:31
+              |
+            5 |   m: { log: { from: l, every: often } }
+              |                               ^^^^^
+              |
+              = help: docs/TOPOLOGY.md shows how this key is written"#]],
     );
 }
 

@@ -29,6 +29,13 @@ fn shows(yaml: &str, expected: Expect) {
     let environment = |name: &str| (name == "TOPIC").then(|| "changes".to_owned());
     let report = check(yaml, "t.yaml", &environment).report;
     expected.assert_eq(&report.to_string());
+    for diagnostic in report.diagnostics() {
+        let (code, message) = (diagnostic.code, &diagnostic.message);
+        assert!(
+            diagnostic.help.is_some(),
+            "{code} does not say what to do: {message}"
+        );
+    }
 }
 
 #[test]

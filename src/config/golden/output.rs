@@ -77,7 +77,7 @@ fn programs_get_json() {
             "code": "T003",
             "severity": "error",
             "message": "two nodes are called `f`",
-            "help": null,
+            "help": "give one of them another name",
             "node": "f",
             "key": null,
             "file": "t.yaml",

@@ -91,6 +91,8 @@ nodes:
               |                           -     ^
               |                           |
               |                           it is read here already
+              |
+              = help: read it once; several nodes can read from one source
 
             error[T012]: the sources `s` and `r` both read the topic `u`
              --> t.yaml:5:25

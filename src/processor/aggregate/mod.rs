@@ -362,9 +362,16 @@ fn check_record_key(field: Value<'_>, key: Option<&[u8]>) -> Result<(), RowFault
         (field, key) => Err(RowFault {
             reason: DropReason::KeyMismatch,
             message: format!(
-                "the source says that records are keyed by this field, but the field is {field:?} \
-                 and the record's key is {:?}",
-                key.map(String::from_utf8_lossy)
+                "the source says that records are keyed by this field, but it holds {} and the \
+                 record's key is {}",
+                match field {
+                    Value::Str(text) => format!("`{text}`"),
+                    other => format!("no text but a value of type {}", other.type_name()),
+                },
+                match key {
+                    Some(key) => format!("`{}`", String::from_utf8_lossy(key)),
+                    None => "missing".to_owned(),
+                }
             ),
         }),
     }

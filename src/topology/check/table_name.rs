@@ -20,7 +20,10 @@ fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
             continue;
         };
         let message = format!("a table cannot be called `{}`: {reason}", sink.table);
-        let help = "use letters, digits and `_`, not beginning with a digit";
+        let help = match reserved(&sink.table) {
+            Some(prefix) => format!("choose a name that does not begin with `{prefix}`"),
+            None => "use letters, digits and `_`, not beginning with a digit".to_owned(),
+        };
         out.push(
             RULE.finding(Place::node(number).key("table"), message)
                 .help(help),
@@ -28,11 +31,13 @@ fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
     }
 }
 
+fn reserved(name: &str) -> Option<&'static str> {
+    let name = name.to_lowercase();
+    RESERVED.into_iter().find(|prefix| name.starts_with(prefix))
+}
+
 fn reason(name: &str) -> Option<String> {
-    if let Some(prefix) = RESERVED
-        .iter()
-        .find(|prefix| name.to_lowercase().starts_with(**prefix))
-    {
+    if let Some(prefix) = reserved(name) {
         return Some(format!("names with `{prefix}` are reserved"));
     }
     super::column_name::reason(name, LONGEST)
