@@ -172,9 +172,6 @@ const BASE_TUNING: &[(&str, &str)] = &[
     ("socket.keepalive.enable", "true"),
     ("socket.nagle.disable", "true"),
     ("reconnect.backoff.max.ms", "3000"),
-    // A client that has lost sight of a leader may wait for the next refresh. Seen with librdkafka
-    // 2.12 after a broker had stood still: by default that is five minutes.
-    ("topic.metadata.refresh.interval.ms", "5000"),
     // Brokers close idle connections; that is no news.
     ("log.connection.close", "false"),
 ];

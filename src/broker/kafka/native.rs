@@ -12,7 +12,7 @@
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use rdkafka::bindings as c;
@@ -23,6 +23,9 @@ use super::list::{self, Entry};
 use super::message::Message;
 use super::throttle::Throttle;
 use crate::broker::{BrokerError, Offset, Partition};
+
+/// A client that has lost all brokers is shown the first ones again after this long.
+const SHOW_BROKERS_AFTER: Duration = Duration::from_secs(5);
 
 /// How long closing a client may take before it is left to itself.
 const CLOSING_PATIENCE: Duration = Duration::from_secs(5);
@@ -75,6 +78,8 @@ pub(super) struct Shared<C> {
     name: String,
     last_log: Mutex<Option<String>>,
     throttle: Mutex<Throttle>,
+    /// When all brokers were lost; see [`Handle::show_brokers`].
+    lost_brokers: Mutex<Option<Instant>>,
     closing: AtomicBool,
     /// Whether a rebalance ends the call that serves it; see [`Handle::consume_one`].
     waiting: AtomicBool,
@@ -87,6 +92,8 @@ pub(super) struct Shared<C> {
 pub(super) struct Handle<C: Callbacks> {
     client: Client,
     shared: Arc<Shared<C>>,
+    /// The addresses that it began with.
+    bootstrap: CString,
     /// Whether closing tells the group that the member leaves.
     leaves_group: bool,
 }
@@ -109,11 +116,14 @@ impl<C: Callbacks> Handle<C> {
         callbacks: C,
     ) -> Result<Handle<C>, BrokerError> {
         let config = Config::new(properties)?;
+        let bootstrap = properties.get("bootstrap.servers");
+        let bootstrap = text(bootstrap.map_or("", String::as_str))?;
         let (last_log, closing) = (Mutex::new(None), AtomicBool::new(false));
         let shared = Arc::new(Shared {
             name,
             last_log,
             throttle: Mutex::default(),
+            lost_brokers: Mutex::default(),
             closing,
             waiting: AtomicBool::new(false),
             rebalanced: AtomicBool::new(false),
@@ -136,6 +146,7 @@ impl<C: Callbacks> Handle<C> {
         Ok(Handle {
             client,
             shared,
+            bootstrap,
             leaves_group: false,
         })
     }
@@ -169,6 +180,7 @@ impl<C: Callbacks> Handle<C> {
     /// 2.12) a yield takes effect one entry too late, and a record that is taken out of the queue
     /// just then is neither returned nor put back.
     pub(super) fn consume_one(&self, timeout: Duration) -> Option<Message> {
+        self.show_brokers();
         self.shared.waiting.store(true, Ordering::SeqCst);
         // SAFETY: the client is alive; the message is ours.
         let message = unsafe {
@@ -188,6 +200,20 @@ impl<C: Callbacks> Handle<C> {
     pub(super) fn serve(&self, timeout: Duration) {
         // SAFETY: the client is alive.
         unsafe { c::rd_kafka_poll(self.ptr(), millis(timeout)) };
+        self.show_brokers();
+    }
+
+    /// Shows the client the addresses that it began with, a while after it has lost all brokers. A
+    /// cluster that comes back may say for a moment that it has no brokers: librdkafka (2.12) drops
+    /// those it knew, and then, if the answer's arrival cancels the timer that was just set for it,
+    /// never looks for any again.
+    fn show_brokers(&self) {
+        let is_due = |since: &mut Instant| since.elapsed() >= SHOW_BROKERS_AFTER;
+        let due = self.shared.lost_brokers().take_if(is_due);
+        if due.is_some() {
+            // SAFETY: the client and the text are alive.
+            unsafe { c::rd_kafka_brokers_add(self.ptr(), self.bootstrap.as_ptr()) };
+        }
     }
 
     /// Whether a broker answers; librdkafka only connects when it is asked something.
@@ -399,6 +425,12 @@ unsafe extern "C" fn on_log<C: Callbacks>(
 }
 
 impl<C> Shared<C> {
+    fn lost_brokers(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.lost_brokers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Syslog's levels; librdkafka calls every lost connection an error, of which it recovers.
     fn log(&self, level: c_int, facility: &str, line: &str) {
         let client = self.name.as_str();
@@ -436,8 +468,10 @@ unsafe extern "C" fn on_error<C: Callbacks>(
     let Some(failure) = Failure::from_code(code, None) else {
         return;
     };
-    // That all brokers are down only sums up what was said of each.
-    if failure.code != Code::AllBrokersDown {
+    if failure.code == Code::AllBrokersDown {
+        // For the log this only sums up what was said of each.
+        shared.lost_brokers().get_or_insert_with(Instant::now);
+    } else {
         *shared
             .last_log
             .lock()

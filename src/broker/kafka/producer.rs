@@ -402,7 +402,9 @@ impl Producer for KafkaProducer {
             let flushed = unsafe { c::rd_kafka_flush(self.handle.ptr(), 1000) };
             match Failure::check(flushed) {
                 Ok(()) => return self.check_delivered(),
-                Err(failure) if failure.code == Code::OperationTimedOut => {}
+                Err(failure) if failure.code == Code::OperationTimedOut => {
+                    self.handle.serve(Duration::ZERO);
+                }
                 Err(failure) => return Err(failure.in_doing("write all records")),
             }
         }
