@@ -121,11 +121,14 @@ impl Failure {
     }
 
     /// Whether the client asked a broker that does not lead the partition, or not in the client's
-    /// epoch.
+    /// epoch, or has never heard of the partition.
     pub(super) fn shows_old_metadata(&self) -> bool {
         matches!(
             self.code,
-            Code::FencedLeaderEpoch | Code::UnknownLeaderEpoch | Code::NotLeaderForPartition
+            Code::FencedLeaderEpoch
+                | Code::UnknownLeaderEpoch
+                | Code::NotLeaderForPartition
+                | Code::UnknownPartition
         )
     }
 
@@ -178,7 +181,6 @@ fn of_code(code: Code) -> Option<Reaction> {
         | Code::TransactionalIdAuthorizationFailed
         | Code::UnknownTopicOrPartition
         | Code::UnknownTopic
-        | Code::UnknownPartition
         | Code::InvalidTopic
         | Code::InvalidPartitions
         | Code::InvalidReplicationFactor
@@ -208,6 +210,8 @@ fn of_code(code: Code) -> Option<Reaction> {
         | Code::NetworkException
         | Code::BrokerDestroy
         | Code::DestroyBroker
+        // What the client does not know the cluster may know; it has a code of its own.
+        | Code::UnknownPartition
         | Code::LeaderNotAvailable
         | Code::NotLeaderForPartition
         | Code::ReplicaNotAvailable
@@ -323,6 +327,7 @@ mod tests {
         }
         check(&failure(Code::UnstableOffsetCommit), Reaction::Retry);
         check(&failure(Code::RebalanceInProgress), Reaction::Retry);
+        check(&failure(Code::UnknownPartition), Reaction::Retry);
     }
 
     #[test]
@@ -334,6 +339,7 @@ mod tests {
         check(Code::FencedLeaderEpoch, true);
         check(Code::UnknownLeaderEpoch, true);
         check(Code::NotLeaderForPartition, true);
+        check(Code::UnknownPartition, true);
         check(Code::OperationTimedOut, false);
         check(Code::UnknownTopicOrPartition, false);
     }
