@@ -9,6 +9,7 @@ use rdkafka::bindings as c;
 use rdkafka::bindings::rd_kafka_admin_op_t as Operation;
 
 use super::Questions;
+use super::answer::{Answer, AnswerQueue};
 use super::classify::{Code, Failure};
 use super::list::{self, Entry};
 use super::native::{Handle, Text, millis, text, to_text};
@@ -40,14 +41,14 @@ pub(super) fn partition_counts(
     let answer = unsafe {
         let topics =
             c::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len());
-        c::rd_kafka_DescribeTopics(admin.ptr(), topics, request.options.0, request.queue.0);
+        c::rd_kafka_DescribeTopics(admin.ptr(), topics, request.options.0, request.queue.ptr());
         c::rd_kafka_TopicCollection_destroy(topics);
         request.answer(action)?
     };
     let mut counts = BTreeMap::new();
     // SAFETY: the answer is one to this request, and keeps what is read alive.
     unsafe {
-        let result = c::rd_kafka_event_DescribeTopics_result(answer.0.as_ptr());
+        let result = c::rd_kafka_event_DescribeTopics_result(answer.ptr());
         let mut count = 0;
         let topics = c::rd_kafka_DescribeTopics_result_topics(result, &mut count);
         for index in 0..count {
@@ -132,10 +133,10 @@ fn request_topics(
             pointers.as_mut_ptr(),
             pointers.len(),
             request.options.0,
-            request.queue.0,
+            request.queue.ptr(),
         );
         let answer = request.answer("create topics")?;
-        let result = c::rd_kafka_event_CreateTopics_result(answer.0.as_ptr());
+        let result = c::rd_kafka_event_CreateTopics_result(answer.ptr());
         let mut count = 0;
         let results = c::rd_kafka_CreateTopics_result_topics(result, &mut count);
         let refused = (0..count).filter_map(|index| refused_topic(*results.add(index)));
@@ -236,9 +237,14 @@ pub(super) fn end_offsets(
     unsafe {
         let set = c::rd_kafka_AdminOptions_set_isolation_level(request.options.0, level);
         Failure::take(set).map_err(|failure| failure.in_doing(action))?;
-        c::rd_kafka_ListOffsets(admin.ptr(), list.ptr(), request.options.0, request.queue.0);
+        c::rd_kafka_ListOffsets(
+            admin.ptr(),
+            list.ptr(),
+            request.options.0,
+            request.queue.ptr(),
+        );
         let answer = request.answer(action)?;
-        let result = c::rd_kafka_event_ListOffsets_result(answer.0.as_ptr());
+        let result = c::rd_kafka_event_ListOffsets_result(answer.ptr());
         let mut count = 0;
         let infos = c::rd_kafka_ListOffsets_result_infos(result, &mut count);
         for index in 0..count {
@@ -301,13 +307,11 @@ pub(super) fn committed(
 /// A request that is being made up.
 struct Request<'a> {
     admin: &'a Admin,
-    queue: Queue,
+    queue: AnswerQueue,
     options: Options,
 }
 
 struct Options(*mut c::rd_kafka_AdminOptions_t);
-struct Queue(*mut c::rd_kafka_queue_t);
-struct Answer(NonNull<c::rd_kafka_event_t>);
 
 impl Request<'_> {
     fn new(admin: &Admin, operation: Operation) -> Request<'_> {
@@ -322,10 +326,9 @@ impl Request<'_> {
                 reason.ptr(),
                 reason.capacity(),
             );
-            let queue = c::rd_kafka_queue_new(admin.ptr());
             Request {
                 admin,
-                queue: Queue(queue),
+                queue: AnswerQueue::new(admin),
                 options: Options(options),
             }
         }
@@ -334,20 +337,12 @@ impl Request<'_> {
     /// Waits for the answer.
     fn answer(&self, action: &str) -> Result<Answer, BrokerError> {
         // The request has its own timeout; this one is only for a librdkafka that forgets it.
-        let patience: c_int = millis(TIMEOUT + Duration::from_secs(5));
-        // SAFETY: the queue is alive; the event is ours, and its text lives as long as it does.
-        unsafe {
-            let event = c::rd_kafka_queue_poll(self.queue.0, patience);
-            let Some(event) = NonNull::new(event) else {
-                return Err(BrokerError::retry(action, "the brokers do not answer"));
-            };
-            let answer = Answer(event);
-            let code = c::rd_kafka_event_error(event.as_ptr()) as i32;
-            let reason = to_text(c::rd_kafka_event_error_string(event.as_ptr()));
-            match Failure::from_code(code, Some(reason)) {
-                None => Ok(answer),
-                Some(failure) => Err(self.admin.callbacks().unanswered(failure, action)),
-            }
+        let answer = self.queue.wait(TIMEOUT + Duration::from_secs(5));
+        let answer =
+            answer.ok_or_else(|| BrokerError::retry(action, "the brokers do not answer"))?;
+        match answer.check() {
+            Ok(()) => Ok(answer),
+            Err(failure) => Err(self.admin.callbacks().unanswered(failure, action)),
         }
     }
 }
@@ -356,20 +351,6 @@ impl Drop for Options {
     fn drop(&mut self) {
         // SAFETY: the object is ours.
         unsafe { c::rd_kafka_AdminOptions_destroy(self.0) };
-    }
-}
-
-impl Drop for Queue {
-    fn drop(&mut self) {
-        // SAFETY: the object is ours, and the client is still alive.
-        unsafe { c::rd_kafka_queue_destroy(self.0) };
-    }
-}
-
-impl Drop for Answer {
-    fn drop(&mut self) {
-        // SAFETY: the object is ours.
-        unsafe { c::rd_kafka_event_destroy(self.0.as_ptr()) };
     }
 }
 

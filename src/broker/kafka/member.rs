@@ -15,13 +15,14 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::ffi::CStr;
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rdkafka::TopicPartitionList;
 use rdkafka::bindings as c;
 
+use super::answer::AnswerQueue;
 use super::classify::Failure;
 use super::fetch::{Fetcher, Membership};
 use super::list::{self, Entry};
@@ -31,6 +32,10 @@ use crate::broker::{
     Acknowledge, BrokerError, GroupEvent, GroupMember, GroupMetadata, MemberOptions, Offset,
     OnRecord, TopicPartition,
 };
+
+/// How long the group has to take offsets. librdkafka itself would wait for minutes, and the member
+/// is not polled meanwhile.
+const COMMIT_PATIENCE: Duration = Duration::from_secs(10);
 
 pub(super) struct KafkaMember {
     fetcher: Fetcher<Rebalances>,
@@ -274,9 +279,21 @@ impl GroupMember for KafkaMember {
             return Err(BrokerError::fenced(self.doing(action), reason));
         }
         let list = list::with_offsets(action, offsets)?;
-        // SAFETY: client and list are alive.
-        let code = unsafe { c::rd_kafka_commit(self.fetcher.handle().ptr(), list.ptr(), 0) };
-        Failure::check(code).map_err(|failure| failure.in_doing(self.doing(action)))
+        let queue = AnswerQueue::new(self.fetcher.handle());
+        // SAFETY: client, list and queue are alive; no callback is wanted.
+        let code = unsafe {
+            let client = self.fetcher.handle().ptr();
+            c::rd_kafka_commit_queue(client, list.ptr(), queue.ptr(), None, ptr::null_mut())
+        };
+        let refused = |failure: Failure| failure.in_doing(self.doing(action));
+        Failure::check(code).map_err(refused)?;
+        match queue.wait(COMMIT_PATIENCE) {
+            Some(answer) => answer.check().map_err(refused),
+            None => {
+                let reason = format!("no answer within {COMMIT_PATIENCE:?}");
+                Err(BrokerError::retry(self.doing(action), reason))
+            }
+        }
     }
 
     fn at_end(&self, partition: &TopicPartition) -> bool {

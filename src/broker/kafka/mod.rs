@@ -3,13 +3,14 @@
 //! Reading order: [`config`] (which client gets which properties) → [`native`] (a librdkafka
 //! client and its callbacks) → [`classify`] (what an error demands) → [`message`] and [`list`]
 //! (librdkafka's data) → [`fetch`] (polling) → [`member`], [`reader`], [`producer`] with its
-//! [`reports`], [`admin`].
+//! [`reports`], [`admin`]. What is asked is answered in a queue of its own ([`answer`]).
 //!
 //! Rights that a broker with access control must grant: DESCRIBE and READ or WRITE on the topics,
 //! CREATE for internal topics, READ on the groups, WRITE on the transactional ids. Readers and
 //! questions name the client id as their group; without a right to that they work all the same.
 
 mod admin;
+mod answer;
 mod classify;
 mod config;
 mod fetch;
