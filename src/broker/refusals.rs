@@ -67,14 +67,15 @@ impl Refusals {
         let Some(known) = self.0.get(record.topic) else {
             return Ok(());
         };
-        let (topic, bytes) = (record.topic.to_owned(), record.bytes());
+        let bytes = record.bytes();
         if known.too_large.is_some_and(|limit| bytes >= limit) {
+            let topic = record.topic.to_owned();
             return Err(BrokerError::TooLarge { topic, bytes });
         }
         let mark = RecordMark::of(record);
         match known.records.get(&mark) {
             Some(refused) if refused.is_remembered(clock.now()) => Err(BrokerError::Refused {
-                topic,
+                topic: record.topic.to_owned(),
                 records: vec![mark],
                 reason: refused.reason.clone(),
             }),

@@ -113,7 +113,16 @@ pub fn run(
     let lines =
         Lines::open(&options.file).map_err(|error| ReplayError::Read { error, events: 0 })?;
     options.target.create_topics(broker).map_err(refused)?;
-    warn_of_older_events(&options.target, broker).map_err(refused)?;
+    let older = records_in(&options.target.topic, broker).map_err(refused)?;
+    if older > 0 {
+        let topic = &options.target.topic;
+        tracing::warn!(
+            topic,
+            records = older,
+            "the topic has records already; an event that is among them will count twice in \
+             rollups. To replay a recording again, use a new topic and a new application"
+        );
+    }
     let producer = broker
         .producer(&ProducerOptions::default())
         .map_err(refused)?;
@@ -141,26 +150,16 @@ pub fn run(
     }
 }
 
-/// Rollups count an event as often as the topic has it. What an earlier run has written, perhaps of
-/// the same file, is not known to this one.
-fn warn_of_older_events(target: &Target, broker: &dyn Broker) -> Result<(), BrokerError> {
-    let topic = target.topic.as_str();
+/// How many records a topic holds. What an earlier run has written, perhaps of the same file, is not
+/// known to this one, and rollups count an event as often as the topic has it.
+fn records_in(topic: &str, broker: &dyn Broker) -> Result<i64, BrokerError> {
     let count = broker.partition_counts(&[topic])?;
     let count = count.get(topic).copied().unwrap_or_default();
     let partitions = (0..count as i32).map(|partition| TopicPartition::new(topic, partition));
     let partitions: Vec<_> = partitions.collect();
     let ends = broker.end_offsets(&partitions, Isolation::ReadUncommitted)?;
     let starts = broker.start_offsets(&partitions)?;
-    let records: i64 = ends.values().sum::<i64>() - starts.values().sum::<i64>();
-    if records > 0 {
-        tracing::warn!(
-            topic,
-            records,
-            "the topic has records already; an event that is among them will count twice in \
-             rollups. To replay a recording again, use a new topic and a new application"
-        );
-    }
-    Ok(())
+    Ok(ends.values().sum::<i64>() - starts.values().sum::<i64>())
 }
 
 struct Replay<'a> {
@@ -251,5 +250,44 @@ impl Replay<'_> {
         self.delivery.patiently(self.shutdown, |delivery| {
             delivery.dead_letter(target, letter)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::broker::memory::MemoryBroker;
+    use crate::broker::{Outgoing, TopicSpec};
+    use crate::time::{ManualClock, Timestamp};
+
+    #[test]
+    fn the_records_of_all_partitions_are_counted() {
+        let broker = MemoryBroker::new(Arc::new(ManualClock::default()));
+        let spec = TopicSpec {
+            name: "t".to_owned(),
+            partitions: 2,
+            replication: -1,
+            config: BTreeMap::new(),
+        };
+        broker.create_topics(&[spec]).unwrap();
+        assert_eq!(records_in("t", &broker).unwrap(), 0);
+        let mut producer = broker.producer(&ProducerOptions::default()).unwrap();
+        for partition in [0, 1, 1] {
+            let record = Outgoing {
+                topic: "t",
+                partition: Some(partition),
+                timestamp: Timestamp(1),
+                key: None,
+                value: Some(b"v"),
+                headers: &[],
+            };
+            producer.send(record).unwrap();
+        }
+        producer.flush().unwrap();
+        assert_eq!(records_in("t", &broker).unwrap(), 3);
+        assert_eq!(records_in("u", &broker).unwrap(), 0);
     }
 }

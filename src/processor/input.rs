@@ -12,7 +12,7 @@ use crate::record::decode_json;
 use crate::state::keys;
 use crate::time::Timestamp;
 use crate::topology::duration::Millis;
-use crate::topology::graph::{Function, NullValues};
+use crate::topology::graph::{Emit, Function, NullValues};
 use crate::topology::plan::{Input, Reader, ResultReader, ResultSlots, ResultTopic, SourceReader};
 use crate::value::Value;
 
@@ -154,6 +154,7 @@ fn read_result(
     })?;
     row.time = Timestamp(change.time_ms);
     row.no_value = change.folded.is_none();
+    row.is_update = results.emit == Emit::Updates;
     let accumulators = change.folded.map(|folded| folded.accumulators);
     let parts = ResultParts {
         by,

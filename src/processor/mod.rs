@@ -171,6 +171,9 @@ pub(crate) struct Row<'f, 'a> {
     /// Whether it has no value: the record has none, or it takes back what an earlier row of its
     /// key has left behind.
     no_value: bool,
+    /// Whether it is a result that replaces an earlier one of its key, so that wherever it does not
+    /// come through, the earlier one has to be taken back.
+    is_update: bool,
 }
 
 impl<'a> Row<'_, 'a> {
@@ -185,6 +188,11 @@ impl<'a> Row<'_, 'a> {
             topic: self.record.topic,
             raw: self.record.value,
         }
+    }
+
+    /// Whether all it says is that an earlier result of its key is no more.
+    fn takes_back(&self) -> bool {
+        self.is_update && self.no_value
     }
 
     fn set(&mut self, slot: Slot, value: Value<'a>) {
@@ -278,6 +286,7 @@ impl Processor {
                 fields: &mut *fields,
                 arena,
                 no_value: record.value.is_none(),
+                is_update: false,
             };
             input::read(
                 &mut context,

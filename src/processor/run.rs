@@ -61,9 +61,8 @@ fn run(
         Work::Filter {
             condition,
             passes_when,
-            takes_back,
             on_error,
-        } => match filter(condition, *passes_when, *takes_back, row) {
+        } => match filter(condition, *passes_when, row) {
             Ok(fate) => {
                 operators[id].counts.filtered += u64::from(!matches!(fate, Fate::Passes));
                 Ok(fate)
@@ -96,12 +95,8 @@ fn run(
             }
             Err(error) => Err(fault(on_error, &error)),
         },
-        Work::Branch {
-            ways,
-            takes_back,
-            on_error,
-        } => match way_of(ways, row) {
-            Ok(way) => return run_ways(context, operators, id, ways, way, *takes_back, row),
+        Work::Branch { ways, on_error } => match way_of(ways, row) {
+            Ok(way) => return run_ways(context, operators, id, ways, way, row),
             Err(error) => Err(fault(on_error, &error)),
         },
         Work::Pass => Ok(Fate::Passes),
@@ -176,18 +171,13 @@ fn pass_tombstone(
     done
 }
 
-fn filter(
-    condition: &Evaluator,
-    passes_when: bool,
-    takes_back: bool,
-    row: &Row<'_, '_>,
-) -> Result<Fate, EvalError> {
-    if takes_back && row.no_value {
+fn filter(condition: &Evaluator, passes_when: bool, row: &Row<'_, '_>) -> Result<Fate, EvalError> {
+    if row.takes_back() {
         return Ok(Fate::Passes);
     }
     Ok(match condition.test(&row.view())? == passes_when {
         true => Fate::Passes,
-        false if takes_back => Fate::Tombstone,
+        false if row.is_update => Fate::Tombstone,
         false => Fate::Ends,
     })
 }
@@ -226,6 +216,7 @@ fn elements<'a>(each: &Evaluator, row: &Row<'_, 'a>) -> Result<&'a [Value<'a>], 
     }
 }
 
+/// Elements are no updates: which ones an earlier list had is not known.
 fn run_elements<'a>(
     context: &mut Context<'_>,
     operators: &mut [OperatorState],
@@ -234,47 +225,53 @@ fn run_elements<'a>(
     list: &[Value<'a>],
     row: &mut Row<'_, 'a>,
 ) -> Result<(), ProcessError> {
-    for (at, value) in list.iter().enumerate() {
+    let before = std::mem::replace(&mut row.is_update, false);
+    let done = list.iter().enumerate().try_for_each(|(at, value)| {
         row.set(element, *value);
         if let Some(position) = position {
             row.set(position, Value::Int(at as i64));
         }
-        pass_on(context, operators, id, row)?;
-    }
-    Ok(())
+        pass_on(context, operators, id, row)
+    });
+    row.is_update = before;
+    done
 }
 
-/// The number of the first way whose condition is true.
-fn way_of(ways: &[Way], row: &Row<'_, '_>) -> Result<usize, EvalError> {
+/// The number of the first way whose condition is true; none for a row that takes back what may
+/// have gone any way.
+fn way_of(ways: &[Way], row: &Row<'_, '_>) -> Result<Option<usize>, EvalError> {
+    if row.takes_back() {
+        return Ok(None);
+    }
     for (at, way) in ways.iter().enumerate() {
         match &way.condition {
-            Some(condition) if condition.test(&row.view())? => return Ok(at),
+            Some(condition) if condition.test(&row.view())? => return Ok(Some(at)),
             Some(_) => {}
-            None => return Ok(at),
+            None => return Ok(Some(at)),
         }
     }
     unreachable!("the planner adds a way without a condition")
 }
 
-/// Sends a row one way; behind results that are updated, the others learn that it is not theirs.
+/// Sends a row one way; of an update the other ways learn that it is not theirs.
 fn run_ways(
     context: &mut Context<'_>,
     operators: &mut [OperatorState],
     id: OperatorId,
     ways: &[Way],
-    taken: usize,
-    takes_back: bool,
+    taken: Option<usize>,
     row: &mut Row<'_, '_>,
 ) -> Result<(), ProcessError> {
-    let is_passed_on = ways[taken].next.is_some();
+    let is_passed_on = taken.is_none_or(|taken| ways[taken].next.is_some());
     operators[id].counts.output += u64::from(is_passed_on);
     operators[id].counts.filtered += u64::from(!is_passed_on);
     let before = row.no_value;
     for (at, way) in ways.iter().enumerate() {
-        let Some(next) = way.next.filter(|_| at == taken || takes_back) else {
+        let is_taken = taken == Some(at);
+        let Some(next) = way.next.filter(|_| is_taken || row.is_update) else {
             continue;
         };
-        row.no_value = before || at != taken;
+        row.no_value = before || !is_taken;
         let done = run(context, operators, next, row);
         row.no_value = before;
         done?;

@@ -122,8 +122,8 @@ impl Task {
     }
 
     /// Processes what is queued, the lowest timestamp of all inputs first; gives the number of
-    /// records. `now` is the wall-clock time. `at_end` tells whether a partition has nothing more for now: an input that is
-    /// empty but not at its end is waited for.
+    /// records. `now` is the wall-clock time. `at_end` tells whether all that a partition has is
+    /// read: an input that is empty but not at its end is waited for.
     pub(super) fn process(
         &mut self,
         outputs: &mut dyn Outputs,

@@ -1,9 +1,12 @@
 //! The stateless operators, as the driver runs them.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::TopologyTestDriver;
 use crate::processor::DropReason;
+use crate::time::Timestamp;
 use crate::topology::builder::{Branch, Builder, FlatMap, KafkaSink, Log, Map, Rollup, Source};
 use crate::topology::graph::{NodeKind, NullValues, OnError, Topology};
 
@@ -171,6 +174,85 @@ fn a_result_that_goes_another_way_is_taken_back_from_the_first() {
             keyed("ann", json!({"user": "ann", "n": 2}))
         ]
     );
+}
+
+/// ```text
+///   sessions of a user ─→ branch n < 2 ─→ few
+///                              else  ─→ many     a session that grows is another window
+/// ```
+///
+/// What takes a session back has no results to ask the condition of, and goes every way.
+#[test]
+fn a_session_that_is_no_more_is_taken_back_from_every_way() {
+    let visits = Rollup::by(["user"])
+        .session(Duration::from_secs(10))
+        .set("n", "count_if(true)")
+        .set("top", "max(size)");
+    let key = "json([user, string(window_start), string(window_end)])";
+    let out = |topic: &str| KafkaSink::topic(topic).key(key).field("n", "n");
+    let mut driver = driver(
+        changes()
+            .aggregate("visits", "changes", visits)
+            .branch(
+                "size",
+                "visits",
+                Branch::new().arm("small", "top < 5").default_arm("large"),
+            )
+            .kafka("small_out", "size.small", out("small"))
+            .kafka("large_out", "size.large", out("large")),
+    );
+    let pipe = |driver: &mut TopologyTestDriver, ms: i64, size: u32| {
+        let value = format!(r#"{{"user":"ann","size":{size}}}"#);
+        let value = Some(value.as_bytes());
+        driver
+            .try_pipe("changes", None, value, Timestamp(ms))
+            .expect("it goes on");
+    };
+    pipe(&mut driver, 1_000, 1);
+    pipe(&mut driver, 2_000, 9);
+    let shown = |driver: &mut TopologyTestDriver, topic| -> Vec<(String, Value)> {
+        let records = written(driver, topic).into_iter();
+        let end = |key: String| {
+            let [_, _, end]: [String; 3] = serde_json::from_str(&key).expect("three texts");
+            end
+        };
+        records
+            .map(|(key, value)| (end(key.expect("a key")), value["n"].clone()))
+            .collect()
+    };
+    let row = |second: u8, n: Value| (format!("1970-01-01T00:00:0{second}Z"), n);
+    assert_eq!(
+        shown(&mut driver, "small"),
+        [row(1, json!(1)), row(1, Value::Null), row(2, Value::Null)]
+    );
+    assert_eq!(
+        shown(&mut driver, "large"),
+        [row(1, Value::Null), row(1, Value::Null), row(2, json!(2))]
+    );
+    assert!(driver.dead_letters().is_empty());
+}
+
+/// ```text
+///   count per user ─→ flat_map range(n) ─→ filter i > 0 ─→ out
+/// ```
+///
+/// Of a list only some elements pass: those that do not must not delete those that do.
+#[test]
+fn an_element_that_does_not_pass_takes_nothing_back() {
+    let mut driver = driver(
+        changes()
+            .aggregate(
+                "users",
+                "changes",
+                Rollup::by(["user"]).unbounded().set("n", "count()"),
+            )
+            .flat_map("each", "users", FlatMap::new("range(n)", "i"))
+            .filter("later", "each", "i > 0")
+            .kafka("out", "later", KafkaSink::topic("out").field("i", "i")),
+    );
+    driver.pipe("changes", None, r#"{"user":"ann"}"#);
+    driver.pipe("changes", None, r#"{"user":"ann"}"#);
+    assert_eq!(written(&mut driver, "out"), [keyed("ann", json!({"i": 1}))]);
 }
 
 /// ```text

@@ -57,3 +57,18 @@ fn a_log_in_json_has_an_object_per_line_up_to_the_signal_that_ends_the_member() 
         Some("stopped; everything is committed")
     );
 }
+
+#[test]
+fn a_member_that_is_told_to_stop_while_it_waits_for_its_topic_ends_well() {
+    let (Some(bootstrap), [(_, url), ..]) = (kafka(), &*databases()) else {
+        return skip("logs", "no Kafka, or no database");
+    };
+    let run = Run::wikimedia(&bootstrap, url);
+    let mut member = run.member_with("run", &["--http", "off"], &[]);
+    wait_until("it waits", PATIENCE, || {
+        member.log().contains("waiting for the topic")
+    });
+    member.stop();
+    let log = member.log();
+    assert!(log.contains("stopped before anything was read"), "{log}");
+}

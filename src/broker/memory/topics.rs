@@ -138,9 +138,9 @@ impl Topic {
 
     /// Whether it takes such a record.
     fn check(&self, outgoing: &Outgoing<'_>, now: Timestamp) -> Result<(), BrokerError> {
-        let topic = outgoing.topic.to_owned();
         let bytes = outgoing.bytes();
         if bytes > self.max_record_bytes {
+            let topic = outgoing.topic.to_owned();
             return Err(BrokerError::TooLarge { topic, bytes });
         }
         let reason = if self.compacted && outgoing.key.is_none() {
@@ -151,7 +151,7 @@ impl Topic {
             return Ok(());
         };
         Err(BrokerError::Refused {
-            topic,
+            topic: outgoing.topic.to_owned(),
             records: vec![RecordMark::of(outgoing)],
             reason: reason.to_owned(),
         })

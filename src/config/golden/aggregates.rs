@@ -103,7 +103,7 @@ fn t052_an_advance_that_leaves_gaps() {
             4 |   a: { aggregate: { from: s, by: wiki, set: { n: count() }, window: { hopping: 1m, advance: 2m } } }
               |                                                                                             ^^
               |
-              = help: write an `advance` above 0 that is no longer than the window"#]],
+              = help: write an `advance` that is no longer than the window, such as a tenth of it"#]],
     );
     aggregate(
         "by: wiki, set: { n: count() }, window: { hopping: 1m, advance: 0s }",
@@ -114,7 +114,7 @@ fn t052_an_advance_that_leaves_gaps() {
             4 |   a: { aggregate: { from: s, by: wiki, set: { n: count() }, window: { hopping: 1m, advance: 0s } } }
               |                                                                                             ^^
               |
-              = help: write an `advance` above 0 that is no longer than the window"#]],
+              = help: write an `advance` that is no longer than the window, such as a tenth of it"#]],
     );
     aggregate(
         "by: wiki, set: { n: count() }, window: { hopping: 1m }",
@@ -195,7 +195,7 @@ fn t045_a_retention_that_is_too_short() {
             4 |   a: { aggregate: { from: s, by: wiki, set: { n: count() }, window: { tumbling: 1h, grace: 90s, retention: 1h } } }
               |                                                                                                            ^^
               |
-              = help: write a longer one, or leave it out: by default it is as long as is needed"#]],
+              = help: write `1h1m30s` or more, or leave it out"#]],
     );
     aggregate(
         "by: wiki, set: { n: count() }, window: { tumbling: 1h, grace: 90s, retention: 1h1m30s }",

@@ -76,6 +76,6 @@ nodes:
             11 |   k: { kafka: { from: m, topic: u, fields: { n: (a, b: n } } }
                |                                                 ^
                |
-               = help: docs/EXPRESSIONS.md lists the operators and functions, with an example of each"#]],
+               = help: docs/EXPRESSIONS.md has an example of each operator and function"#]],
     );
 }

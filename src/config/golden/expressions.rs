@@ -69,7 +69,7 @@ nodes:
             8 |   ending: { filter: { from: s, where: 'bot &&' } }
               |                                              ^
               |
-              = help: docs/EXPRESSIONS.md lists the operators and functions, with an example of each
+              = help: docs/EXPRESSIONS.md has an example of each operator and function
 
             error[T030]: expected an expression, found nothing
              --> t.yaml:9:39
@@ -77,7 +77,7 @@ nodes:
             9 |   empty: { filter: { from: s, where: '' } }
               |                                       ^
               |
-              = help: docs/EXPRESSIONS.md lists the operators and functions, with an example of each
+              = help: docs/EXPRESSIONS.md has an example of each operator and function
 
             error[T030]: unexpected `&`
               --> t.yaml:15:11
@@ -101,7 +101,7 @@ nodes:
             16 |   m: { map: { from: s, set: { a: 5u, b: 'x ? 1' } } }
                |                                               ^
                |
-               = help: docs/EXPRESSIONS.md lists the operators and functions, with an example of each
+               = help: docs/EXPRESSIONS.md has an example of each operator and function
 
             error[T030]: expected one call of a function
               --> t.yaml:22:17
@@ -117,7 +117,7 @@ nodes:
             22 |       set: { n: count, m: 'distinct(user, size(), title)' }
                |                                           ^^^^^^
                |
-               = help: docs/EXPRESSIONS.md lists the operators and functions, with an example of each
+               = help: docs/EXPRESSIONS.md has an example of each operator and function
 
             error[T030]: unexpected `b`
               --> t.yaml:24:49
@@ -125,7 +125,7 @@ nodes:
             24 |   l: { kafka: { from: single, topic: u, key: 'a b' } }
                |                                                 ^
                |
-               = help: docs/EXPRESSIONS.md lists the operators and functions, with an example of each
+               = help: docs/EXPRESSIONS.md has an example of each operator and function
 
             error[T030]: unknown function `f`
               --> t.yaml:29:50
@@ -133,7 +133,7 @@ nodes:
             29 |   t: { sql: { from: m, table: t, columns: { id: 'f(id)' }, key: id } }
                |                                                  ^
                |
-               = help: docs/EXPRESSIONS.md lists the operators and functions, with an example of each"#]],
+               = help: docs/EXPRESSIONS.md has an example of each operator and function"#]],
     );
 }
 
@@ -165,7 +165,7 @@ nodes:
             5 |   f: { filter: { from: s, where: 'user + 1 == 2 || bot.name' } }
               |                                                    ^^^^^^^^
               |
-              = help: docs/EXPRESSIONS.md says what each operator and function takes; `int(x)`, `double(x)`, `string(x)` and `timestamp(x)` convert
+              = help: docs/EXPRESSIONS.md says what each takes; `int(x)`, `double(x)`, `string(x)` and `timestamp(x)` convert
 
             error[T031]: `+` does not take int and string
              --> t.yaml:6:60
@@ -181,7 +181,7 @@ nodes:
             8 |     aggregate: { from: m, by: [user], window: { tumbling: 1m }, set: { n: 'sum(  -bot )' } }
               |                                                                                  ^^^^
               |
-              = help: docs/EXPRESSIONS.md says what each operator and function takes; `int(x)`, `double(x)`, `string(x)` and `timestamp(x)` convert"#]],
+              = help: docs/EXPRESSIONS.md says what each takes; `int(x)`, `double(x)`, `string(x)` and `timestamp(x)` convert"#]],
     );
 }
 

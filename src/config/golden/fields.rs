@@ -265,7 +265,7 @@ nodes:
             11 |     aggregate: { from: s, by: [bot.name], window: { tumbling: 1h }, set: { n: count() } }
                |                                ^^^^^^^^
                |
-               = help: name a field that can be there, or take this one from the object that holds it"#]],
+               = help: name `bot` itself"#]],
     );
 }
 
@@ -324,7 +324,7 @@ nodes:
             4 |   s: { source: { topic: t, fields: { length: int, length.new: int, meta: map, meta.dt: string } } }
               |                                              ^^^  ---------- declared here
               |
-              = help: declare the one or the other"#]],
+              = help: declare `length` as `map`, or leave out one of the two"#]],
     );
 }
 

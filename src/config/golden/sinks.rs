@@ -262,7 +262,7 @@ fn t068_more_columns_than_a_table_can_have() {
             6 |   x: { sql: { from: s, table: t, key: [c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, c12, c13, c14, c15, c16], columns: { c0: c0,...
               |                                       ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
               |
-              = help: write fewer columns; `raw()` keeps the whole record in one"#]],
+              = help: leave some out; `raw()` keeps the whole record in one column"#]],
     );
     let yaml = format!(
         "app: a\nnodes:\n  s: {{ source: {{ topic: t }} }}\n  x:\n    sql:\n      from: s\n      table: t\n      key: c0\n      columns:\n        {}\n",
@@ -277,7 +277,7 @@ fn t068_more_columns_than_a_table_can_have() {
             10 |         c0: c0
                |         ^^^^^^
                |
-               = help: write fewer columns; `raw()` keeps the whole record in one"#]],
+               = help: leave some out; `raw()` keeps the whole record in one column"#]],
     );
 }
 

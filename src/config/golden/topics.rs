@@ -92,7 +92,7 @@ nodes:
               |                           |
               |                           it is read here already
               |
-              = help: read it once; several nodes can read from one source
+              = help: name it once
 
             error[T012]: the sources `s` and `r` both read the topic `u`
              --> t.yaml:5:25

@@ -116,6 +116,7 @@ impl Flush<'_, '_> {
             fields,
             arena,
             no_value: folded.is_none(),
+            is_update: self.plan.emit == Emit::Updates,
         };
         let parts = ResultParts {
             by,

@@ -27,7 +27,9 @@ fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
                 Millis(advance_ms)
             );
             let place = Place::node(number).key("window").key("advance");
-            out.push(RULE.finding(place, message));
+            let help =
+                "write an `advance` that is no longer than the window, such as a tenth of it";
+            out.push(RULE.finding(place, message).help(help));
         }
     }
 }

@@ -42,7 +42,9 @@ fn check_arguments(
         let (usage, wanted) = (signature.usage, signature.takes.words());
         let text = checked.expression.text();
         let message = format!("`{usage}` takes {wanted}, `{text}` is of type {found}");
-        let finding = RULE.finding(place.clone(), message);
+        let help =
+            "name a field of another type, or convert it: `int(x)`, `double(x)`, `string(x)`";
+        let finding = RULE.finding(place.clone(), message).help(help);
         out.push(match &checked.part {
             Some(part) => finding.within(part.clone()),
             None => finding,

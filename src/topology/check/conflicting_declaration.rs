@@ -25,7 +25,8 @@ fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
             if let Some((inner, _)) = inner {
                 let message =
                     format!("`{outer}` is declared {kind}, but has the field `{inner}` inside it");
-                let finding = RULE.finding(place(outer.as_str()), message);
+                let help = format!("declare `{outer}` as `map`, or leave out one of the two");
+                let finding = RULE.finding(place(outer.as_str()), message).help(help);
                 out.push(finding.related(place(inner.as_str()).name(), "declared here"));
             }
         }

@@ -117,8 +117,9 @@ impl<'a> Names<'a> {
             };
             let first = *first_of.entry(same).or_insert(index);
             if first != index {
-                let finding =
-                    RULE.finding(self.place(list, index), format!("`{name}` is named twice"));
+                let message = format!("`{name}` is named twice");
+                let finding = RULE.finding(self.place(list, index), message);
+                let finding = finding.help("name it once");
                 out.push(finding.related(self.place(list, first), "the first one is here"));
             }
         }

@@ -22,7 +22,8 @@ fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
         let first = *first_of.entry(&node.name).or_insert(number);
         if first != number {
             let message = format!("two nodes are called `{}`", node.name);
-            let finding = RULE.finding(Place::node(number), message);
+            let help = "give one of them another name";
+            let finding = RULE.finding(Place::node(number), message).help(help);
             out.push(finding.related(Place::node(first), "the first one is here"));
         }
     }

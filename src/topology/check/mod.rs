@@ -6,7 +6,6 @@
 //! `docs/TOPOLOGY.md` (a test compares).
 
 mod context;
-mod fixes;
 
 mod app_name;
 mod node_name;
@@ -178,9 +177,6 @@ pub(super) fn check(draft: &Draft) -> Vec<Finding> {
         (rule.check)(&context, &mut findings);
     }
     for finding in &mut findings {
-        if finding.help.is_none() {
-            finding.help = fixes::usual(finding.code).map(str::to_owned);
-        }
         finding.node = finding
             .place
             .node

@@ -41,14 +41,17 @@ fn check_key(by: &Place, aggregate: &Aggregate, out: &mut Vec<Finding>) {
     }
 }
 
+const RENAME: &str = "give the result another name";
+
 fn check_results(node: &Place, aggregate: &Aggregate, out: &mut Vec<Finding>) {
     for (field, _) in &aggregate.set {
         let place = node.clone().key("set").entry(field.as_str(), 0).name();
         if matches!(field.as_str(), WINDOW_START | WINDOW_END) {
             let message = format!("`{field}` is the name of a field of the window");
-            out.push(RULE.finding(place, message));
+            out.push(RULE.finding(place, message).help(RENAME));
         } else if let Some(item) = aggregate.key_fields().position(|name| name == *field) {
-            let finding = RULE.finding(place, format!("`{field}` is the name of a key field"));
+            let message = format!("`{field}` is the name of a key field");
+            let finding = RULE.finding(place, message).help(RENAME);
             out.push(finding.related(node.clone().key("by").item(item), "the key field is here"));
         }
     }

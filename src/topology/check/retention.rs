@@ -29,7 +29,8 @@ fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
                 Millis(retention_ms)
             );
             let place = Place::node(number).key("window").key("retention");
-            out.push(RULE.finding(place, message));
+            let help = format!("write `{}` or more, or leave it out", Millis(least));
+            out.push(RULE.finding(place, message).help(help));
         }
     }
 }

@@ -20,7 +20,8 @@ fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
             continue;
         };
         let finding = if first.node == place.node {
-            RULE.finding(place, format!("the topic `{topic}` is named twice"))
+            let message = format!("the topic `{topic}` is named twice");
+            RULE.finding(place, message).help("name it once")
         } else {
             two_sources(cx, place, first, topic)
         };

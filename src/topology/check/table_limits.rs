@@ -26,7 +26,11 @@ fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
             if found > most {
                 let table = &sink.table;
                 let message = format!("{what} has at most {most} columns, `{table}` has {found}");
-                out.push(RULE.finding(Place::node(number).key(key), message));
+                let help = "leave some out; `raw()` keeps the whole record in one column";
+                out.push(
+                    RULE.finding(Place::node(number).key(key), message)
+                        .help(help),
+                );
             }
         }
     }

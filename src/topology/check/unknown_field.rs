@@ -1,6 +1,7 @@
 //! T023: a field that cannot be there.
 
 use super::{Context, Finding, Place, Rule, Severity};
+use crate::expr::ExprError;
 use crate::topology::nearest::did_you_mean;
 use crate::topology::shape::{Lookup, Shape};
 use crate::value::FieldPath;
@@ -18,7 +19,7 @@ fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
         for error in errors.filter(|error| checked.is_absent_field(error)) {
             let finding = RULE.finding(checked.place.clone(), &error.message);
             let range = checked.range_in_place(error);
-            out.push(finding.maybe_help(error.help.clone()).within(range));
+            out.push(finding.help(help_for(error)).within(range));
         }
     }
     for (number, aggregate) in cx.aggregates() {
@@ -33,12 +34,20 @@ fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
     }
 }
 
+fn help_for(error: &ExprError) -> String {
+    let usual = "name a field that can be there, or the one around it";
+    error.help.clone().unwrap_or_else(|| usual.to_owned())
+}
+
 fn key_field(place: Place, path: &FieldPath, before: &Shape) -> Option<Finding> {
     match before.lookup(path) {
         Lookup::Typed(_) | Lookup::Undeclared => None,
         Lookup::Inside(outer, kind) => {
             let message = format!("`{outer}` is a {kind}, it has no fields");
-            Some(RULE.finding(place, message))
+            Some(
+                RULE.finding(place, message)
+                    .help(format!("name `{outer}` itself")),
+            )
         }
         Lookup::Absent => {
             let known = before.fields().iter().map(|(known, _)| known.as_str());

@@ -19,7 +19,8 @@ fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
             let size = Millis(window.kind.length_ms());
             let message = format!("a window must be longer than nothing, found {size}");
             let place = Place::node(number).key("window").key(window.kind.word());
-            out.push(RULE.finding(place, message));
+            let help = "write a length of time above 0, such as `1m`";
+            out.push(RULE.finding(place, message).help(help));
         }
     }
 }

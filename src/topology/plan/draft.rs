@@ -15,9 +15,7 @@ use super::{
     Reader, ResultReader, ResultTopic, SourceReader, StorePlan, SubTopology, Work,
 };
 use crate::record::Projection;
-use crate::topology::graph::{
-    Aggregate, Emit, KafkaSink, Node, NodeKind, NodeName, Source, SqlSink,
-};
+use crate::topology::graph::{Aggregate, KafkaSink, Node, NodeKind, NodeName, Source, SqlSink};
 use crate::value::ValueType;
 
 /// What a sub-topology has so far. Nodes are added after their inputs.
@@ -39,8 +37,6 @@ pub(super) struct Draft<'l, 't> {
 pub(super) struct Outlet<'l> {
     /// What is seen there.
     pub(super) scope: Scope<'l>,
-    /// Whether rows are results that later ones of the same key replace.
-    pub(super) is_updated: bool,
     /// Where rows come from: whoever is behind the node is to be linked to all of these.
     links: Vec<Link>,
 }
@@ -116,7 +112,6 @@ impl<'l, 't> Draft<'l, 't> {
         });
         let outlet = Outlet {
             scope: Scope::of_source(self.layout, &node.name, &source.fields),
-            is_updated: false,
             links: vec![Link::Input(self.inputs.len() - 1)],
         };
         self.outlets.insert(&node.name, outlet);
@@ -139,13 +134,13 @@ impl<'l, 't> Draft<'l, 't> {
                 functions: functions(aggregate).collect(),
                 windows: windows(aggregate),
                 topic,
+                emit: aggregate.emit,
                 slots,
             }),
             next: Vec::new(),
         });
         let outlet = Outlet {
             scope,
-            is_updated: aggregate.emit == Emit::Updates,
             links: vec![Link::Input(self.inputs.len() - 1)],
         };
         self.outlets.insert(&node.name, outlet);
@@ -183,18 +178,15 @@ impl<'l, 't> Draft<'l, 't> {
     fn add_merge(&mut self, node: &'t Node, from: &[NodeName]) -> Result<(), PlanError> {
         let mut links = Vec::new();
         let mut scopes = Vec::new();
-        let mut is_updated = false;
         for input in from {
             let outlet = self.outlets.get(input).cloned();
             let outlet = outlet.ok_or_else(|| error(node, format!("cannot read from {input}")))?;
             let work = Work::Merge { moves: Vec::new() };
             links.push(Link::Operator(self.push(node, work, &outlet.links)));
-            is_updated |= outlet.is_updated;
             scopes.push(outlet.scope);
         }
         let outlet = Outlet {
             scope: Scope::of_merge(self.layout, &node.name, scopes),
-            is_updated,
             links,
         };
         self.outlets.insert(&node.name, outlet);
@@ -293,7 +285,6 @@ impl<'l, 't> Draft<'l, 't> {
         let id = self.push(node, work, behind);
         let outlet = Outlet {
             scope,
-            is_updated: aggregate.emit == Emit::Updates,
             links: vec![Link::Operator(id)],
         };
         self.outlets.insert(&node.name, outlet);

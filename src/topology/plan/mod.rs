@@ -125,6 +125,8 @@ pub struct ResultReader {
     pub windows: Windows,
     /// From which topic.
     pub topic: ResultTopic,
+    /// When they leave.
+    pub emit: Emit,
     /// Where the parts of a result go.
     pub slots: ResultSlots,
 }
@@ -158,9 +160,6 @@ pub enum Work {
         condition: Evaluator,
         /// Which one.
         passes_when: bool,
-        /// Whether a row that does not pass takes back what an earlier one of its key has left
-        /// behind: behind results that are updated.
-        takes_back: bool,
         /// When it fails.
         on_error: OnError,
     },
@@ -196,8 +195,6 @@ pub enum Work {
     Branch {
         /// The ways; the last one is for what is left.
         ways: Vec<Way>,
-        /// Whether a row takes back what earlier ones of its key have left behind other ways.
-        takes_back: bool,
         /// When a condition fails.
         on_error: OnError,
     },

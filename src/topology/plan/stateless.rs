@@ -13,7 +13,6 @@ pub(super) fn work(node: &Node, outlet: &mut Outlet<'_>) -> Result<Work, PlanErr
         NodeKind::Filter(filter) => Ok(Work::Filter {
             condition: compile(node, &filter.condition, &outlet.scope)?,
             passes_when: filter.passes_when,
-            takes_back: outlet.is_updated,
             on_error: filter.on_error,
         }),
         NodeKind::Map(map) => map_work(node, map, outlet),
@@ -82,7 +81,6 @@ pub(super) fn branch(node: &Node, branch: &Branch, outlet: &Outlet<'_>) -> Resul
     });
     Ok(Work::Branch {
         ways,
-        takes_back: outlet.is_updated,
         on_error: branch.on_error,
     })
 }
