@@ -11,7 +11,9 @@ mod server;
 mod topics;
 
 pub use database::{Database, databases};
-pub use job::{Pair, Run, assert_tables, is_wikiticker, lines, pairs, wait_for_tables};
+pub use job::{
+    Pair, Run, assert_tables, assert_tables_at_least, is_wikiticker, lines, pairs, wait_for_tables,
+};
 pub use lag::Groups;
 pub use process::Tidemill;
 pub use server::OwnServer;
