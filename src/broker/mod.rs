@@ -149,6 +149,12 @@ pub struct TopicSpec {
 /// created without it there.
 pub const TIMESTAMP_AFTER_MAX: &str = "message.timestamp.after.max.ms";
 
+/// The topic configuration that says how large a batch may be, in bytes; about 1 MB if it is not set.
+pub const MAX_MESSAGE_BYTES: &str = "max.message.bytes";
+
+/// The largest batch of the topics that Tidemill creates, in bytes.
+pub const LARGEST_BATCH: usize = 16 << 20;
+
 /// How a process joins a group.
 #[derive(Clone, Debug)]
 pub struct MemberOptions {

@@ -58,7 +58,8 @@ pub(super) struct Query {
     #[arg(long, value_name = "FORMAT", default_value = "table", value_parser = Format::from_str)]
     format: Format,
     /// The query is ended after so many seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 30,
+        value_parser = clap::value_parser!(u64).range(1..))]
     timeout: u64,
     #[command(flatten)]
     database: DatabaseFlags,

@@ -83,7 +83,7 @@ pub(super) fn run(args: &Run, context: &Context) -> Ended {
     for plan in plans {
         let member = Member::start(plan, context, &broker, &clock, &process, sinks_migrate)?;
         let Some(member) = member else {
-            say(context, &["stopped before anything was read".to_owned()]);
+            say(context, "stopped before anything was read");
             return Ok(ExitCode::SUCCESS);
         };
         facts.apps.push(member.facts(&broker, &clock));
@@ -91,15 +91,15 @@ pub(super) fn run(args: &Run, context: &Context) -> Ended {
     }
     let address = serve::serve(facts, &context.settings, &process)?;
     for member in &members {
-        say(context, &member.introduction());
+        member.introduce(context);
     }
     if let Some(address) = address {
-        say(
-            context,
-            &[format!(
+        match context.settings.log_format {
+            LogFormat::Text => print(&format!(
                 "http      http://{address}/  (also /metrics, /healthz, /readyz)"
-            )],
-        );
+            )),
+            LogFormat::Json => tracing::info!(%address, "HTTP is served"),
+        }
     }
     let mut ended = Ok(());
     for member in members {
@@ -107,7 +107,7 @@ pub(super) fn run(args: &Run, context: &Context) -> Ended {
     }
     process.stop();
     ended?;
-    say(context, &["stopped; everything is committed".to_owned()]);
+    say(context, "stopped; everything is committed");
     Ok(ExitCode::SUCCESS)
 }
 
@@ -201,25 +201,30 @@ impl Member {
         }
     }
 
-    fn introduction(&self) -> Vec<String> {
+    /// Tells what it is and where its parts are.
+    fn introduce(&self, context: &Context) {
         let plan = &self.plan;
         let sinks = plan.sinks.iter().map(|sink| plan.sink_group(&sink.name));
         let groups: Vec<String> = std::iter::once(plan.group()).chain(sinks).collect();
+        let (reads, groups) = (plan.source_topics().join(", "), groups.join(", "));
         let tables = match tables(plan) {
             tables if tables.is_empty() => "none".to_owned(),
             tables => tables.join(", "),
         };
-        vec![
-            format!(
-                "app       {} (tidemill {})",
-                plan.app,
-                env!("CARGO_PKG_VERSION")
-            ),
-            format!("reads     {}", plan.source_topics().join(", ")),
-            format!("groups    {}", groups.join(", ")),
-            format!("tables    {tables}"),
-            format!("state     {}", self.directory.path().display()),
-        ]
+        let (app, version) = (&plan.app, env!("CARGO_PKG_VERSION"));
+        let state = self.directory.path().display();
+        match context.settings.log_format {
+            LogFormat::Text => print(&format!(
+                "app       {app} (tidemill {version})\n\
+                 reads     {reads}\n\
+                 groups    {groups}\n\
+                 tables    {tables}\n\
+                 state     {state}"
+            )),
+            LogFormat::Json => {
+                tracing::info!(%app, version, reads, groups, tables, %state, "started");
+            }
+        }
     }
 }
 
@@ -259,13 +264,15 @@ pub(super) fn tables(plan: &Plan) -> Vec<String> {
     tables.map(|table| table.table).collect()
 }
 
-/// For people, or as logs when those are for programs.
-fn say(context: &Context, lines: &[String]) {
-    for line in lines {
-        match context.settings.log_format {
-            // Whoever listened may have left; that ends nothing.
-            LogFormat::Text => writeln!(std::io::stdout(), "{line}").unwrap_or_default(),
-            LogFormat::Json => tracing::info!("{line}"),
-        }
+/// For people, or as a log when those are for programs.
+fn say(context: &Context, line: &str) {
+    match context.settings.log_format {
+        LogFormat::Text => print(line),
+        LogFormat::Json => tracing::info!("{line}"),
     }
+}
+
+/// Whoever listened may have left; that ends nothing.
+fn print(text: &str) {
+    writeln!(std::io::stdout(), "{text}").unwrap_or_default();
 }

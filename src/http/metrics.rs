@@ -2,6 +2,7 @@
 //!
 //! The names are part of what users rely on; `docs/OPERATIONS.md` lists them.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::Ordering;
 
@@ -16,7 +17,7 @@ use prometheus_client::registry::Registry;
 use super::facts::Facts;
 use super::progress::{Look, Verdict};
 use crate::ingest::metrics::{DeadReason, IngestMetrics, ReconnectReason};
-use crate::processor::DropReason;
+use crate::processor::{DropReason, NodeCounts};
 use crate::runtime::EngineStatus;
 use crate::time::Timestamp;
 
@@ -86,12 +87,14 @@ impl Collector for Numbers {
 
 impl Numbers {
     fn nodes(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let of = |number: fn(&crate::processor::NodeCounts) -> u64| {
+        let of = |number: fn(&NodeCounts) -> u64| {
             self.samples(move |app| {
-                let nodes = app.status.nodes.iter();
-                nodes
-                    .map(|(node, counts)| (vec![("node", node.clone())], number(counts)))
-                    .collect()
+                let mut nodes = BTreeMap::<_, u64>::new();
+                for (at, counts) in &app.status.nodes {
+                    *nodes.entry(at.node.clone()).or_default() += number(counts);
+                }
+                let sample = |(node, number)| (vec![("node", node)], number);
+                nodes.into_iter().map(sample).collect()
             })
         };
         counter(
@@ -114,9 +117,13 @@ impl Numbers {
         )?;
         let drops = self.samples(|app| {
             let nodes = app.status.nodes.iter();
-            let all = nodes.flat_map(|(node, counts)| {
+            let all = nodes.flat_map(|(at, counts)| {
                 DropReason::ALL.into_iter().map(move |reason| {
-                    let labels = vec![("node", node.clone()), ("reason", reason.name().to_owned())];
+                    let labels = vec![
+                        ("node", at.node.clone()),
+                        ("group", at.group.clone()),
+                        ("reason", reason.name().to_owned()),
+                    ];
                     (labels, counts.drops_of(reason))
                 })
             });

@@ -1,5 +1,6 @@
 //! `/api/status`: what the first page shows, as JSON.
 
+use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 
 use serde_json::{Map, Value, json};
@@ -8,7 +9,7 @@ use super::facts::{AppFacts, Facts};
 use super::progress::Verdict;
 use crate::ingest::metrics::IngestMetrics;
 use crate::processor::{DropReason, NodeCounts};
-use crate::runtime::{EngineStatus, RestoreStatus, SinkStatus};
+use crate::runtime::{EngineStatus, NodeInGroup, RestoreStatus, SinkStatus};
 use crate::time::Timestamp;
 
 pub(super) fn status(facts: &Facts) -> Value {
@@ -43,7 +44,7 @@ fn app(app: &AppFacts) -> Value {
             Verdict::Ready => None,
             Verdict::NotReady(reason) => Some(reason),
         },
-        "nodes": status.nodes.iter().map(|(name, counts)| node(name, counts)).collect::<Vec<_>>(),
+        "nodes": nodes(&status),
         "tasks": tasks(&status),
         "sinks": status.sinks.iter().map(|(name, status)| sink(name, status)).collect::<Vec<_>>(),
         "lags": lags.collect::<Vec<_>>(),
@@ -55,7 +56,17 @@ fn app(app: &AppFacts) -> Value {
     })
 }
 
-fn node(name: &str, counts: &NodeCounts) -> Value {
+/// Each node, and each group that runs it too where it has dropped something.
+fn nodes(status: &EngineStatus) -> Vec<Value> {
+    let mut seen = HashSet::new();
+    let shown = status.nodes.iter().filter(|(at, counts)| {
+        let is_first = seen.insert(at.node.as_str());
+        is_first || **counts != NodeCounts::default()
+    });
+    shown.map(|(at, counts)| node(at, counts)).collect()
+}
+
+fn node(at: &NodeInGroup, counts: &NodeCounts) -> Value {
     let drops = DropReason::ALL
         .into_iter()
         .map(|reason| (reason, counts.drops_of(reason)));
@@ -64,7 +75,8 @@ fn node(name: &str, counts: &NodeCounts) -> Value {
         .map(|(reason, count)| (reason.name().to_owned(), count.into()))
         .collect();
     json!({
-        "name": name,
+        "name": at.node,
+        "group": at.group,
         "input": counts.input,
         "output": counts.output,
         "filtered": counts.filtered,

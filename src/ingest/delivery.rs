@@ -13,7 +13,7 @@ use crate::broker::{BrokerError, Outgoing, Producer, RecordMark, Refusals};
 use crate::ingest::metrics::{DeadReason, IngestMetrics};
 use crate::ingest::pace::nap;
 use crate::ingest::target::Target;
-use crate::ingest::trust::Trust;
+use crate::ingest::trust::{self, Trust};
 use crate::time::{Clock, Timestamp};
 
 /// How often a commit whose outcome is open is asked for. The log waits a while each time.
@@ -216,8 +216,13 @@ impl<'a> Delivery<'a> {
         match &mut self.caution {
             Caution::Known(refusals) => refusals.check(&record, self.clock)?,
             Caution::Apart(trust) => {
-                if !trust.covers(RecordMark::of(&record), self.clock) {
-                    return self.send_apart(record);
+                let mark = RecordMark::of(&record);
+                if !trust.covers(mark, record.bytes(), self.clock) {
+                    self.send_apart(record)?;
+                    if let Caution::Apart(trust) = &mut self.caution {
+                        trust.taken(mark, self.clock);
+                    }
+                    return Ok(());
                 }
             }
         }
@@ -228,11 +233,20 @@ impl<'a> Delivery<'a> {
     fn send_apart(&mut self, record: Outgoing<'_>) -> Result<(), BrokerError> {
         self.flush().map_err(unrepeatable)?;
         self.producer.send(record)?;
-        self.producer.flush().map_err(unrepeatable)?;
-        if let Caution::Apart(trust) = &mut self.caution {
-            trust.taken(RecordMark::of(&record), self.clock);
+        self.producer.flush().map_err(unrepeatable)
+    }
+
+    /// Sends a dead letter. Its time and the want of a key are taken by every topic for them, its
+    /// size perhaps not.
+    fn send_letter(&mut self, record: Outgoing<'_>) -> Result<(), BrokerError> {
+        match &self.caution {
+            Caution::Known(refusals) => refusals.check(&record, self.clock)?,
+            Caution::Apart(_) if !trust::is_small(record.bytes()) => {
+                return self.send_apart(record);
+            }
+            Caution::Apart(_) => {}
         }
-        Ok(())
+        self.producer.send(record)
     }
 
     /// Does something again and again while the log is in passing trouble.
@@ -274,15 +288,15 @@ impl<'a> Delivery<'a> {
             origin = letter.origin,
             "dead letter"
         );
-        let count = &mut self.uncertain.dead_letters[letter.reason as usize];
-        let Some(topic) = &target.dead_letters else {
-            *count += 1;
-            return Ok(());
-        };
-        let mut value = letter.value;
-        if letter.reason == DeadReason::TooLarge || value.len() > target.max_record_bytes {
-            value = &value[..value.len().min(KEPT_OF_TOO_LARGE)];
+        if let Some(topic) = &target.dead_letters {
+            self.write_letter(topic, letter)?;
         }
+        self.uncertain.dead_letters[letter.reason as usize] += 1;
+        Ok(())
+    }
+
+    /// Writes a dead letter whole if its topic takes that, else its beginning.
+    fn write_letter(&mut self, topic: &str, letter: DeadLetter<'_>) -> Result<(), BrokerError> {
         let length = letter.length.to_string();
         let headers: [(&str, &[u8]); 4] = [
             (HEADER_REASON, letter.reason.label().as_bytes()),
@@ -290,26 +304,29 @@ impl<'a> Delivery<'a> {
             (HEADER_ORIGIN, letter.origin.as_bytes()),
             (HEADER_LENGTH, length.as_bytes()),
         ];
-        let cut = value.len() < letter.length;
-        let sent = self.producer.send(Outgoing {
-            topic,
-            partition: None,
-            timestamp: letter.time.min(self.clock.now()),
-            key: None,
-            value: Some(value),
-            headers: &headers[..if cut { 4 } else { 3 }],
-        });
-        match sent {
-            Err(BrokerError::TooLarge { topic, bytes }) => {
-                tracing::warn!(
-                    topic,
-                    bytes,
-                    "a dead letter is too large even for its own topic"
-                );
+        let kept = letter.value.len().min(KEPT_OF_TOO_LARGE);
+        for value in [letter.value, &letter.value[..kept]] {
+            let is_cut = value.len() < letter.length;
+            let record = Outgoing {
+                topic,
+                partition: None,
+                timestamp: letter.time.min(self.clock.now()),
+                key: None,
+                value: Some(value),
+                headers: &headers[..if is_cut { 4 } else { 3 }],
+            };
+            match self.send_letter(record) {
+                Err(error) if error.is_about(&record) => {
+                    tracing::debug!(%error, "a dead letter is too large for its topic");
+                }
+                sent => return sent,
             }
-            other => other?,
         }
-        *count += 1;
+        tracing::warn!(
+            topic,
+            bytes = letter.length,
+            "not even the beginning of a dead letter fits into its topic"
+        );
         Ok(())
     }
 }
@@ -436,10 +453,7 @@ mod tests {
         let event = |bytes| vec![("t".to_owned(), bytes, false)];
         let dead = |bytes, cut| vec![("t-dead-letters".to_owned(), bytes, cut)];
         assert_eq!(arrived(usize::MAX, &target, 99_999), event(99_999));
-        assert_eq!(
-            arrived(usize::MAX, &target, 100_000),
-            dead(KEPT_OF_TOO_LARGE, true)
-        );
+        assert_eq!(arrived(usize::MAX, &target, 100_000), dead(100_000, false));
         // The log itself takes less than the setting says; then, less than a dead letter has.
         assert_eq!(
             arrived(99_000, &target, 99_001),

@@ -4,13 +4,18 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::broker::{Broker, BrokerError, TIMESTAMP_AFTER_MAX, TopicSpec};
+use crate::broker::{
+    Broker, BrokerError, LARGEST_BATCH, MAX_MESSAGE_BYTES, TIMESTAMP_AFTER_MAX, TopicSpec,
+};
 use crate::ingest::fields::{FieldTree, Found, Scalar, Unreadable};
 use crate::ingest::metrics::DeadReason;
 use crate::ingest::recent::EventId;
 use crate::time::Timestamp;
 use crate::topology::graph::{OnError, Source};
 use crate::value::FieldPath;
+
+/// What a batch has besides the key and value of its record, at most: dead letters have headers.
+const BATCH_OVERHEAD: usize = 64 << 10;
 
 /// A topic that events are written to.
 #[derive(Clone, Debug)]
@@ -104,7 +109,7 @@ impl Target {
             replication: -1,
             retention: TopicRetention::Broker,
             dead_letters: Some(format!("{topic}-dead-letters")),
-            max_record_bytes: 1_000_000,
+            max_record_bytes: LARGEST_BATCH - BATCH_OVERHEAD,
         }
     }
 
@@ -146,9 +151,10 @@ impl Target {
     fn topic_config(&self) -> BTreeMap<String, String> {
         // Events may say any time.
         let after_max = (TIMESTAMP_AFTER_MAX.to_owned(), i64::MAX.to_string());
+        let size = (MAX_MESSAGE_BYTES.to_owned(), LARGEST_BATCH.to_string());
         let retention = self.retention.config();
         let retention = retention.map(|ms| ("retention.ms".to_owned(), ms));
-        retention.into_iter().chain([after_max]).collect()
+        retention.into_iter().chain([after_max, size]).collect()
     }
 
     /// A count that was asked for is also that of a topic which was there before, or which another

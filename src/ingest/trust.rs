@@ -12,6 +12,10 @@ use crate::time::{Clock, Timestamp};
 /// hour.
 const SURELY_TAKEN_MS: i64 = 10 * 60 * 1_000;
 
+/// Every topic takes records of so many bytes. Of larger ones none tells of the next: a topic judges
+/// what is left of them when they are compressed.
+const SURELY_TAKEN_BYTES: usize = 1_000_000;
+
 /// A topic that has taken a time so far ahead has no bound, in milliseconds.
 const BOUNDLESS_MS: i64 = 24 * 3_600 * 1_000;
 
@@ -36,12 +40,18 @@ impl Default for Trust {
     }
 }
 
+/// Whether every topic takes so many bytes.
+pub(super) fn is_small(bytes: usize) -> bool {
+    bytes <= SURELY_TAKEN_BYTES
+}
+
 impl Trust {
-    /// Whether the topic is known to take such an event. Looks at the clock only for one that is
-    /// later than those before.
-    pub(super) fn covers(&mut self, mark: RecordMark, clock: &dyn Clock) -> bool {
+    /// Whether the topic is known to take such an event of so many bytes. Looks at the clock only for
+    /// one that is later than those before.
+    pub(super) fn covers(&mut self, mark: RecordMark, bytes: usize, clock: &dyn Clock) -> bool {
         let has_known_key = mark.has_key || self.without_key;
-        has_known_key
+        is_small(bytes)
+            && has_known_key
             && (self.covers_time(mark.timestamp) || {
                 self.now = clock.now();
                 self.covers_time(mark.timestamp)
@@ -84,7 +94,11 @@ mod tests {
         let mut trust = Trust::default();
         let ahead = |ms: i64| mark(1_000 * HOUR_MS + ms, true);
         let check = |ms: i64, expected: bool, trust: &mut Trust| {
-            assert_eq!(trust.covers(ahead(ms), &clock), expected, "{ms} ms ahead");
+            assert_eq!(
+                trust.covers(ahead(ms), 1, &clock),
+                expected,
+                "{ms} ms ahead"
+            );
         };
         check(-HOUR_MS, true, &mut trust);
         check(SURELY_TAKEN_MS, true, &mut trust);
@@ -100,17 +114,25 @@ mod tests {
     fn the_clock_moves_on() {
         let clock = ManualClock::new(Timestamp(0));
         let mut trust = Trust::default();
-        assert!(!trust.covers(mark(HOUR_MS, true), &clock));
+        assert!(!trust.covers(mark(HOUR_MS, true), 1, &clock));
         clock.advance_millis(HOUR_MS);
-        assert!(trust.covers(mark(HOUR_MS, true), &clock));
+        assert!(trust.covers(mark(HOUR_MS, true), 1, &clock));
     }
 
     #[test]
     fn events_without_a_key_are_covered_once_the_topic_has_taken_one() {
         let (mut trust, clock) = (Trust::default(), ManualClock::default());
-        assert!(!trust.covers(mark(0, false), &clock));
-        assert!(trust.covers(mark(0, true), &clock));
+        assert!(!trust.covers(mark(0, false), 1, &clock));
+        assert!(trust.covers(mark(0, true), 1, &clock));
         trust.taken(mark(0, false), &clock);
-        assert!(trust.covers(mark(0, false), &clock));
+        assert!(trust.covers(mark(0, false), 1, &clock));
+    }
+
+    #[test]
+    fn a_large_event_is_never_covered() {
+        let (mut trust, clock) = (Trust::default(), ManualClock::default());
+        assert!(trust.covers(mark(0, true), SURELY_TAKEN_BYTES, &clock));
+        trust.taken(mark(0, true), &clock);
+        assert!(!trust.covers(mark(0, true), SURELY_TAKEN_BYTES + 1, &clock));
     }
 }

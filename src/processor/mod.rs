@@ -117,7 +117,8 @@ pub struct Processor {
     plan: Arc<SubTopology>,
     share: Share,
     operators: Vec<OperatorState>,
-    reader_counts: NodeCounts,
+    /// Of the node that each input is read for.
+    input_counts: Vec<NodeCounts>,
     arena: Bump,
 }
 
@@ -127,6 +128,8 @@ struct OperatorState {
     counts: NodeCounts,
     /// How many rows it has written into the log, or left out there.
     logged: u64,
+    /// Whether another sub-topology runs it as well, and tells of its rows.
+    is_copy: bool,
 }
 
 enum Kind {
@@ -235,14 +238,16 @@ impl Processor {
                     kind,
                     counts: NodeCounts::default(),
                     logged: 0,
+                    is_copy: plan.copies.contains(&operator.node),
                 }
             })
             .collect();
+        let input_counts = vec![NodeCounts::default(); plan.inputs.len()];
         Processor {
             plan,
             share,
             operators,
-            reader_counts: NodeCounts::default(),
+            input_counts,
             arena: Bump::new(),
         }
     }
@@ -265,7 +270,7 @@ impl Processor {
             plan,
             share,
             operators,
-            reader_counts,
+            input_counts,
             arena,
         } = self;
         let plan: &SubTopology = plan;
@@ -291,7 +296,7 @@ impl Processor {
             input::read(
                 &mut context,
                 operators,
-                reader_counts,
+                &mut input_counts[input],
                 &plan.inputs[input],
                 now,
                 &mut row,
@@ -424,13 +429,10 @@ impl Processor {
     /// different records.
     pub fn take_counts(&mut self) -> Vec<(String, NodeCounts)> {
         let plan = &self.plan;
-        let readers = plan
-            .inputs
-            .iter()
-            .filter_map(|input| input.reader.node())
-            .take(1);
+        let inputs = plan.inputs.iter().zip(&mut self.input_counts);
+        let readers = inputs.filter_map(|(input, counts)| Some((input.reader.node()?, counts)));
         let mut counts: Vec<_> = readers
-            .map(|node| (node.to_string(), std::mem::take(&mut self.reader_counts)))
+            .map(|(node, counts)| (node.to_string(), std::mem::take(counts)))
             .collect();
         for (operator, state) in plan.operators.iter().zip(&mut self.operators) {
             counts.push((operator.node.to_string(), std::mem::take(&mut state.counts)));

@@ -108,8 +108,10 @@ fn run(
             Ok(Fate::Passes)
         }
         Work::Log { text, every } => {
-            let logged = &mut operators[id].logged;
-            if logged.is_multiple_of(*every) {
+            let OperatorState {
+                logged, is_copy, ..
+            } = &mut operators[id];
+            if !*is_copy && logged.is_multiple_of(*every) {
                 log(&operator.node, text.as_ref(), row);
             }
             *logged += 1;

@@ -8,13 +8,14 @@ use super::metrics::EngineMetrics;
 use super::settings::EngineSettings;
 use super::sink::{SinkContext, SinkThread};
 use super::stop::StopSignal;
+use super::tables::{self, OpenTable};
 use super::thread::{Shared, StreamThread};
 use super::topics::{self, TopicError};
 use super::trouble::{SinkError, ThreadError};
 use tokio::runtime::Handle;
 
 use crate::broker::Broker;
-use crate::sql::DatabaseUrl;
+use crate::sql::{DatabaseUrl, SqlError};
 use crate::state::StateBackend;
 use crate::time::Clock;
 use crate::topology::graph::NodeName;
@@ -66,6 +67,9 @@ pub enum AppError {
         /// Their names.
         sinks: String,
     },
+    /// Tables that are not what their sinks need.
+    #[error("{}\n`tidemill describe --tables FILE` prints all tables that a topology needs", list(.0))]
+    Tables(Vec<(NodeName, SqlError)>),
     /// A SQL sink.
     #[error("sink {sink}: {source}")]
     Sink {
@@ -82,6 +86,13 @@ pub enum AppError {
     Panicked(String),
 }
 
+fn list(misfits: &[(NodeName, SqlError)]) -> String {
+    let lines = misfits
+        .iter()
+        .map(|(sink, error)| format!("sink {sink}: {error}"));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
 /// The stream threads and SQL sinks of one process.
 pub struct App {
     threads: Vec<(String, JoinHandle<Result<(), AppError>>)>,
@@ -89,11 +100,11 @@ pub struct App {
 }
 
 impl App {
-    /// Prepares the topics, joins the groups and starts the threads. A thread that has to give up
-    /// gives the stop signal, so that the whole process ends.
+    /// Prepares the topics, opens the tables, joins the groups and starts the threads. A thread that
+    /// has to give up gives the stop signal, so that the whole process ends.
     ///
     /// # Errors
-    /// When topics are missing or do not fit, or a group cannot be joined.
+    /// When topics or tables are missing or do not fit, or a group cannot be joined.
     pub fn start(
         plan: Arc<Plan>,
         environment: &Environment,
@@ -102,6 +113,8 @@ impl App {
         stop: &StopSignal,
     ) -> Result<App, AppError> {
         let shared = prepare(plan, environment, settings, metrics, stop)?;
+        let database = environment.database.as_ref();
+        let tables = open_tables(&shared.plan, database)?;
         let mut app = App {
             threads: Vec::new(),
             stop: stop.clone(),
@@ -120,8 +133,9 @@ impl App {
             let thread = StreamThread::new(Arc::clone(&shared), number).map_err(failed)?;
             app.spawn(name, move || thread.run().map_err(failed))?;
         }
-        for sub_topology in &shared.plan.sinks {
-            app.start_sink(&shared, sub_topology, environment)?;
+        for (plan, table) in std::iter::zip(&shared.plan.sinks, tables) {
+            let database = database.expect("there is one where tables were opened");
+            app.start_sink(&shared, plan, database, table)?;
         }
         Ok(app)
     }
@@ -130,17 +144,10 @@ impl App {
         &mut self,
         shared: &Shared,
         plan: &Arc<SubTopology>,
-        environment: &Environment,
+        database: &Database,
+        table: Option<OpenTable>,
     ) -> Result<(), AppError> {
-        let (node, _) = plan
-            .sql()
-            .expect("the planner ends a sink's sub-topology in one");
-        let database = environment.database.clone().ok_or_else(|| {
-            let sinks = shared.plan.sinks.iter().map(|sink| sink.name.as_str());
-            AppError::NoDatabase {
-                sinks: sinks.collect::<Vec<_>>().join(", "),
-            }
-        })?;
+        let node = &plan.name;
         let context = SinkContext {
             app: shared.plan.app.to_string(),
             node: node.clone(),
@@ -148,7 +155,7 @@ impl App {
             dead_letters: Arc::clone(&shared.dead_letters),
             plan: Arc::clone(plan),
             broker: Arc::clone(&shared.broker),
-            database,
+            database: database.clone(),
             clock: Arc::clone(&shared.clock),
             settings: shared.settings.clone(),
             metrics: Arc::clone(&shared.metrics),
@@ -160,7 +167,7 @@ impl App {
             sink: sink.clone(),
             source,
         };
-        let thread = SinkThread::new(context).map_err(&failed)?;
+        let thread = SinkThread::new(context, table).map_err(&failed)?;
         self.spawn(format!("sink-{node}"), move || thread.run().map_err(failed))
     }
 
@@ -213,6 +220,42 @@ impl Drop for App {
             // Whoever drops it has an error of its own to tell.
             self.wait().ok();
         }
+    }
+}
+
+/// Opens the tables of all sinks, so that whatever does not fit is said at once and before any group
+/// is joined. None for a table whose database is away: its sink waits for it.
+fn open_tables(
+    plan: &Plan,
+    database: Option<&Database>,
+) -> Result<Vec<Option<OpenTable>>, AppError> {
+    if plan.sinks.is_empty() {
+        return Ok(Vec::new());
+    }
+    let Some(database) = database else {
+        let sinks = plan.sinks.iter().map(|sink| sink.name.as_str());
+        return Err(AppError::NoDatabase {
+            sinks: sinks.collect::<Vec<_>>().join(", "),
+        });
+    };
+    let mut open = Vec::new();
+    let mut misfits = Vec::new();
+    for sink in &plan.sinks {
+        match tables::open(database, plan.app.as_str(), sink) {
+            Ok(table) => open.push(Some(table)),
+            Err(SqlError::Unavailable { .. }) => open.push(None),
+            Err(error @ SqlError::Mismatch { .. }) => misfits.push((sink.name.clone(), error)),
+            Err(source) => {
+                return Err(AppError::Sink {
+                    sink: sink.name.clone(),
+                    source: source.into(),
+                });
+            }
+        }
+    }
+    match misfits.is_empty() {
+        true => Ok(open),
+        false => Err(AppError::Tables(misfits)),
     }
 }
 

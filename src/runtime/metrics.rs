@@ -14,7 +14,7 @@ use crate::topology::plan::TaskId;
 /// Counters and gauges of one process.
 #[derive(Debug, Default)]
 pub struct EngineMetrics {
-    nodes: Mutex<BTreeMap<String, NodeCounts>>,
+    nodes: Mutex<BTreeMap<NodeInGroup, NodeCounts>>,
     tasks: Mutex<BTreeMap<TaskId, TaskStatus>>,
     threads: Mutex<BTreeMap<String, Vec<TaskId>>>,
     commits: AtomicU64,
@@ -24,6 +24,15 @@ pub struct EngineMetrics {
     restores: Mutex<BTreeMap<TaskId, RestoreStatus>>,
     restored: AtomicU64,
     sinks: Mutex<BTreeMap<String, SinkStatus>>,
+}
+
+/// A node where it runs: stateless ones in front of a SQL sink run in the sink's group too.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NodeInGroup {
+    /// The node's name.
+    pub node: String,
+    /// The group that runs it.
+    pub group: String,
 }
 
 /// How far a task has come.
@@ -68,8 +77,9 @@ pub struct SinkStatus {
 /// Everything at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct EngineStatus {
-    /// What each node has seen since the process started.
-    pub nodes: BTreeMap<String, NodeCounts>,
+    /// What each node has seen since the process started. Rows of a node that several groups run
+    /// count in one of them, drops in each.
+    pub nodes: BTreeMap<NodeInGroup, NodeCounts>,
     /// The tasks that run here; new ones are without positions.
     pub assigned: Vec<TaskId>,
     /// How far they have come.
@@ -92,15 +102,18 @@ pub struct EngineStatus {
 
 /// Says that records are dropped: the first time, and whenever there are ten times as many. Late
 /// ones are part of life.
-fn warn_of_drops(node: &str, before: &NodeCounts, now: &NodeCounts) {
+fn warn_of_drops(at: &NodeInGroup, before: &NodeCounts, now: &NodeCounts) {
+    let NodeInGroup { node, group } = at;
     for reason in DropReason::ALL {
         let (before, now) = (before.drops_of(reason), now.drops_of(reason));
         let digits = |count: u64| count.checked_ilog10();
         if digits(now) > digits(before) {
             match reason {
-                DropReason::Late => tracing::info!(node, dropped = now, "records come too late"),
+                DropReason::Late => {
+                    tracing::info!(node, group, dropped = now, "records come too late");
+                }
                 _ => tracing::warn!(
-                    node, %reason, dropped = now,
+                    node, group, %reason, dropped = now,
                     "records are dropped; what `on_error: dead_letter` puts aside says why"
                 ),
             }
@@ -108,21 +121,28 @@ fn warn_of_drops(node: &str, before: &NodeCounts, now: &NodeCounts) {
     }
 }
 
+impl EngineStatus {
+    /// What a node has seen, in all groups that run it.
+    pub fn node(&self, name: &str) -> NodeCounts {
+        let mut all = NodeCounts::default();
+        let of_node = self.nodes.iter().filter(|(at, _)| at.node == name);
+        of_node.for_each(|(_, counts)| all.add(counts));
+        all
+    }
+}
+
 impl EngineMetrics {
-    pub(super) fn add_counts(&self, counts: &[(String, NodeCounts)]) {
+    /// Adds what nodes have seen in a group.
+    pub(super) fn add_counts(&self, group: &str, counts: Vec<(String, NodeCounts)>) {
         let mut nodes = lock(&self.nodes);
         for (node, counts) in counts {
-            match nodes.get_mut(node) {
-                Some(known) => {
-                    let before = *known;
-                    known.add(counts);
-                    warn_of_drops(node, &before, known);
-                }
-                None => {
-                    nodes.insert(node.clone(), *counts);
-                    warn_of_drops(node, &NodeCounts::default(), counts);
-                }
-            }
+            let group = group.to_owned();
+            let known = nodes.entry(NodeInGroup { node, group });
+            let at = known.key().clone();
+            let known = known.or_default();
+            let before = *known;
+            known.add(&counts);
+            warn_of_drops(&at, &before, known);
         }
     }
 

@@ -25,7 +25,9 @@ mod trouble;
 
 pub(crate) use app::prepare;
 pub use app::{App, AppError, Database, Environment};
-pub use metrics::{EngineMetrics, EngineStatus, RestoreStatus, SinkStatus, TaskStatus};
+pub use metrics::{
+    EngineMetrics, EngineStatus, NodeInGroup, RestoreStatus, SinkStatus, TaskStatus,
+};
 pub use settings::EngineSettings;
 pub use stop::StopSignal;
 pub use tables::tables;

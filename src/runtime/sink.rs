@@ -26,21 +26,18 @@ use super::settings::EngineSettings;
 use super::sink_outputs::SinkOutputs;
 use super::start::LogRanges;
 use super::stop::StopSignal;
-use super::tables::table_spec;
+use super::tables::{self, OpenTable};
 use super::trouble::{SinkError, needs_human};
 use crate::broker::{
     Acknowledge, Broker, GroupEvent, Isolation, MemberOptions, Offset, ProducerOptions, Refusals,
     TopicPartition,
 };
 use crate::processor::{DeadLetter, DropReason, ProcessError, Processor, Progress, Share};
-use crate::sql::{
-    self, ColumnType, LedgerMove, OtherWriters, RowBatch, SinkOptions, SqlError, SqlSink,
-    live_columns,
-};
+use crate::sql::{LedgerMove, RowBatch, SqlError};
 use crate::state::memory::MemoryBackend;
 use crate::state::{StateBackend, TaskState};
 use crate::time::{Clock, Timestamp};
-use crate::topology::graph::{NodeName, OnError, TableUse};
+use crate::topology::graph::{NodeName, OnError};
 use crate::topology::plan::SubTopology;
 
 /// Records that are handed over by one poll.
@@ -73,9 +70,8 @@ pub(super) struct SinkThread {
     member: Membership,
     /// For dead letters.
     writer: Writer,
-    table: Option<SqlSink>,
-    /// The types of the table's columns, once it is open.
-    kinds: Vec<ColumnType>,
+    /// None while the database is away.
+    table: Option<OpenTable>,
     processor: Processor,
     state: Box<dyn TaskState>,
     rows: RowBatch,
@@ -106,7 +102,10 @@ impl SinkContext {
 }
 
 impl SinkThread {
-    pub(super) fn new(context: SinkContext) -> Result<SinkThread, SinkError> {
+    pub(super) fn new(
+        context: SinkContext,
+        table: Option<OpenTable>,
+    ) -> Result<SinkThread, SinkError> {
         let options = MemberOptions {
             group: context.group.clone(),
             topics: context.plan.topics().map(str::to_owned).collect(),
@@ -136,8 +135,7 @@ impl SinkThread {
             context,
             member,
             writer: Writer::new(producer, clock, false, Refusals::new()),
-            table: None,
-            kinds: Vec::new(),
+            table,
             processor,
             state,
             rows,
@@ -270,17 +268,22 @@ impl SinkThread {
         self.assigned
             .retain(|partition| !partitions.contains(partition));
         if let Some(table) = &mut self.table {
-            table.release(partitions);
+            table.sink.release(partitions);
         }
     }
 
     /// Claims everything that is assigned and reads on from the ledger's positions.
     fn start_reading(&mut self) -> Result<(), SinkError> {
         if self.table.is_none() {
-            let (table, kinds) = self.open_table()?;
-            (self.table, self.kinds) = (Some(table), kinds);
+            let SinkContext {
+                app,
+                plan,
+                database,
+                ..
+            } = &self.context;
+            self.table = Some(tables::open(database, app, plan)?);
         }
-        let table = self.table.as_mut().expect("just opened");
+        let table = &mut self.table.as_mut().expect("just opened").sink;
         let tokio = &self.context.database.tokio;
         let ledger = tokio.block_on(table.claim(&self.assigned))?;
         let ranges = LogRanges::of(&*self.context.broker, &self.assigned)?;
@@ -321,39 +324,6 @@ impl SinkThread {
         Ok(self.member.acknowledge(Acknowledge::Start(&positions))?)
     }
 
-    fn open_table(&self) -> Result<(SqlSink, Vec<ColumnType>), SinkError> {
-        let SinkContext {
-            plan,
-            database:
-                Database {
-                    url,
-                    tokio,
-                    migrate,
-                },
-            app,
-            node,
-            ..
-        } = &self.context;
-        if *migrate {
-            tokio.block_on(sql::migrate(url))?;
-        }
-        let (_, sql) = plan
-            .sql()
-            .expect("the planner ends a sink's sub-topology in one");
-        let live = tokio.block_on(live_columns(url, &sql.table))?;
-        let spec = table_spec(sql, &live);
-        let kinds = spec.columns.iter().map(|column| column.kind).collect();
-        let options = SinkOptions {
-            other_writers: match sql.table_use {
-                TableUse::Own => OtherWriters::Refuse,
-                TableUse::Shared => OtherWriters::Accept,
-            },
-            ..SinkOptions::default()
-        };
-        let open = SqlSink::open(url, app, node.as_str(), spec, options);
-        Ok((tokio.block_on(open)?, kinds))
-    }
-
     fn stop_reading(&mut self) {
         self.queues.clear();
         self.rows.clear();
@@ -369,6 +339,7 @@ impl SinkThread {
         let mut counts = Vec::new();
         let mut origins = Vec::new();
         let mut sent_dead_letters = false;
+        let kinds = self.table.as_ref().map_or(&[][..], |table| &table.kinds);
         for (at, queue) in self.queues.iter().enumerate() {
             let records = queue.records.next_batch(usize::MAX, Timestamp(i64::MAX));
             if records.len() == 0 {
@@ -379,7 +350,7 @@ impl SinkThread {
             let last = queue.records.last_offset().expect("it is not empty");
             let mut outputs = SinkOutputs {
                 rows: &mut self.rows,
-                kinds: &self.kinds,
+                kinds,
                 origins: &mut origins,
                 queue: at,
                 partition: moves.len() as u32,
@@ -437,7 +408,7 @@ impl SinkThread {
             processor,
             ..
         } = self;
-        let table = table.as_mut().expect("opened before the first record");
+        let table = &mut table.as_mut().expect("opened before the first record").sink;
         let (_, sql) = context
             .plan
             .sql()
@@ -499,7 +470,7 @@ impl SinkThread {
         for (_, counts) in counts.iter_mut().filter(|(name, _)| name == node) {
             counts.drops[DropReason::Refused as usize] += refused;
         }
-        context.metrics.add_counts(&counts);
+        context.metrics.add_counts(&context.group, counts);
         Ok(())
     }
 

@@ -1,7 +1,12 @@
-//! The tables that SQL sinks need, from what the plan knows of their columns.
+//! The tables that SQL sinks need, from what the plan knows of their columns, and how they are
+//! opened.
 
-use crate::sql::{Column, ColumnType, TableSpec};
-use crate::topology::plan::{Plan, SqlPlan};
+use super::app::Database;
+use crate::sql::{
+    self, Column, ColumnType, OtherWriters, SinkOptions, SqlError, SqlSink, TableSpec, live_columns,
+};
+use crate::topology::graph::TableUse;
+use crate::topology::plan::{Plan, SqlPlan, SubTopology};
 use crate::value::ValueType;
 
 /// The tables of a plan's SQL sinks as they would be made anew, in the order of the sinks; one that
@@ -16,9 +21,50 @@ pub fn tables(plan: &Plan) -> Vec<TableSpec> {
     tables
 }
 
+/// A table that a sink can write.
+pub(super) struct OpenTable {
+    pub(super) sink: SqlSink,
+    /// The types of its columns, in the order of the plan's.
+    pub(super) kinds: Vec<ColumnType>,
+}
+
+/// Opens the table of a sink, after bringing the shipped ones up to date where that was asked for.
+///
+/// # Errors
+/// [`SqlError::Mismatch`] with everything that does not fit; otherwise the reaction it names.
+pub(super) fn open(
+    database: &Database,
+    app: &str,
+    plan: &SubTopology,
+) -> Result<OpenTable, SqlError> {
+    let (node, plan) = plan
+        .sql()
+        .expect("the planner ends a sink's sub-topology in one");
+    let Database {
+        url,
+        tokio,
+        migrate,
+    } = database;
+    if *migrate {
+        tokio.block_on(sql::migrate(url))?;
+    }
+    let live = tokio.block_on(live_columns(url, &plan.table))?;
+    let spec = table_spec(plan, &live);
+    let kinds = spec.columns.iter().map(|column| column.kind).collect();
+    let options = SinkOptions {
+        other_writers: match plan.table_use {
+            TableUse::Own => OtherWriters::Refuse,
+            TableUse::Shared => OtherWriters::Accept,
+        },
+        ..SinkOptions::default()
+    };
+    let sink = tokio.block_on(SqlSink::open(url, app, node.as_str(), spec, options))?;
+    Ok(OpenTable { sink, kinds })
+}
+
 /// The table that a sink needs; what cannot be known from the expressions is taken from the table
 /// as it is.
-pub(super) fn table_spec(plan: &SqlPlan, live: &[Column]) -> TableSpec {
+fn table_spec(plan: &SqlPlan, live: &[Column]) -> TableSpec {
     let columns = plan
         .columns
         .iter()

@@ -329,9 +329,10 @@ impl StreamThread {
 
     fn publish(&mut self, committed: &[TaskId], started: Timestamp) {
         let metrics = &self.shared.metrics;
+        let group = self.shared.plan.group();
         for id in committed {
             let task = self.tasks.get_mut(id).expect("just listed");
-            metrics.add_counts(&task.take_counts());
+            metrics.add_counts(&group, task.take_counts());
             metrics.set_task(task.id, task.stream_time(), task.positions());
         }
         metrics.committed(self.shared.clock.now().0 - started.0);

@@ -4,7 +4,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::broker::{Broker, BrokerError, TIMESTAMP_AFTER_MAX, TopicSpec};
+use crate::broker::{
+    Broker, BrokerError, LARGEST_BATCH, MAX_MESSAGE_BYTES, TIMESTAMP_AFTER_MAX, TopicSpec,
+};
 use crate::topology::plan::{Plan, Purpose, SubTopology};
 
 /// A topic is not as the application needs it.
@@ -149,6 +151,7 @@ fn missing_outputs(
     let config = [
         ("retention.ms", "-1".to_owned()),
         (TIMESTAMP_AFTER_MAX, i64::MAX.to_string()),
+        (MAX_MESSAGE_BYTES, LARGEST_BATCH.to_string()),
     ];
     let config = config.map(|(key, value)| (key.to_owned(), value));
     let spec = |(topic, partitions): (&str, u32)| TopicSpec {
@@ -182,9 +185,6 @@ fn check_co_partitioning(
     }
 }
 
-/// Largest record of an internal topic, so that whatever a source topic takes fits.
-const MAX_MESSAGE_BYTES: &str = "16777216";
-
 /// How long after its end a window's changelog records are kept, beyond its retention.
 const CHANGELOG_SLACK_MS: i64 = 24 * 3_600 * 1_000;
 
@@ -192,8 +192,8 @@ const CHANGELOG_SLACK_MS: i64 = 24 * 3_600 * 1_000;
 const DELETE_RETENTION_MS: i64 = 7 * 24 * 3_600 * 1_000;
 
 fn config(purpose: Purpose) -> BTreeMap<String, String> {
-    let mut config =
-        BTreeMap::from([("max.message.bytes".to_owned(), MAX_MESSAGE_BYTES.to_owned())]);
+    // Whatever a source topic takes has to fit.
+    let mut config = BTreeMap::from([(MAX_MESSAGE_BYTES.to_owned(), LARGEST_BATCH.to_string())]);
     let mut set = |name: &str, value: &str| config.insert(name.to_owned(), value.to_owned());
     match purpose {
         Purpose::Changelog { retention_ms } => {
@@ -286,7 +286,7 @@ nodes:
             shop-orders-progress 6x3: cleanup.policy=compact max.message.bytes=16777216 message.timestamp.type=LogAppendTime
             shop-per_shop-changelog 6x3: cleanup.policy=compact,delete delete.retention.ms=604800000 max.message.bytes=16777216 message.timestamp.type=LogAppendTime retention.ms=950460000
             shop-per_shop-repartition 6x3: cleanup.policy=delete max.message.bytes=16777216 message.timestamp.type=LogAppendTime retention.ms=604800000
-            out 6x3: message.timestamp.after.max.ms=9223372036854775807 retention.ms=-1
+            out 6x3: max.message.bytes=16777216 message.timestamp.after.max.ms=9223372036854775807 retention.ms=-1
         "#]].assert_eq(&found);
     }
 

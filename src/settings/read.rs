@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::key::{self, KAFKA, Secrecy};
+use super::key::{self, KAFKA};
 use super::layers::InForce;
 use super::{
     Given, HttpAddress, LogFormat, Origin, Secret, Settings, SettingsError, SettingsErrors, size,
@@ -97,12 +97,8 @@ impl Reader<'_> {
         }
     }
 
+    /// What a parser says of a secret, or of an address with one, never repeats it.
     fn refuse(&mut self, given: &Given, reason: String) {
-        let reason = match key::secrecy(&given.name) {
-            // What a parser says of an address never repeats its secret.
-            Secrecy::Open | Secrecy::Address => reason,
-            Secrecy::Secret => "cannot be used".to_owned(),
-        };
         self.errors.push(SettingsError::Value {
             origin: given.origin.clone(),
             name: given.name.clone(),
@@ -208,7 +204,7 @@ fn http_address(text: &str) -> Result<HttpAddress, String> {
 fn token(text: &str) -> Result<Secret, String> {
     match text.len() >= 8 && text.bytes().all(|byte| byte.is_ascii_graphic()) {
         true => Ok(Secret::new(text)),
-        false => Err(String::new()),
+        false => Err("expected at least 8 visible ASCII characters".to_owned()),
     }
 }
 

@@ -377,12 +377,7 @@ impl TopologyTestDriver {
 
     /// What a node has seen since the driver was made.
     pub fn counts(&self, node: &str) -> NodeCounts {
-        self.metrics
-            .status()
-            .nodes
-            .get(node)
-            .copied()
-            .unwrap_or_default()
+        self.metrics.status().node(node)
     }
 
     /// How many records the log deleted before they were read.

@@ -283,6 +283,7 @@ fn a_merge_finds_each_field_where_its_input_has_it() {
     let sums = written(&mut driver, "out").into_iter();
     let sums: Vec<Value> = sums.map(|(_, value)| value["sum"].clone()).collect();
     assert_eq!(sums, [json!(1), json!(11), json!(1011)]);
+    assert_eq!((driver.counts("a").input, driver.counts("b").input), (2, 2));
 }
 
 /// ```text

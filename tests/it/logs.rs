@@ -1,4 +1,4 @@
-//! What a member and an ingestion say in their logs.
+//! What a member and an ingestion say, in their logs and when they cannot start.
 
 use std::time::Duration;
 
@@ -35,27 +35,48 @@ fn a_log_in_json_has_an_object_per_line_up_to_the_signal_that_ends_the_member() 
     member.interrupt();
 
     let log = member.log();
-    let messages: Vec<String> = log
-        .lines()
-        .map(|line| {
-            parsed(line)["message"]
-                .as_str()
-                .unwrap_or_default()
-                .to_owned()
-        })
-        .collect();
-    let said = |text: &str| {
-        messages
-            .iter()
-            .filter(|message| message.contains(text))
-            .count()
+    let lines: Vec<Value> = log.lines().map(parsed).collect();
+    let said = |text: &str| -> Vec<&Value> {
+        let said = lines.iter().filter(|line| line["message"] == text);
+        said.collect()
     };
-    assert_eq!(said("schema is up to date"), 1, "{log}");
-    assert_eq!(said(&format!("app       {}", run.name)), 1, "{log}");
-    assert_eq!(
-        messages.last().map(String::as_str),
-        Some("stopped; everything is committed")
-    );
+    assert_eq!(said("schema is up to date").len(), 1, "{log}");
+    let [started] = said("started")[..] else {
+        panic!("{log}");
+    };
+    assert_eq!(started["app"], run.name);
+    let last = lines.last().expect("it has said something");
+    assert_eq!(last["message"], "stopped; everything is committed");
+}
+
+const TWO_TABLES: &str = "
+app: NAME
+nodes:
+  s: { source: { topic: NAME, key: k, fields: { k: string, n: int } } }
+  first: { sql: { from: s, table: not_there, key: [k], columns: { k: k } } }
+  second: { sql: { from: s, table: too_narrow, key: [k], columns: { k: k, n: n } } }
+";
+
+#[test]
+fn tables_that_do_not_fit_are_all_named_before_any_group_is_joined() {
+    let (Some(bootstrap), [(_, url), ..]) = (kafka(), &*databases()) else {
+        return skip("logs", "no Kafka, or no database");
+    };
+    let run = Run::of(TWO_TABLES, &bootstrap, url);
+    run.make_topic(2);
+    let narrow = "CREATE TABLE too_narrow (k VARBINARY(20) PRIMARY KEY)";
+    run.database.run(narrow);
+    let log = run.member_with("run", &["--http", "off"], &[]).fails();
+    for text in [
+        "sink first: table not_there does not fit",
+        "fix: CREATE TABLE `not_there`",
+        "sink second: table too_narrow does not fit",
+        "error[S04]",
+        "tidemill describe --tables",
+    ] {
+        assert!(log.contains(text), "{text} is not in: {log}");
+    }
+    assert!(!log.contains("assigned"), "{log}");
 }
 
 #[test]

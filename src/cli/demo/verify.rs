@@ -58,15 +58,13 @@ pub(super) fn verify(
         let wikis = query::ask(&stage.database, "top-wikis", &scope).await?;
         Ok::<_, Failure>((raw_rows, wikis))
     })?;
-    let nodes = stage.engine.status().nodes;
+    let per_wiki = stage.engine.status().node("per_wiki");
     Ok(Verdict {
         expected,
         raw_rows,
         events: sum(&wikis, "events"),
         edits: sum(&wikis, "edits"),
-        late: nodes
-            .get("per_wiki")
-            .map_or(0, |counts| counts.drops_of(DropReason::Late)),
+        late: per_wiki.drops_of(DropReason::Late),
     })
 }
 

@@ -39,7 +39,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use crate::broker::{Broker, BrokerError};
+use crate::broker::{Broker, BrokerError, LARGEST_BATCH};
 use crate::ingest::metrics::IngestMetrics;
 use crate::ingest::target::Target;
 use crate::sql::DatabaseUrl;
@@ -207,7 +207,7 @@ impl WikimediaOptions {
             connect_timeout: Duration::from_secs(10),
             read_timeout: Duration::from_secs(60),
             claim_patience: Duration::from_secs(5),
-            max_event_bytes: 4 * 1024 * 1024,
+            max_event_bytes: LARGEST_BATCH,
             gap_table: None,
             chance: 0,
         }

@@ -173,7 +173,7 @@ fn what_cannot_be_used_is_named_with_its_place_and_all_at_once() {
         tidemill.yaml:1: threads: expected a number from 1 to 256, found \"many\"\n\
         tidemill.yaml:2: commit_interval: expected a unit (ms, s, m, h, d) after 100";
     check(file, &[], &[], "threads", expected);
-    let expected = "$TIDEMILL_HTTP_TOKEN: http_token: cannot be used";
+    let expected = "$TIDEMILL_HTTP_TOKEN: http_token: expected at least 8 visible ASCII characters";
     check(
         "",
         &[("TIDEMILL_HTTP_TOKEN", "hush")],

@@ -3,8 +3,8 @@
 use crate::expr::Expression;
 use crate::topology::duration::Millis;
 use crate::topology::graph::{
-    Aggregate, Branch, Emit, Filter, FlatMap, KafkaSink, Log, Map, NodeKind, Source, SqlSink,
-    TableUse, Window,
+    Aggregate, Branch, Emit, Filter, FlatMap, KafkaSink, Log, Map, NodeKind, NullValues, OnLate,
+    Source, SqlSink, TableUse, Window,
 };
 use crate::value::FieldPath;
 
@@ -39,6 +39,10 @@ fn of_source(source: &Source) -> Vec<String> {
         Some(Source::MAX_AHEAD_MS) => {}
         Some(ms) => parts.push(format!("max ahead {}", Millis(ms))),
         None => parts.push("max ahead none".to_owned()),
+    }
+    match source.null_values {
+        NullValues::Refuse => {}
+        NullValues::Pass => parts.push("null values pass".to_owned()),
     }
     vec![parts.join("; ")]
 }
@@ -89,7 +93,11 @@ fn of_aggregate(node: &Aggregate) -> Vec<String> {
         Some(each) => format!("in {}", window(each)),
         None => "over all time".to_owned(),
     };
-    let key = format!("by {} {window}{emit}", by.join(", "));
+    let on_late = match node.on_late {
+        OnLate::Drop => "",
+        OnLate::DeadLetter => ", late ones to the dead letters",
+    };
+    let key = format!("by {} {window}{emit}{on_late}", by.join(", "));
     let set = node.set.iter();
     let set = set.map(|(field, call)| format!("{field} = {}", one_line(&call.text)));
     [key].into_iter().chain(set).collect()

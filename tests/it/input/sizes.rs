@@ -143,3 +143,51 @@ fn a_topic_that_takes_less_than_a_batch_stops_the_process_with_what_to_do() {
         assert!(guarantee == "at_least_once" || most == Some(1), "{most:?}");
     }
 }
+
+/// A recording with an event of 3 MB and one of 17 MB among 200 small ones: into a topic that the
+/// replay creates, and into one that takes 1 MiB.
+#[test]
+fn large_events_of_a_recording_are_written_whole_where_that_is_possible() {
+    for (topic_bytes, whole, put_aside) in [
+        (None, 201, vec![65_536]),
+        (Some(1 << 20), 200, vec![65_536, 3_000_000]),
+    ] {
+        let (Some(bootstrap), Some((_, server))) = (kafka(), databases().into_iter().next()) else {
+            return skip("large events of a recording", "no Kafka, or no database");
+        };
+        let topics = Topics::connect(&bootstrap);
+        let run = Run::of(
+            &TOPOLOGY.replace("GUARANTEE", "exactly_once"),
+            &bootstrap,
+            &server,
+        );
+        if let Some(bytes) = topic_bytes {
+            topics.create(&run.name, 3, bytes);
+        }
+        let mut records = events(200, 1_000);
+        records.insert(70, events(1, 3_000_000).remove(0));
+        records.insert(140, events(1, 17_000_000).remove(0));
+        let lines = records.into_iter().map(|raw| raw.value.expect("an event"));
+        let lines: Vec<Vec<u8>> = lines.collect();
+        let folder = tempfile::tempdir().expect("a temp directory");
+        let file = folder.path().join("large.ndjson");
+        std::fs::write(&file, lines.join(&b'\n')).expect("a writable folder");
+        run.replay(&file, 3);
+
+        let events = topics.read(&run.name).into_iter();
+        let events: Vec<_> = events.filter_map(|event| event.value).collect();
+        assert_eq!(events.len(), whole);
+        assert!(events.iter().all(|event| lines.contains(event)));
+        let letters = topics.read(&format!("{}-dead-letters", run.name));
+        let mut kept: Vec<usize> = letters
+            .iter()
+            .map(|letter| letter.value.as_ref().map_or(0, Vec::len))
+            .map(|bytes| bytes.min(3_000_000))
+            .collect();
+        kept.sort_unstable();
+        assert_eq!(kept, put_aside);
+        for letter in &letters {
+            assert_eq!(header(letter, "tidemill.reason"), Some("too_large"));
+        }
+    }
+}
