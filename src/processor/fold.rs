@@ -11,13 +11,18 @@ use super::{Context, OperatorState, Outputs, ProcessError, Produced};
 use crate::codec::{self, Decode, Encode};
 use crate::state::keys;
 use crate::time::Timestamp;
-use crate::topology::graph::Function;
-use crate::topology::plan::{FoldShape, OperatorId, Work};
+use crate::topology::graph::{Emit, Function};
+use crate::topology::plan::{FoldPlan, OperatorId, Work};
 use crate::window::Place;
 
-/// A partition that is read to its end holds up the far side for so long; then it says that it is
-/// silent, until something comes again.
-pub(super) const SILENT_AFTER_MS: i64 = 5_000;
+/// A partition that is read to its end says after so long that it is silent.
+const SILENT_AFTER_MS: i64 = 5_000;
+
+/// It says so again after so long, until something comes: where windows wait for it to close.
+const SILENT_AGAIN_MS: i64 = 5_000;
+
+/// And where it matters only for how long windows are kept.
+const SILENT_AGAIN_RARELY_MS: i64 = 60_000;
 
 /// A partial result on its way through a repartition topic; the record's key is the group's.
 #[derive(Debug, Encode, Decode)]
@@ -44,19 +49,25 @@ pub(super) struct Fold {
     pub(super) stream_time: Timestamp,
     /// The stream time that was last sent along.
     sent: Timestamp,
-    /// Whether it was last said that nothing comes.
-    silent: bool,
+    /// For how long nothing had come when that was last said, in milliseconds; none: something has
+    /// come since.
+    silent_ms: Option<i64>,
+    silent_again_ms: i64,
     buffer: Vec<u8>,
 }
 
 impl Fold {
-    pub(super) fn new(shape: &FoldShape, budget_bytes: usize, progress: &NodeProgress) -> Fold {
+    pub(super) fn new(plan: &FoldPlan, budget_bytes: usize, progress: &NodeProgress) -> Fold {
         Fold {
             table: Table::new(budget_bytes),
-            functions: shape.functions(),
+            functions: plan.shape.functions(),
             stream_time: Timestamp(progress.stream_time_ms),
             sent: Timestamp(progress.stream_time_ms),
-            silent: false,
+            silent_ms: None,
+            silent_again_ms: match plan.emit {
+                Emit::Close => SILENT_AGAIN_MS,
+                Emit::Updates => SILENT_AGAIN_RARELY_MS,
+            },
             buffer: Vec::new(),
         }
     }
@@ -112,9 +123,9 @@ impl Fold {
         // A partial result is added on the far side: it must not be sent a second time.
         table.clear();
         operators[id].counts.output += sent;
-        let silent = idle_ms >= SILENT_AFTER_MS;
-        if self.stream_time > self.sent || silent != self.silent {
-            self.silent = silent;
+        let speaks_again = self.silent_ms.is_some() && idle_ms < SILENT_AFTER_MS;
+        if self.stream_time > self.sent || speaks_again || self.acts_after(idle_ms) {
+            self.silent_ms = (idle_ms >= SILENT_AFTER_MS).then_some(idle_ms);
             self.send_stream_time(&plan.topic, context.partition(), context.outputs)?;
         }
         Ok(())
@@ -130,7 +141,7 @@ impl Fold {
             partition,
             partitions,
             stream_time_ms: self.stream_time.0,
-            silent: self.silent,
+            silent: self.silent_ms.is_some(),
         };
         self.buffer.clear();
         codec::encode_into(&time, &mut self.buffer);
@@ -147,9 +158,13 @@ impl Fold {
         Ok(())
     }
 
-    /// Whether it has yet to be said that nothing comes.
-    pub(super) fn waits_for_silence(&self) -> bool {
-        !self.silent
+    /// Whether it is to be said that nothing has come for so long.
+    pub(super) fn acts_after(&self, idle_ms: i64) -> bool {
+        let due_ms = match self.silent_ms {
+            None => SILENT_AFTER_MS,
+            Some(said_ms) => said_ms + self.silent_again_ms,
+        };
+        idle_ms >= due_ms
     }
 
     pub(super) fn committed(&mut self) {}

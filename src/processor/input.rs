@@ -4,7 +4,8 @@ use super::aggregate::{self, UpstreamTime, end_of};
 use super::fold::Partial;
 use super::table::{Folded, FoldedError};
 use super::{
-    Context, DropReason, Kind, NodeCounts, OperatorState, ProcessError, Row, drop_row, run_all,
+    Context, DropReason, InRecord, Kind, NodeCounts, OperatorState, ProcessError, Row, drop_row,
+    run_all,
 };
 use crate::aggregate::Accumulator;
 use crate::codec::{self, Decode, Encode};
@@ -230,6 +231,11 @@ pub(super) fn fill_result<'a>(
         };
         row.set(*slot, value);
     }
+}
+
+/// Whether an upstream of a repartition says with a record only how far it is.
+pub(super) fn is_about_time(reader: &Reader, record: &InRecord<'_>) -> bool {
+    matches!(reader, Reader::Partials) && record.key.is_none()
 }
 
 /// A partial result of a repartition topic, or the stream time of one of its writers.

@@ -120,6 +120,8 @@ pub struct Processor {
     /// Of the node that each input is read for.
     input_counts: Vec<NodeCounts>,
     arena: Bump,
+    /// Whether records have come, apart from those in which upstreams say how far they are.
+    has_news: bool,
 }
 
 /// What an operator remembers.
@@ -218,30 +220,29 @@ impl Processor {
             .filter(|operator| operator.work.is_fold())
             .count();
         let budget = cache_bytes / folds.max(1);
-        let operators = plan
-            .operators
-            .iter()
-            .map(|operator| {
-                let node = operator.node.as_str();
-                let kind = match &operator.work {
-                    Work::Aggregate(aggregate) => Kind::Aggregate(Box::new(Aggregator::new(
-                        aggregate,
-                        budget,
-                        progress.of(node),
-                    ))),
-                    Work::Fold(fold) => {
-                        Kind::Fold(Box::new(Fold::new(&fold.shape, budget, &progress.of(node))))
+        let operators =
+            plan.operators
+                .iter()
+                .map(|operator| {
+                    let node = operator.node.as_str();
+                    let kind =
+                        match &operator.work {
+                            Work::Aggregate(aggregate) => Kind::Aggregate(Box::new(
+                                Aggregator::new(aggregate, budget, progress.of(node)),
+                            )),
+                            Work::Fold(fold) => {
+                                Kind::Fold(Box::new(Fold::new(fold, budget, &progress.of(node))))
+                            }
+                            _ => Kind::Stateless,
+                        };
+                    OperatorState {
+                        kind,
+                        counts: NodeCounts::default(),
+                        logged: 0,
+                        is_copy: plan.copies.contains(&operator.node),
                     }
-                    _ => Kind::Stateless,
-                };
-                OperatorState {
-                    kind,
-                    counts: NodeCounts::default(),
-                    logged: 0,
-                    is_copy: plan.copies.contains(&operator.node),
-                }
-            })
-            .collect();
+                })
+                .collect();
         let input_counts = vec![NodeCounts::default(); plan.inputs.len()];
         Processor {
             plan,
@@ -249,6 +250,7 @@ impl Processor {
             operators,
             input_counts,
             arena: Bump::new(),
+            has_news: false,
         }
     }
 
@@ -272,6 +274,7 @@ impl Processor {
             operators,
             input_counts,
             arena,
+            has_news,
         } = self;
         let plan: &SubTopology = plan;
         let arena: &Bump = arena;
@@ -282,7 +285,9 @@ impl Processor {
             outputs,
         };
         let fields = arena.alloc_slice_fill_copy(plan.slots, Value::Missing);
+        let reader = &plan.inputs[input].reader;
         for record in records {
+            *has_news |= !input::is_about_time(reader, &record);
             // Records outlive the batch; their fields borrow from them and from the arena.
             let mut row = Row {
                 record,
@@ -353,6 +358,12 @@ impl Processor {
         Ok(())
     }
 
+    /// Whether records have come since this was last asked. Those in which upstreams of a repartition
+    /// say how far they are do not count.
+    pub fn take_news(&mut self) -> bool {
+        std::mem::take(&mut self.has_news)
+    }
+
     /// Lets go of memory after a commit.
     pub fn committed(&mut self) {
         for operator in &mut self.operators {
@@ -393,7 +404,7 @@ impl Processor {
     pub fn waits_for_silence(&self) -> bool {
         self.operators.iter().any(|operator| match &operator.kind {
             Kind::Aggregate(aggregate) => aggregate.waits_for_silence(),
-            Kind::Fold(fold) => fold.waits_for_silence(),
+            Kind::Fold(_) => true,
             Kind::Stateless => false,
         })
     }
@@ -406,9 +417,7 @@ impl Processor {
                 (Kind::Aggregate(aggregate), Work::Aggregate(plan)) => {
                     aggregate.closes_after(plan, idle_ms)
                 }
-                (Kind::Fold(fold), _) => {
-                    fold.waits_for_silence() && idle_ms >= fold::SILENT_AFTER_MS
-                }
+                (Kind::Fold(fold), _) => fold.acts_after(idle_ms),
                 _ => false,
             },
         )

@@ -146,7 +146,7 @@ impl Task {
             }
             processed += count;
         }
-        if processed > 0 {
+        if self.processor.take_news() {
             self.last_record = now;
         }
         Ok(processed)

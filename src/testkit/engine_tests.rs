@@ -322,8 +322,8 @@ fn starts(driver: &mut TopologyTestDriver) -> Vec<i64> {
 }
 
 //  partition 0:   3    7        26 closes [0, 10)
-//  partition 1:   (never a record)       silent after 5 s of the clock
-//  partition 2:   4                      holds [0, 10) open until it is silent as well
+//  partition 1:   (never a record)       silent after 5 s of the clock, and after 10 s still
+//  partition 2:   4                      holds [0, 10) open until it is silent for as long
 #[test]
 fn behind_a_repartition_a_silent_partition_does_not_hold_windows_open() {
     for crash in [false, true] {
@@ -348,10 +348,13 @@ fn behind_a_repartition_a_silent_partition_does_not_hold_windows_open() {
             "they are not silent for long enough"
         );
         driver.advance_wall_clock(1_500).unwrap();
+        assert_eq!(starts(&mut driver), [0; 0], "they vouch for nothing yet");
         if crash {
             driver.lose_state();
             driver.restart().unwrap();
+            driver.advance_wall_clock(5_500).unwrap();
         }
+        driver.advance_wall_clock(5_500).unwrap();
         pipe(&mut driver, 0, 28);
         assert_eq!(results(&mut driver), [("a".to_owned(), 0, 2, 4)], "{crash}");
         // One that speaks again counts again, by its own time.
@@ -363,7 +366,48 @@ fn behind_a_repartition_a_silent_partition_does_not_hold_windows_open() {
             "partition 2 may still bring sales of [20, 30)"
         );
         pipe(&mut driver, 2, 61);
+        assert_eq!(starts(&mut driver), [0; 0], "so may partition 1");
+        driver.advance_wall_clock(5_500).unwrap();
+        driver.advance_wall_clock(5_500).unwrap();
         assert_eq!(results(&mut driver), [("a".to_owned(), 20, 4, 8)]);
+    }
+}
+
+//  partition 0:   3  (silent)              an hour later
+//  partition 1:   4  (silent)  its process stands still: 5 s, of the time when both were silent
+#[test]
+fn a_partition_that_was_silent_is_not_overrun_by_the_others() {
+    for windows in [
+        WindowKind::Tumbling { size_ms: 10_000 },
+        WindowKind::Session { gap_ms: 10_000 },
+    ] {
+        let mut topology = topology(None, Guarantee::ExactlyOnce, Emit::Updates);
+        for node in &mut topology.nodes {
+            if let NodeKind::Aggregate(aggregate) = &mut node.kind {
+                let window = aggregate.window.as_mut().expect("it has windows");
+                (window.kind, window.grace_ms) = (windows, 5_000);
+            }
+        }
+        let mut driver = driver(&topology, 2);
+        driver.pipe_to("orders", 0, &sale("a", 3, 1));
+        driver.pipe_to("orders", 1, &sale("a", 4, 1));
+        for _ in 0..3 {
+            driver.advance_wall_clock(60_000).unwrap();
+        }
+        driver.pipe_to("orders", 0, &sale("b", 3_600, 1));
+        driver.pipe_to("orders", 1, &sale("a", 5, 1));
+        let counts: Vec<i64> = driver
+            .store("per_shop")
+            .iter()
+            .map(|entry| entry.results["sales"].as_i64().unwrap())
+            .collect();
+        assert_eq!(driver.drops("per_shop", DropReason::Late), 0, "{windows}");
+        assert_eq!(counts.iter().sum::<i64>(), 4, "{windows}");
+        // Once it has said again and again that it is silent, what is old is let go.
+        for _ in 0..4 {
+            driver.advance_wall_clock(60_000).unwrap();
+        }
+        assert_eq!(driver.store("per_shop").len(), 1, "{windows}");
     }
 }
 

@@ -1,8 +1,12 @@
 //! The time of an aggregate: how far its records have come, and by what windows close.
 //!
 //! A row advances the stream time before it is judged. Behind a repartition rows were judged on the
-//! near side; here windows close by the lowest stream time of the upstream partitions, apart from
-//! those that are read to their ends and silent; when all are, by the highest.
+//! near side; here windows close by the lowest time of the upstream partitions.
+//!
+//! An upstream that is read to its end and silent holds nothing up for long: it says so again and
+//! again, and each time vouches for what others had reached when it last said so. What came into it
+//! before that has been read since. One that cannot speak, because its process stands still or is
+//! gone, vouches for nothing.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +25,7 @@ pub struct NodeProgress {
     /// The highest event time seen.
     pub stream_time_ms: i64,
     /// The results of all windows that begin before this (of sessions: end before this) have left
-    /// (`emit: close`).
+    /// (`emit: close`), or are no longer kept (`emit: updates`).
     pub emitted_until_ms: i64,
     /// Behind a repartition: how far each upstream partition has come.
     pub upstream: BTreeMap<i32, Upstream>,
@@ -80,44 +84,88 @@ impl Progress {
     }
 }
 
-impl NodeProgress {
+/// The time of an aggregate at work.
+pub(super) struct AggregateClock {
+    pub(super) progress: NodeProgress,
+    /// What silent upstreams vouch for. Not kept: after a restart they soon say it again.
+    vouched: BTreeMap<i32, Vouched>,
+}
+
+/// For what a silent upstream vouches: whatever it had of before that time has come.
+struct Vouched {
+    until_ms: i64,
+    /// For what it will when it says again that it is silent.
+    next_ms: i64,
+}
+
+impl AggregateClock {
+    pub(super) fn new(progress: NodeProgress) -> AggregateClock {
+        AggregateClock {
+            progress,
+            vouched: BTreeMap::new(),
+        }
+    }
+
     /// The highest event time seen.
     pub(super) fn stream_time(&self) -> Timestamp {
-        Timestamp(self.stream_time_ms)
+        Timestamp(self.progress.stream_time_ms)
     }
 
     /// A row has come, or a partial result.
     pub(super) fn advance(&mut self, time: Timestamp) {
-        self.stream_time_ms = self.stream_time_ms.max(time.0);
+        self.progress.stream_time_ms = self.progress.stream_time_ms.max(time.0);
     }
 
     /// An upstream partition has said how far it is.
     pub(super) fn upstream(&mut self, time: &UpstreamTime) {
-        self.upstream_partitions = time.partitions;
+        self.progress.upstream_partitions = time.partitions;
         let unknown = Upstream {
             stream_time_ms: i64::MIN,
             silent: false,
         };
-        let known = self.upstream.entry(time.partition).or_insert(unknown);
+        let known = self.progress.upstream.entry(time.partition);
+        let known = known.or_insert(unknown);
         *known = Upstream {
             stream_time_ms: time.stream_time_ms.max(known.stream_time_ms),
             silent: time.silent,
         };
+        match time.silent {
+            false => {
+                self.vouched.remove(&time.partition);
+            }
+            true => {
+                let highest_ms = self.highest_ms();
+                let vouched = self.vouched.entry(time.partition).or_insert(Vouched {
+                    until_ms: i64::MIN,
+                    next_ms: i64::MIN,
+                });
+                vouched.until_ms = vouched.next_ms;
+                vouched.next_ms = highest_ms;
+            }
+        }
+    }
+
+    /// The highest time of an upstream.
+    fn highest_ms(&self) -> i64 {
+        let times = self.progress.upstream.values().map(|u| u.stream_time_ms);
+        times.max().unwrap_or(i64::MIN)
     }
 
     /// The time by which windows close.
     pub(super) fn closing_time(&self) -> Timestamp {
-        if self.upstream_partitions == 0 {
+        if self.progress.upstream_partitions == 0 {
             return self.stream_time();
         }
-        if self.upstream.len() < self.upstream_partitions as usize {
+        if self.progress.upstream.len() < self.progress.upstream_partitions as usize {
             return Timestamp::MIN;
         }
-        let times = |upstream: &Upstream| upstream.stream_time_ms;
-        let upstream = &self.upstream;
-        let lowest = upstream.values().filter(|u| !u.silent).map(times).min();
-        let highest = || upstream.values().map(times).max();
-        Timestamp(lowest.or_else(highest).unwrap_or(i64::MIN))
+        let upstream = self.progress.upstream.iter().map(|(partition, upstream)| {
+            let vouched = self.vouched.get(partition);
+            vouched.map_or(upstream.stream_time_ms, |vouched| {
+                upstream.stream_time_ms.max(vouched.until_ms)
+            })
+        });
+        Timestamp(upstream.min().unwrap_or(i64::MIN))
     }
 
     /// The time by which windows close when nothing has come for so long, if they close by that
@@ -132,9 +180,72 @@ impl NodeProgress {
         }
     }
 
-    /// Whether nothing is on its way: of upstream partitions, that they have said so.
+    /// Whether nothing is on its way: that all upstream partitions have said so, and vouch for
+    /// everything that has come.
     fn is_upstream_silent(&self) -> bool {
-        self.upstream.len() >= self.upstream_partitions as usize
-            && self.upstream.values().all(|u| u.silent)
+        let is_silent = self.progress.upstream.values().all(|u| u.silent);
+        self.progress.upstream_partitions == 0
+            || (is_silent && self.closing_time().0 >= self.highest_ms())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn say(clock: &mut AggregateClock, partition: i32, stream_time_ms: i64, silent: bool) {
+        clock.upstream(&UpstreamTime {
+            partition,
+            partitions: 2,
+            stream_time_ms,
+            silent,
+        });
+    }
+
+    #[test]
+    fn a_silent_upstream_vouches_for_what_others_had_reached_when_it_last_said_so() {
+        let mut clock = AggregateClock::new(NodeProgress::default());
+        say(&mut clock, 0, 5, false);
+        assert_eq!(clock.closing_time(), Timestamp::MIN, "one is not known");
+        say(&mut clock, 1, 3, true);
+        assert_eq!(clock.closing_time(), Timestamp(3));
+        say(&mut clock, 0, 100, false);
+        assert_eq!(
+            clock.closing_time(),
+            Timestamp(3),
+            "it had not reached that"
+        );
+        say(&mut clock, 1, 3, true);
+        assert_eq!(clock.closing_time(), Timestamp(5));
+        say(&mut clock, 1, 3, true);
+        assert_eq!(clock.closing_time(), Timestamp(100));
+        say(&mut clock, 1, 50, false);
+        assert_eq!(clock.closing_time(), Timestamp(50), "by its own time again");
+    }
+
+    #[test]
+    fn silence_counts_once_all_vouch_for_everything() {
+        let mut clock = AggregateClock::new(NodeProgress::default());
+        clock.advance(Timestamp(100));
+        say(&mut clock, 0, 100, true);
+        say(&mut clock, 1, 3, true);
+        let after = |clock: &AggregateClock| clock.closing_time_after(Some(10), 20);
+        assert_eq!(after(&clock), Timestamp(3));
+        say(&mut clock, 1, 3, true);
+        assert_eq!(after(&clock), Timestamp(120));
+    }
+
+    #[test]
+    fn after_a_restart_silence_has_to_be_said_anew() {
+        let mut clock = AggregateClock::new(NodeProgress::default());
+        say(&mut clock, 0, 100, false);
+        say(&mut clock, 1, 3, true);
+        say(&mut clock, 1, 3, true);
+        assert_eq!(clock.closing_time(), Timestamp(100));
+        let mut clock = AggregateClock::new(clock.progress);
+        assert_eq!(clock.closing_time(), Timestamp(3));
+        say(&mut clock, 1, 3, true);
+        say(&mut clock, 1, 3, true);
+        assert_eq!(clock.closing_time(), Timestamp(100));
     }
 }

@@ -29,6 +29,7 @@ mod sliding;
 mod store;
 mod timelines;
 
+use clock::AggregateClock;
 pub(super) use clock::UpstreamTime;
 pub use clock::{NodeProgress, Progress};
 pub(super) use fixed::end_of;
@@ -53,7 +54,7 @@ use crate::window::{Place, Placed, Windows};
 /// An aggregate at work.
 pub(super) struct Aggregator {
     functions: Vec<Function>,
-    progress: NodeProgress,
+    clock: AggregateClock,
     keeper: Box<dyn Keeper>,
     /// Whether silence closes windows.
     idle_close: bool,
@@ -147,7 +148,7 @@ impl Aggregator {
         };
         Aggregator {
             functions: plan.shape.functions(),
-            progress,
+            clock: AggregateClock::new(progress),
             keeper,
             idle_close: emit == Emit::Close && plan.idle_close_ms.is_some(),
         }
@@ -155,7 +156,7 @@ impl Aggregator {
 
     /// How far an upstream partition has come.
     pub(super) fn upstream(&mut self, time: &UpstreamTime) {
-        self.progress.upstream(time);
+        self.clock.upstream(time);
     }
 
     /// Folds in at a place; gives the number of windows for which it came too late.
@@ -174,7 +175,7 @@ impl Aggregator {
             node,
             functions: &self.functions,
         };
-        let emitted_until = Timestamp(self.progress.emitted_until_ms);
+        let emitted_until = Timestamp(self.clock.progress.emitted_until_ms);
         self.keeper
             .add(&store, emitted_until, place, group, addition)
     }
@@ -192,14 +193,12 @@ impl Aggregator {
         let Work::Aggregate(plan) = &operator.work else {
             unreachable!("an aggregate is at work here");
         };
-        let closing_time = self.progress.closing_time();
+        let closing_time = self.clock.closing_time();
         let open_from = {
-            let time = self
-                .progress
-                .closing_time_after(plan.idle_close_ms, idle_ms);
+            let time = self.clock.closing_time_after(plan.idle_close_ms, idle_ms);
             plan.shape.windows.open_from(time)
         };
-        let emitted_until = Timestamp(self.progress.emitted_until_ms);
+        let emitted_until = Timestamp(self.clock.progress.emitted_until_ms);
         let closing = (plan.emit == Emit::Close && open_from > emitted_until)
             .then_some((emitted_until, open_from));
         let mut flush = Flush {
@@ -214,11 +213,16 @@ impl Aggregator {
         };
         self.keeper.flush(&mut flush, closing)?;
         if closing.is_some() {
-            self.progress.emitted_until_ms = open_from.0;
+            self.clock.progress.emitted_until_ms = open_from.0;
         }
         if let (Some(retention_ms), true) = (plan.retention_ms, closing_time > Timestamp::MIN) {
             let until = closing_time.plus_millis(-retention_ms);
             self.keeper.purge(plan.store, until, batch);
+            if plan.emit == Emit::Updates {
+                // Also after a restart nothing of before that may begin anew.
+                let gone_ms = &mut self.clock.progress.emitted_until_ms;
+                *gone_ms = until.0.max(*gone_ms);
+            }
         }
         Ok(())
     }
@@ -234,11 +238,11 @@ impl Aggregator {
     }
 
     pub(super) fn progress(&self) -> NodeProgress {
-        self.progress.clone()
+        self.clock.progress.clone()
     }
 
     pub(super) fn stream_time(&self) -> Timestamp {
-        self.progress.stream_time()
+        self.clock.stream_time()
     }
 
     /// Whether silence can still close a window: the newest event's has not left.
@@ -247,17 +251,15 @@ impl Aggregator {
             stream_time_ms,
             emitted_until_ms,
             ..
-        } = self.progress;
+        } = self.clock.progress;
         self.idle_close && stream_time_ms > i64::MIN && stream_time_ms >= emitted_until_ms
     }
 
     /// Whether windows close when nothing has come for so long.
     pub(super) fn closes_after(&self, plan: &AggregatePlan, idle_ms: i64) -> bool {
-        let time = self
-            .progress
-            .closing_time_after(plan.idle_close_ms, idle_ms);
+        let time = self.clock.closing_time_after(plan.idle_close_ms, idle_ms);
         let open_from = plan.shape.windows.open_from(time);
-        self.waits_for_silence() && open_from.0 > self.progress.emitted_until_ms
+        self.waits_for_silence() && open_from.0 > self.clock.progress.emitted_until_ms
     }
 }
 
@@ -304,8 +306,8 @@ pub(super) fn fold_row(
             late
         }
         (Kind::Aggregate(aggregate), Work::Aggregate(plan)) => {
-            aggregate.progress.advance(row.time);
-            let stream_time = aggregate.progress.stream_time();
+            aggregate.clock.advance(row.time);
+            let stream_time = aggregate.clock.stream_time();
             let Placed { place, late } = shape.windows.place(row.time, stream_time);
             let node = operator.node.as_str();
             match place {
@@ -394,7 +396,7 @@ pub(super) fn fold_partial(
         unreachable!("the planner puts an aggregate behind a repartition");
     };
     aggregate
-        .progress
+        .clock
         .advance(Timestamp(partial.folded.max_time_ms));
     let place = partial.place();
     let addition = Addition::Partial(&partial.folded);

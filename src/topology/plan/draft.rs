@@ -221,7 +221,9 @@ impl<'l, 't> Draft<'l, 't> {
             purpose: Purpose::Repartition,
             sized_like,
         });
-        self.push(node, Work::Fold(FoldPlan { shape, topic }), &outlet.links);
+        let emit = aggregate.emit;
+        let work = Work::Fold(FoldPlan { shape, topic, emit });
+        self.push(node, work, &outlet.links);
         Ok(())
     }
 

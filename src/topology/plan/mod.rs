@@ -277,6 +277,8 @@ pub struct FoldPlan {
     pub shape: FoldShape,
     /// Where partial results go, partitioned by the new key.
     pub topic: String,
+    /// When results leave behind it.
+    pub emit: Emit,
 }
 
 /// Where the parts of a result go in a row.
