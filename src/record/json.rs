@@ -14,8 +14,11 @@ use super::Projection;
 use super::projection::Branch;
 use crate::value::Value;
 
-/// Lists and objects inside one another deeper than this are refused.
+/// Lists and objects inside one another deeper than this are refused where they are wanted.
 const MAX_DEPTH: u32 = 128;
+
+/// And where they are skipped. The parser goes down with them, on the stack of the thread.
+const MAX_SKIPPED_DEPTH: usize = 2_048;
 
 /// The bytes are not a JSON object.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +39,11 @@ pub fn decode_json<'a>(
     fields: &mut [Value<'a>],
 ) -> Result<(), JsonError> {
     fields[..projection.slots()].fill(Value::Missing);
+    if is_too_deep(bytes) {
+        return Err(JsonError {
+            found: format!("lists and objects nested deeper than {MAX_SKIPPED_DEPTH}"),
+        });
+    }
     let mut deserializer = sonic_rs::Deserializer::from_slice(bytes);
     let seed = ObjectSeed {
         branch: &projection.root,
@@ -49,6 +57,37 @@ pub fn decode_json<'a>(
     parsed.map_err(|error| JsonError {
         found: describe(bytes, &error),
     })
+}
+
+/// Whether lists and objects lie deeper inside one another than the parser may follow. Of bytes that
+/// are no JSON any answer will do.
+fn is_too_deep(bytes: &[u8]) -> bool {
+    // Each level takes two bytes; and few records have so many brackets.
+    let has_room = bytes.len() > 2 * MAX_SKIPPED_DEPTH;
+    let mut opening = memchr::memchr2_iter(b'[', b'{', bytes);
+    has_room && opening.nth(MAX_SKIPPED_DEPTH).is_some() && depth(bytes) > MAX_SKIPPED_DEPTH
+}
+
+/// How deep lists and objects lie inside one another at most.
+fn depth(bytes: &[u8]) -> usize {
+    let (mut open, mut deepest) = (0usize, 0);
+    let mut rest = bytes.iter();
+    let mut in_text = false;
+    while let Some(byte) = rest.next() {
+        match byte {
+            b'"' => in_text = !in_text,
+            b'\\' if in_text => {
+                rest.next();
+            }
+            b'[' | b'{' if !in_text => {
+                open += 1;
+                deepest = deepest.max(open);
+            }
+            b']' | b'}' if !in_text => open = open.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
 }
 
 fn describe(bytes: &[u8], error: &sonic_rs::Error) -> String {
@@ -439,16 +478,34 @@ mod tests {
         }
     }
 
+    /// An object with `levels` objects in `name`, and with a 1 in `a`.
+    fn nested(name: &str, levels: usize) -> String {
+        let (open, close) = ("{\"b\":[".repeat(levels / 2), "]}".repeat(levels / 2));
+        format!("{{\"{name}\":{open}1{close},\"a\":1}}")
+    }
+
     #[test]
     fn deep_nesting_is_refused_where_it_is_wanted_and_skipped_where_it_is_not() {
-        let deep = format!("{{\"a\":{}1{}}}", "[".repeat(10_000), "]".repeat(10_000));
-        assert!(!decodes(deep.as_bytes()));
-        let skipped = format!(
-            "{{\"z\":{}1{},\"a\":1}}",
-            "[".repeat(10_000),
-            "]".repeat(10_000)
-        );
-        check(&skipped, &["a"], "1");
+        assert!(!decodes(nested("a", 200).as_bytes()));
+        check(&nested("z", MAX_SKIPPED_DEPTH - 2), &["a"], "1");
+    }
+
+    #[test]
+    fn nesting_that_would_exhaust_the_stack_is_refused_everywhere() {
+        for levels in [MAX_SKIPPED_DEPTH + 2, 20_000, 4_000_000] {
+            assert!(!decodes(nested("z", levels).as_bytes()), "{levels}");
+        }
+        // What never ends, and what ends more often than it begins.
+        assert!(!decodes("{\"z\":[".repeat(100_000).as_bytes()));
+        assert!(!decodes("]}".repeat(100_000).as_bytes()));
+    }
+
+    #[test]
+    fn brackets_side_by_side_or_in_texts_are_not_deep() {
+        let pairs = format!("{{\"z\":[{}[]],\"a\":1}}", "[],".repeat(50_000));
+        check(&pairs, &["a"], "1");
+        let text = format!(r#"{{"z":"{}","a":1}}"#, r#"[\"{\\"#.repeat(50_000));
+        check(&text, &["a"], "1");
     }
 
     fn decodes(bytes: &[u8]) -> bool {
