@@ -43,7 +43,7 @@ pub(super) struct Query {
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
     /// The first so many, by the column of --by
-    #[arg(long, value_name = "N", requires = "by", value_parser = at_least_one)]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
     top: Option<usize>,
     /// The column to sort by, largest first
     #[arg(long, value_name = "COLUMN")]
@@ -94,6 +94,11 @@ impl Query {
     }
 
     fn options(&self, table: &str, now: Timestamp) -> Result<QueryOptions, Failure> {
+        if self.top.is_some() && self.by.is_none() {
+            return Err(Failure::usage(
+                "--top: say by which column, with --by COLUMN",
+            ));
+        }
         let (since, until) = self.span(now)?;
         Ok(QueryOptions {
             columns: self.columns.clone(),
@@ -127,7 +132,7 @@ impl Query {
         };
         if self.by.is_some() || !self.columns.is_empty() {
             return Err(Failure::usage(
-                "a question takes no --top, --by or --columns; see --limit",
+                "a question has its own order and columns: it takes no --by and no --columns",
             ));
         }
         let (since, until) = self.span(now)?;
@@ -135,7 +140,7 @@ impl Query {
             since,
             until,
             wiki,
-            limit: self.limit,
+            limit: self.top.unwrap_or(self.limit),
             timeout: Duration::from_secs(self.timeout),
         })
     }

@@ -19,7 +19,7 @@ use crate::ingest::metrics::{DeadReason, IngestMetrics};
 use crate::ingest::pace::{Pace, Pacer, nap};
 use crate::ingest::recent::RecentIds;
 use crate::ingest::summary::{Start, Summary};
-use crate::ingest::target::{LineReader, Target};
+use crate::ingest::target::{Lacking, LineReader, Target};
 use crate::time::Clock;
 
 /// How many identities are remembered to recognise repeats.
@@ -128,10 +128,12 @@ pub fn run(
         .map_err(refused)?;
     let mut replay = Replay {
         reader: options.target.line_reader(),
+        lacking: Lacking::default(),
         recent: RecentIds::new(REMEMBERED),
         pacer: Pacer::new(options.pace),
         delivery: Delivery::new(producer, clock, metrics),
         origin: String::new(),
+        is_unpaced: false,
         options,
         clock,
         metrics,
@@ -140,6 +142,7 @@ pub fn run(
     let read = replay.all(lines);
     // Also after a damaged line: what got through is to be certain.
     replay.delivery.flush().map_err(refused)?;
+    replay.lacking.warn(&options.target);
     match read {
         Ok(()) => Ok(start.summary(clock, metrics)),
         Err(Stopped::Read(error)) => Err(ReplayError::Read {
@@ -165,6 +168,7 @@ fn records_in(topic: &str, broker: &dyn Broker) -> Result<i64, BrokerError> {
 struct Replay<'a> {
     options: &'a ReplayOptions,
     reader: LineReader,
+    lacking: Lacking,
     recent: RecentIds,
     pacer: Pacer,
     delivery: Delivery<'a>,
@@ -173,6 +177,8 @@ struct Replay<'a> {
     shutdown: &'a CancellationToken,
     /// Text for dead letters: file and line.
     origin: String,
+    /// Whether an event had no time by which it could be paced.
+    is_unpaced: bool,
 }
 
 enum Stopped {
@@ -212,6 +218,7 @@ impl Replay<'_> {
             Ok(facts) => facts,
             Err(error) => return self.unreadable(&recorded.event, &error).map(|()| true),
         };
+        self.lacking.note(&facts);
         if self.options.drop_repeats && facts.id.is_some_and(|id| !self.recent.insert(id, None)) {
             self.metrics.repeats.fetch_add(1, Ordering::Relaxed);
             return Ok(true);
@@ -219,7 +226,17 @@ impl Replay<'_> {
         let event_ns = facts
             .time
             .map(|time| time.millis().saturating_mul(1_000_000));
-        if let Some(ns) = recorded.received_ns.or(event_ns)
+        let happened_ns = recorded.received_ns.or(event_ns);
+        if happened_ns.is_none() && self.options.pace != Pace::Fastest && !self.is_unpaced {
+            self.is_unpaced = true;
+            let (field, line) = (&self.options.target.time, number);
+            tracing::warn!(
+                ?field,
+                line,
+                "an event without a time is not waited for (--time)"
+            );
+        }
+        if let Some(ns) = happened_ns
             && self.options.pace != Pace::Fastest
             && !nap(self.pacer.wait(self.clock.now(), ns), self.shutdown)
         {

@@ -225,6 +225,52 @@ impl LineReader {
     }
 }
 
+/// How many events had none of the fields that a target asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lacking {
+    events: u64,
+    key: u64,
+    id: u64,
+    time: u64,
+}
+
+impl Lacking {
+    /// Counts an event.
+    pub fn note(&mut self, facts: &Facts<'_>) {
+        self.events += 1;
+        self.key += u64::from(facts.key.is_none());
+        self.id += u64::from(facts.id.is_none());
+        self.time += u64::from(facts.time.is_none());
+    }
+
+    /// The fields that no event had, each with what follows from that: such a field has another name
+    /// than was thought.
+    pub fn never_seen<'t>(&self, target: &'t Target) -> Vec<(&'t FieldPath, &'static str)> {
+        let fields = [
+            (&target.key, self.key, "the records have no key (--key)"),
+            (&target.id, self.id, "repeats are not recognised (--id)"),
+            (
+                &target.time,
+                self.time,
+                "the records have the time of writing (--time)",
+            ),
+        ];
+        let never = |count: u64| count > 0 && count == self.events;
+        let fields = fields.into_iter().filter(|(_, count, _)| never(*count));
+        fields
+            .filter_map(|(field, _, what)| Some((field.as_ref()?, what)))
+            .collect()
+    }
+
+    /// Warns of those.
+    pub fn warn(&self, target: &Target) {
+        for (field, what) in self.never_seen(target) {
+            let events = self.events;
+            tracing::warn!(%field, events, "no event has the field: {what}");
+        }
+    }
+}
+
 /// RFC 3339 text, or milliseconds since the epoch.
 fn event_time(field: &Scalar<'_>) -> Option<Timestamp> {
     match field {
@@ -256,6 +302,24 @@ mod tests {
         assert_eq!(facts.key.as_deref(), key, "{line}");
         assert_eq!(facts.time.map(Timestamp::millis), time, "{line}");
         assert_eq!(facts.id, id.map(EventId::of), "{line}");
+    }
+
+    #[test]
+    fn a_field_that_no_event_has_is_told() {
+        let target = Target {
+            key: Some(FieldPath::new("wikki")),
+            id: None,
+            ..Target::new("t")
+        };
+        let reader = target.line_reader();
+        let mut lacking = Lacking::default();
+        assert_eq!(lacking.never_seen(&target), []);
+        for line in [r#"{"wiki":"a","meta":{"dt":1}}"#, r#"{"wiki":"b"}"#] {
+            lacking.note(&reader.read(line.as_bytes()).unwrap());
+        }
+        let never = lacking.never_seen(&target);
+        let names: Vec<&str> = never.iter().map(|(field, _)| field.as_str()).collect();
+        assert_eq!(names, ["wikki"]);
     }
 
     #[test]

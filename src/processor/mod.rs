@@ -35,7 +35,7 @@ use run::{RowFault, drop_row, run_all};
 use crate::expr;
 use crate::state::{StateBatch, StateError, TaskState};
 use crate::time::Timestamp;
-use crate::topology::plan::{SubTopology, Work};
+use crate::topology::plan::{Input, Reader, SubTopology, Work};
 use crate::value::{Slot, Value};
 
 /// A record as a task reads it.
@@ -435,7 +435,7 @@ impl Processor {
 
     /// What each node has seen since the last call. Of nodes that another sub-topology runs as well
     /// only the drops, so that no record counts twice: the copies read different fields, and drop
-    /// different records.
+    /// different records. So of aggregates whose results are read here.
     pub fn take_counts(&mut self) -> Vec<(String, NodeCounts)> {
         let plan = &self.plan;
         let inputs = plan.inputs.iter().zip(&mut self.input_counts);
@@ -447,7 +447,10 @@ impl Processor {
             counts.push((operator.node.to_string(), std::mem::take(&mut state.counts)));
         }
         for (node, counts) in &mut counts {
-            if plan.copies.iter().any(|copy| copy.as_str() == node) {
+            let is_read = |input: &Input| matches!(&input.reader, Reader::Results(results) if results.node.as_str() == node);
+            if plan.copies.iter().any(|copy| copy.as_str() == node)
+                || plan.inputs.iter().any(is_read)
+            {
                 *counts = NodeCounts {
                     drops: counts.drops,
                     ..NodeCounts::default()

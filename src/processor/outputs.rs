@@ -102,7 +102,8 @@ pub enum OutputError {
 
 /// A sink could not write a row.
 pub(super) enum SinkFailure {
-    Expression(EvalError),
+    /// Of this field or column.
+    Expression(String, EvalError),
     Output(OutputError),
 }
 
@@ -110,7 +111,9 @@ impl SinkFailure {
     /// What is wrong with the row, if it alone is at fault; anything else ends the task's work.
     pub(super) fn row_fault(self) -> Result<RowFault, ProcessError> {
         let error = match self {
-            SinkFailure::Expression(error) => return Ok(RowFault::expression(&error)),
+            SinkFailure::Expression(name, error) => {
+                return Ok(RowFault::expression_of(&name, &error));
+            }
             SinkFailure::Output(error) => error,
         };
         let reason = match &error {
@@ -130,6 +133,7 @@ pub(super) fn write_record(
     row: &Row<'_, '_>,
 ) -> Result<(), SinkFailure> {
     let view = row.view();
+    let failed = |name: &str, error| SinkFailure::Expression(name.to_owned(), error);
     let mut json = ArenaVec::new_in(row.arena);
     let value = match plan.fields.is_empty() {
         _ if row.no_value => None,
@@ -142,10 +146,8 @@ pub(super) fn write_record(
                 }
                 push_text(name, &mut json);
                 json.push(b':');
-                push_json(
-                    &evaluator.eval(&view).map_err(SinkFailure::Expression)?,
-                    &mut json,
-                );
+                let value = evaluator.eval(&view);
+                push_json(&value.map_err(|error| failed(name, error))?, &mut json);
             }
             json.push(b'}');
             Some(json.as_slice())
@@ -154,7 +156,8 @@ pub(super) fn write_record(
     let key = match &plan.key {
         None => row.key,
         Some(evaluator) => {
-            let key = evaluator.eval(&view).map_err(SinkFailure::Expression)?;
+            let key = evaluator.eval(&view);
+            let key = key.map_err(|error| failed("key", error))?;
             key_bytes(&key, row.arena)
         }
     };
@@ -175,11 +178,15 @@ pub(super) fn write_row(
     row: &Row<'_, '_>,
 ) -> Result<(), SinkFailure> {
     let view = row.view();
+    let failed = |name: &str, error| SinkFailure::Expression(name.to_owned(), error);
     let mut cells = ArenaVec::with_capacity_in(plan.columns.len(), row.arena);
     for (at, column) in plan.columns.iter().enumerate() {
         cells.push(match row.no_value && !plan.key.contains(&at) {
             true => Value::Null,
-            false => column.value.eval(&view).map_err(SinkFailure::Expression)?,
+            false => {
+                let value = column.value.eval(&view);
+                value.map_err(|error| failed(&column.name, error))?
+            }
         });
     }
     context

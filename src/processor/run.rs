@@ -6,7 +6,7 @@ use super::{
 };
 use crate::expr::{EvalError, Evaluator};
 use crate::topology::graph::{NodeName, OnError};
-use crate::topology::plan::{OperatorId, Way, Work};
+use crate::topology::plan::{Assignment, OperatorId, Way, Work};
 use crate::value::{Slot, Value};
 
 /// What becomes of a row in an operator with one output.
@@ -29,6 +29,11 @@ impl RowFault {
             reason,
             message: error.to_string(),
         }
+    }
+
+    /// One of several expressions of a node has failed.
+    pub(super) fn expression_of(name: &str, error: &dyn std::fmt::Display) -> RowFault {
+        RowFault::expression(&format_args!("{name}: {error}"))
     }
 
     pub(super) fn expression(error: &dyn std::fmt::Display) -> RowFault {
@@ -73,7 +78,7 @@ fn run(
             set,
             tombstone_if,
             on_error,
-        } => map(set, tombstone_if.as_ref(), row).map_err(|error| fault(on_error, &error)),
+        } => map(set, tombstone_if.as_ref(), row).map_err(|found| (*on_error, found)),
         Work::FlatMap {
             each,
             element,
@@ -185,22 +190,26 @@ fn filter(condition: &Evaluator, passes_when: bool, row: &Row<'_, '_>) -> Result
 }
 
 fn map(
-    set: &[(Slot, Evaluator)],
+    set: &[Assignment],
     tombstone_if: Option<&Evaluator>,
     row: &mut Row<'_, '_>,
-) -> Result<Fate, EvalError> {
-    for (slot, evaluator) in set {
-        let value = match evaluator.eval(&row.view()) {
+) -> Result<Fate, RowFault> {
+    for Assignment { field, slot, value } in set {
+        let value = match value.eval(&row.view()) {
             Ok(value) => value,
             // Nobody but a key needs the fields of a row that is no more.
             Err(_) if row.no_value => Value::Null,
-            Err(error) => return Err(error),
+            Err(error) => return Err(RowFault::expression_of(field.as_str(), &error)),
         };
         row.set(*slot, value);
     }
-    match tombstone_if {
-        Some(condition) if !row.no_value && condition.test(&row.view())? => Ok(Fate::Tombstone),
-        _ => Ok(Fate::Passes),
+    let Some(condition) = tombstone_if.filter(|_| !row.no_value) else {
+        return Ok(Fate::Passes);
+    };
+    match condition.test(&row.view()) {
+        Ok(true) => Ok(Fate::Tombstone),
+        Ok(false) => Ok(Fate::Passes),
+        Err(error) => Err(RowFault::expression_of("tombstone_if", &error)),
     }
 }
 

@@ -68,7 +68,7 @@ pub enum AppError {
         sinks: String,
     },
     /// Tables that are not what their sinks need.
-    #[error("{}\n`tidemill describe --tables FILE` prints all tables that a topology needs", list(.0))]
+    #[error("{}\nFor all tables of a topology: tidemill describe FILE --tables mysql (or sqlite)", list(.0))]
     Tables(Vec<(NodeName, SqlError)>),
     /// A SQL sink.
     #[error("sink {sink}: {source}")]

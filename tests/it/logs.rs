@@ -72,7 +72,7 @@ fn tables_that_do_not_fit_are_all_named_before_any_group_is_joined() {
         "fix: CREATE TABLE `not_there`",
         "sink second: table too_narrow does not fit",
         "error[S04]",
-        "tidemill describe --tables",
+        "tidemill describe FILE --tables mysql",
     ] {
         assert!(log.contains(text), "{text} is not in: {log}");
     }

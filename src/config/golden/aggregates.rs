@@ -395,3 +395,29 @@ nodes:
     );
     shows(&yaml("emit: close, "), expect![[""]]);
 }
+
+#[test]
+fn t058_an_idle_close_that_closes_nothing() {
+    shows(
+        "
+app: a
+nodes:
+  s: { source: { topic: t } }
+  a:
+    aggregate:
+      from: s
+      by: wiki
+      window: { tumbling: 1m, idle_close: 15s }
+      set: { n: count() }
+  k: { kafka: { from: a, topic: u } }
+",
+        expect![[r#"
+            warning[T058]: `idle_close` has no effect with `emit: updates`
+             --> t.yaml:9:43
+              |
+            9 |       window: { tumbling: 1m, idle_close: 15s }
+              |                                           ^^^
+              |
+              = help: leave it out, or say `emit: close` for results that leave once"#]],
+    );
+}

@@ -309,6 +309,48 @@ nodes:
 }
 
 #[test]
+fn t024_key_time_and_id_of_a_source() {
+    shows(
+        "
+app: a
+nodes:
+  s:
+    source:
+      topic: t
+      key: wikki
+      timestamp: meta.dtt
+      id: meta.idd
+      fields: { wiki: string, meta.dt: timestamp, meta.id: string }
+  k: { kafka: { from: s, topic: u } }
+",
+        expect![[r#"
+            warning[T024]: the field `wikki` is not declared
+             --> t.yaml:7:12
+              |
+            7 |       key: wikki
+              |            ^^^^^
+              |
+              = help: did you mean `wiki`? Declare the field if it exists
+
+            warning[T024]: the field `meta.dtt` is not declared
+             --> t.yaml:8:18
+              |
+            8 |       timestamp: meta.dtt
+              |                  ^^^^^^^^
+              |
+              = help: did you mean `meta.dt`? Declare the field if it exists
+
+            warning[T024]: the field `meta.idd` is not declared
+             --> t.yaml:9:11
+              |
+            9 |       id: meta.idd
+              |           ^^^^^^^^
+              |
+              = help: did you mean `meta.id`? Declare the field if it exists"#]],
+    );
+}
+
+#[test]
 fn t025_declarations_that_contradict_each_other() {
     shows(
         "

@@ -245,7 +245,7 @@ fn clusters_group_their_nodes_and_the_rest_follows() {
           rows: source
               topic wikiticker; key channel; time time
           per_channel: aggregate ← rows
-              by channel in tumbling 1h, grace 1m, idle close 15s
+              by channel in tumbling 1h, grace 1m
               edits = count()
               bot_edits = count_if(isRobot)
               anon_edits = count_if(isAnonymous)
@@ -285,7 +285,7 @@ fn clusters_group_their_nodes_and_the_rest_follows() {
           subgraph cluster_0 {
             label="0 \"processing\"";
             "rows" [shape=cds, label="rows\nsource", tooltip="topic wikiticker; key channel; time time"];
-            "per_channel" [shape=box, label="per_channel\naggregate", tooltip="by channel in tumbling 1h, grace 1m, idle close 15s\nedits = count()\nbot_edits = count_if(isRobot)\nanon_edits = count_if(isAnonymous)\nnew_pages = count_if(isNew)\nadded = sum(added)\ndeleted = sum(deleted)\ndistinct_users = distinct(user)\ndistinct_pages = distinct(page)"];
+            "per_channel" [shape=box, label="per_channel\naggregate", tooltip="by channel in tumbling 1h, grace 1m\nedits = count()\nbot_edits = count_if(isRobot)\nanon_edits = count_if(isAnonymous)\nnew_pages = count_if(isNew)\nadded = sum(added)\ndeleted = sum(deleted)\ndistinct_users = distinct(user)\ndistinct_pages = distinct(page)"];
           }
           subgraph cluster_1 {
             label="1";

@@ -18,7 +18,7 @@ use crate::ingest::delivery::{Delivery, Event};
 use crate::ingest::metrics::IngestMetrics;
 use crate::ingest::pace::{Pace, Pacer, nap};
 use crate::ingest::summary::{Start, Summary};
-use crate::ingest::target::Target;
+use crate::ingest::target::{Lacking, Target};
 use crate::time::{Clock, Timestamp};
 
 /// So often it is made sure that events are in the log, and they are counted.
@@ -39,7 +39,7 @@ pub struct GenerateOptions {
     /// The time of the first event; none: now with a rate, and otherwise so long ago that the last
     /// event is of now.
     pub start: Option<Timestamp>,
-    /// Where to; the key is always the wiki.
+    /// Where to.
     pub target: Target,
 }
 
@@ -92,6 +92,10 @@ pub fn run(
     let mut flushed = clock.now();
     let mut line = Vec::with_capacity(8192);
     let mut made = 0;
+    // The wiki is known without looking.
+    let is_by_wiki = options.target.key == Target::new("").key;
+    let reader = (!is_by_wiki).then(|| options.target.line_reader());
+    let mut lacking = Lacking::default();
     while options.events.is_none_or(|events| made < events) {
         let event = generator.next_event(&mut line);
         if options.rate.is_some() || made % LOOK_EVERY == 0 {
@@ -105,9 +109,16 @@ pub fn run(
                 break;
             }
         }
-        let key = event.wiki.map(str::as_bytes);
+        let facts = reader.as_ref().and_then(|reader| reader.read(&line).ok());
+        let key = match &facts {
+            Some(facts) => {
+                lacking.note(facts);
+                facts.key.as_deref()
+            }
+            None => event.wiki,
+        };
         let event = Event {
-            key,
+            key: key.map(str::as_bytes),
             time: event.time,
             value: &line,
         };
@@ -118,6 +129,7 @@ pub fn run(
         made += 1;
     }
     delivery.flush()?;
+    lacking.warn(&options.target);
     Ok(start.summary(clock, metrics))
 }
 

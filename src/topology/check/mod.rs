@@ -55,6 +55,7 @@ mod no_list;
 mod merge_inputs;
 mod no_branches;
 mod log_every;
+mod idle_close_unused;
 
 mod table_name;
 mod no_columns;
@@ -130,6 +131,7 @@ const RULES: &[Rule] = &[
     merge_inputs::RULE,
     no_branches::RULE,
     log_every::RULE,
+    idle_close_unused::RULE,
     table_name::RULE,
     no_columns::RULE,
     no_table_key::RULE,

@@ -29,6 +29,22 @@ fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
             });
         }
     }
+    for (number, source) in cx.sources() {
+        let shape = Shape::of_source(source);
+        let fields = [
+            ("key", &source.key),
+            ("timestamp", &source.timestamp),
+            ("id", &source.id),
+        ];
+        for (key, path) in fields {
+            let Some(path) = path else {
+                continue;
+            };
+            if shape.lookup(path) == Lookup::Undeclared {
+                out.extend(finding(Place::node(number).key(key), path, &shape));
+            }
+        }
+    }
     for (number, aggregate) in cx.aggregates() {
         let before = &cx.analysis.before[number];
         for (item, path) in aggregate.by.iter().enumerate() {

@@ -33,7 +33,7 @@ use crate::record::Projection;
 use crate::topology::graph::{
     AppId, Emit, Function, Guarantee, NodeName, NullValues, OnError, OnLate, TableUse,
 };
-use crate::value::{Slot, ValueType};
+use crate::value::{FieldPath, Slot, ValueType};
 use crate::window::Windows;
 
 /// What an application runs.
@@ -166,7 +166,7 @@ pub enum Work {
     /// Computes fields.
     Map {
         /// In this order; a later one sees the earlier ones.
-        set: Vec<(Slot, Evaluator)>,
+        set: Vec<Assignment>,
         /// Whether the row loses its value.
         tombstone_if: Option<Evaluator>,
         /// When one fails.
@@ -220,6 +220,17 @@ pub enum Work {
     Kafka(KafkaPlan),
     /// Writes rows into a table.
     Sql(SqlPlan),
+}
+
+/// A field that is computed.
+#[derive(Debug)]
+pub struct Assignment {
+    /// Its path.
+    pub field: FieldPath,
+    /// Where it goes.
+    pub slot: Slot,
+    /// Gives it.
+    pub value: Evaluator,
 }
 
 /// A way behind a branch.

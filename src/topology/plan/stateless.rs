@@ -2,7 +2,7 @@
 
 use super::draft::Outlet;
 use super::planner::{PlanError, compile, error};
-use super::{Way, Work};
+use super::{Assignment, Way, Work};
 use crate::topology::graph::{Branch, FlatMap, Map, Node, NodeKind};
 use crate::value::ValueType;
 
@@ -37,9 +37,13 @@ pub(super) fn work(node: &Node, outlet: &mut Outlet<'_>) -> Result<Work, PlanErr
 fn map_work(node: &Node, map: &Map, outlet: &mut Outlet<'_>) -> Result<Work, PlanError> {
     let mut set = Vec::with_capacity(map.set.len());
     for (path, expression) in &map.set {
-        let evaluator = compile(node, expression, &outlet.scope)?;
-        let kind = evaluator.result_type();
-        set.push((outlet.scope.add(path.clone(), kind), evaluator));
+        let value = compile(node, expression, &outlet.scope)?;
+        let slot = outlet.scope.add(path.clone(), value.result_type());
+        set.push(Assignment {
+            field: path.clone(),
+            slot,
+            value,
+        });
     }
     let tombstone_if = map.tombstone_if.as_ref();
     let tombstone_if = tombstone_if.map(|condition| compile(node, condition, &outlet.scope));

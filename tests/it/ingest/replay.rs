@@ -20,6 +20,7 @@ use tidemill::ingest::replay::{self, ReplayError, ReplayOptions};
 use tidemill::ingest::summary::Summary;
 use tidemill::ingest::target::Partitions;
 use tidemill::time::{ManualClock, SystemClock, Timestamp};
+use tidemill::value::FieldPath;
 use tokio_util::sync::CancellationToken;
 
 use super::stage::{TOPIC, check_exactly_once, generated, memory, recorded, values};
@@ -348,6 +349,24 @@ fn a_replay_at_its_own_pace_stops_at_the_shutdown() {
     });
     shutdown.cancel();
     assert_eq!(thread.join().unwrap().events, 1);
+}
+
+#[test]
+fn generated_events_have_the_key_that_is_asked_for() {
+    let broker = memory();
+    let mut options = GenerateOptions::new(TOPIC);
+    options.events = Some(500);
+    options.target.key = Some(FieldPath::new("user"));
+    let metrics = IngestMetrics::default();
+    let shutdown = CancellationToken::new();
+    generate::run(&options, &*broker, &SystemClock, &metrics, &shutdown).unwrap();
+    for partition in 0..4 {
+        for record in broker.records(TOPIC, partition, Isolation::ReadCommitted) {
+            let event: serde_json::Value = serde_json::from_slice(&record.value.unwrap()).unwrap();
+            let user = event["user"].as_str().map(str::as_bytes);
+            assert_eq!(user, record.key.as_deref());
+        }
+    }
 }
 
 #[test]
