@@ -64,10 +64,28 @@ impl SyntaxError {
                 "between `{` and `}`, references to the environment stand in quotes".into(),
             );
         }
-        if self.message.contains("mapping values are not allowed") {
-            return Some("a text with `: ` in it stands in quotes".into());
-        }
-        None
+        let line = text[line_start..].lines().next().unwrap_or_default();
+        let blank = line.len() - line.trim_start().len();
+        let hints = [
+            (
+                self.message.contains("mapping values are not allowed"),
+                "a text with `: ` in it stands in quotes",
+            ),
+            (
+                self.message.contains("second YAML document"),
+                "put it into a file of its own; `run` takes several files",
+            ),
+            (
+                line[..blank].contains('\t'),
+                "YAML is indented with spaces, not with tabs",
+            ),
+            (
+                self.message.contains("unknown anchor"),
+                "a text that begins with `*` or `&` stands in quotes",
+            ),
+        ];
+        let hint = hints.iter().find(|(applies, _)| *applies);
+        hint.map(|(_, help)| (*help).to_owned())
     }
 }
 

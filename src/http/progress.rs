@@ -234,6 +234,9 @@ impl Known {
 }
 
 fn verdict(status: &EngineStatus, wants_tasks: bool, stuck: Option<&Suspect>) -> Verdict {
+    if let Some((task, what)) = status.opening.first_key_value() {
+        return Verdict::NotReady(format!("task {task} waits for {what}"));
+    }
     if wants_tasks && status.assigned.is_empty() {
         return Verdict::NotReady("no tasks are assigned to this process".to_owned());
     }
@@ -315,6 +318,11 @@ mod tests {
             verdict(&status, true, Some(&stuck)),
             Verdict::NotReady(text.to_owned())
         );
+        let task = status.assigned[0];
+        status.opening.insert(task, "its state");
+        let text = "task 0_0 waits for its state".to_owned();
+        assert_eq!(verdict(&status, true, None), Verdict::NotReady(text));
+        status.opening.clear();
         let failing = SinkStatus {
             last_error: Some("gone".to_owned()),
             ..SinkStatus::default()

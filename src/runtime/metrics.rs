@@ -21,6 +21,7 @@ pub struct EngineMetrics {
     commit_ms_total: AtomicI64,
     resets: AtomicU64,
     lost: AtomicU64,
+    opening: Mutex<BTreeMap<TaskId, &'static str>>,
     restores: Mutex<BTreeMap<TaskId, RestoreStatus>>,
     restored: AtomicU64,
     sinks: Mutex<BTreeMap<String, SinkStatus>>,
@@ -82,6 +83,8 @@ pub struct EngineStatus {
     pub nodes: BTreeMap<NodeInGroup, NodeCounts>,
     /// The tasks that run here; new ones are without positions.
     pub assigned: Vec<TaskId>,
+    /// The tasks that are not running yet, and what they are waiting for.
+    pub opening: BTreeMap<TaskId, &'static str>,
     /// How far they have come.
     pub tasks: BTreeMap<TaskId, TaskStatus>,
     /// The SQL sinks.
@@ -170,6 +173,15 @@ impl EngineMetrics {
         lock(&self.tasks).retain(|task, _| threads.values().any(|tasks| tasks.contains(task)));
     }
 
+    /// A task is being opened, and waits for this; nothing: it runs, or is given up.
+    pub(super) fn opening(&self, task: TaskId, waits_for: Option<&'static str>) {
+        let mut opening = lock(&self.opening);
+        match waits_for {
+            Some(what) => opening.insert(task, what),
+            None => opening.remove(&task),
+        };
+    }
+
     pub(super) fn committed(&self, ms: i64) {
         self.commits.fetch_add(1, Ordering::Relaxed);
         self.commit_ms_total.fetch_add(ms, Ordering::Relaxed);
@@ -202,6 +214,7 @@ impl EngineMetrics {
         EngineStatus {
             nodes: lock(&self.nodes).clone(),
             assigned: lock(&self.threads).values().flatten().copied().collect(),
+            opening: lock(&self.opening).clone(),
             tasks: lock(&self.tasks).clone(),
             sinks: lock(&self.sinks).clone(),
             commits: self.commits.load(Ordering::Relaxed),

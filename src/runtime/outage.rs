@@ -1,6 +1,7 @@
-//! What is logged while a sink cannot write: it tries again every few seconds, for hours if need be.
+//! What is logged while something does not go on: a sink that cannot write tries again every few
+//! seconds, for hours if need be, and a task that is opened may have to wait for others.
 
-use crate::time::Timestamp;
+use crate::time::{Clock, Timestamp};
 
 /// After the first failure in a row, one is logged in so many milliseconds.
 const EVERY_MS: i64 = 30_000;
@@ -49,9 +50,56 @@ impl Outage {
     }
 }
 
+/// After so many milliseconds it is logged that something is waited for, and then again.
+const PATIENCE_MS: i64 = 10_000;
+
+/// A wait for something that should not take long.
+pub(super) struct Patience<'c> {
+    clock: &'c dyn Clock,
+    began: Timestamp,
+    logged: Timestamp,
+}
+
+impl<'c> Patience<'c> {
+    /// Begins to wait.
+    pub(super) fn new(clock: &'c dyn Clock) -> Patience<'c> {
+        let now = clock.now();
+        Patience {
+            clock,
+            began: now,
+            logged: now,
+        }
+    }
+
+    /// For how many seconds it has been waited, if that is to be logged.
+    pub(super) fn is_over(&mut self) -> Option<i64> {
+        let now = self.clock.now();
+        if now < self.logged.plus_millis(PATIENCE_MS) {
+            return None;
+        }
+        self.logged = now;
+        Some((now.0 - self.began.0) / 1_000)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::time::ManualClock;
+
+    #[test]
+    fn a_wait_is_logged_every_ten_seconds() {
+        let clock = ManualClock::new(Timestamp(0));
+        let mut patience = Patience::new(&clock);
+        let mut after = |ms: i64| {
+            clock.advance_millis(ms);
+            patience.is_over()
+        };
+        assert_eq!(after(9_999), None);
+        assert_eq!(after(1), Some(10));
+        assert_eq!(after(9_000), None);
+        assert_eq!(after(2_000), Some(21));
+    }
 
     #[test]
     fn the_first_failure_is_logged_and_then_one_in_half_a_minute_until_the_end() {

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use super::marker::CommitMarker;
 use super::metrics::{EngineMetrics, RestoreStatus};
+use super::outage::Patience;
 use super::start::BeyondEnd;
 use crate::broker::{Broker, BrokerError, Isolation, Offset, TopicPartition};
 use crate::codec::DecodeError;
@@ -218,6 +219,7 @@ impl Restorer<'_> {
         let mut report = Report::new(task, changelog, end - from, self.clock.now());
         let mut batch = StateBatch::default();
         let mut position = from;
+        let mut patience = Patience::new(&**self.clock);
         while position < end {
             if (self.stop)() {
                 return Err(RestoreError::Stopped);
@@ -230,7 +232,18 @@ impl Restorer<'_> {
                 }
                 report.count(&record);
             })?;
-            position = reader.position(changelog).unwrap_or(position);
+            let reached = reader.position(changelog).unwrap_or(position);
+            if reached > position {
+                patience = Patience::new(&**self.clock);
+            } else if let Some(waited_s) = patience.is_over() {
+                tracing::warn!(
+                    %task, %changelog, position, end, waited_s,
+                    "a restore gets no further: a transaction that is not ended holds the rest, \
+                     until it times out or is aborted (kafka-transactions.sh find-hanging, abort), \
+                     or the log does not answer"
+                );
+            }
+            position = reached;
             if batch.bytes() >= BATCH_BYTES {
                 batch.checkpoint(store, position);
                 state.write(&batch)?;

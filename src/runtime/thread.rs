@@ -22,6 +22,7 @@ use std::time::Duration;
 use super::failpoint::Failpoint;
 use super::membership::Membership;
 use super::metrics::EngineMetrics;
+use super::outage::Patience;
 use super::outputs::{DeadLetters, TaskOutputs, Writer};
 use super::restore::{RestoreError, Restorer, decide_positions};
 use super::settings::EngineSettings;
@@ -343,6 +344,7 @@ impl StreamThread {
         match event {
             GroupEvent::Assigned(partitions) => {
                 tracing::info!(thread = %self.name, partitions = partitions.len(), "assigned");
+                self.check_known(&partitions)?;
                 self.assigned.extend(partitions);
                 self.open_tasks()
             }
@@ -377,6 +379,21 @@ impl StreamThread {
         }
     }
 
+    /// The number of partitions is what state and repartition topics were made for.
+    fn check_known(&self, partitions: &[TopicPartition]) -> Result<(), ThreadError> {
+        for TopicPartition { topic, partition } in partitions {
+            let known = self.shared.partitions.get(&**topic).copied();
+            if let Some(known) = known.filter(|known| *partition as u32 >= *known) {
+                return Err(ThreadError::MorePartitions {
+                    topic: topic.to_string(),
+                    partition: *partition,
+                    known,
+                });
+            }
+        }
+        Ok(())
+    }
+
     /// Makes tasks of everything that is assigned and not yet running, and starts reading.
     fn open_tasks(&mut self) -> Result<(), ThreadError> {
         if self.writer.is_none() {
@@ -385,8 +402,9 @@ impl StreamThread {
         let wanted = tasks_of(&self.shared.plan.processing, &self.assigned);
         for (id, plan) in wanted {
             if !self.tasks.contains_key(&id) {
-                let task = self.open_task(id, &plan)?;
-                self.tasks.insert(id, task);
+                let opened = self.open_task(id, &plan);
+                self.shared.metrics.opening(id, None);
+                self.tasks.insert(id, opened?);
             }
         }
         let mut positions = Vec::new();
@@ -426,7 +444,9 @@ impl StreamThread {
             .topics()
             .map(|topic| TopicPartition::new(topic, id.partition))
             .collect();
+        shared.metrics.opening(id, Some("the group's positions"));
         let committed = self.wait_for_committed(&inputs)?;
+        shared.metrics.opening(id, Some("its state"));
         let stop = || shared.stop.is_set();
         let restorer = Restorer {
             broker: &shared.broker,
@@ -503,6 +523,7 @@ impl StreamThread {
         inputs: &[TopicPartition],
     ) -> Result<BTreeMap<TopicPartition, Offset>, ThreadError> {
         let mut pause = BACK_OFF.0;
+        let mut patience = Patience::new(&*self.shared.clock);
         loop {
             match self
                 .shared
@@ -515,6 +536,16 @@ impl StreamThread {
                         return Err(RestoreError::Stopped.into());
                     }
                     tracing::debug!(%reason, "waiting for stable offsets");
+                    if let Some(waited_s) = patience.is_over() {
+                        let inputs: Vec<String> = inputs.iter().map(ToString::to_string).collect();
+                        let inputs = inputs.join(", ");
+                        tracing::warn!(
+                            thread = %self.name, inputs, waited_s, %reason,
+                            "the group's positions cannot be had: a transaction that is not \
+                             ended holds them, until it times out or is aborted \
+                             (kafka-transactions.sh find-hanging, abort)"
+                        );
+                    }
                     self.shared.stop.wait(pause);
                     pause = (pause * 2).min(Duration::from_secs(1));
                 }

@@ -22,6 +22,21 @@ pub enum ThreadError {
     /// A store.
     #[error(transparent)]
     State(#[from] StateError),
+    /// A topic has more partitions than at the start.
+    #[error(
+        "topic {topic} has been given more partitions while it was read: partition {partition} is \
+         new, there were {known}. An application without state goes on when it is started again. \
+         State is split by partition: one with state needs a new application name, or a topic with \
+         the old count"
+    )]
+    MorePartitions {
+        /// The topic.
+        topic: String,
+        /// A partition that was not there.
+        partition: i32,
+        /// How many there were.
+        known: u32,
+    },
 }
 
 /// What is to be done about an error.
@@ -65,6 +80,7 @@ pub(crate) fn reaction(error: &ThreadError) -> Reaction {
             | RestoreError::ChangelogReplaced { .. }
             | RestoreError::BeyondEnd { .. },
         )
+        | ThreadError::MorePartitions { .. }
         | ThreadError::Process(
             ProcessError::Stop { .. }
             | ProcessError::Foreign { .. }

@@ -183,6 +183,8 @@ const CONSUMER_TUNING: &[(&str, &str)] = &[
     ("fetch.queue.backoff.ms", "20"),
     ("fetch.wait.max.ms", "100"),
     ("fetch.error.backoff.ms", "100"),
+    // How soon partitions are found that a topic has been given.
+    ("topic.metadata.refresh.interval.ms", "30000"),
 ];
 
 const PRODUCER_TUNING: &[(&str, &str)] = &[

@@ -84,7 +84,18 @@ fn y002_a_text_that_is_no_yaml() {
             3 | app: b
               | ^
               |
-              = help: the bracket or quote that is open may stand further up; between `{` and `}`, a text with `[`, `]`, `,` or `: ` stands in quotes: `where: "type in ['a', 'b']"`"#]],
+              = help: put it into a file of its own; `run` takes several files"#]],
+    );
+    shows(
+        "app: a\nnodes:\n\ts: { source: { topic: t } }\n",
+        expect![[r#"
+            error[Y002]: tabs disallowed within this context (block indentation)
+             --> t.yaml:3:2
+              |
+            3 |     s: { source: { topic: t } }
+              |     ^
+              |
+              = help: YAML is indented with spaces, not with tabs"#]],
     );
     shows(
         "app: *a\n",
@@ -95,7 +106,7 @@ fn y002_a_text_that_is_no_yaml() {
             1 | app: *a
               |      ^
               |
-              = help: the bracket or quote that is open may stand further up; between `{` and `}`, a text with `[`, `]`, `,` or `: ` stands in quotes: `where: "type in ['a', 'b']"`"#]],
+              = help: a text that begins with `*` or `&` stands in quotes"#]],
     );
 }
 
