@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tracing_subscriber::EnvFilter;
 
@@ -12,6 +12,14 @@ use crate::broker::Broker;
 use crate::broker::kafka::KafkaBroker;
 use crate::settings::{LogFormat, Settings, Sources};
 use crate::sql::DatabaseUrl;
+
+/// How logs look, once they have begun.
+static LOG_FORMAT: OnceLock<LogFormat> = OnceLock::new();
+
+/// Whether standard error is for programs.
+pub(super) fn logs_json() -> bool {
+    LOG_FORMAT.get() == Some(&LogFormat::Json)
+}
 
 /// A command's surroundings.
 pub(super) struct Context {
@@ -84,6 +92,7 @@ fn start_logs(settings: &Settings, usual: &str) {
         .log_internal_errors(false)
         .with_writer(std::io::stderr);
     // Fails when another subscriber is there already, as in tests within one process.
+    LOG_FORMAT.set(settings.log_format).unwrap_or_default();
     let _ = match settings.log_format {
         LogFormat::Text => {
             let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());

@@ -75,7 +75,10 @@ pub fn main() -> ExitCode {
         if failure.is_closed_pipe() {
             return ExitCode::SUCCESS;
         }
-        say(format_args!("error: {failure}"));
+        match context::logs_json() {
+            true => tracing::error!("{failure}"),
+            false => say(format_args!("error: {failure}")),
+        }
         failure.exit_code()
     })
 }

@@ -10,7 +10,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use flate2::bufread::MultiGzDecoder;
+use flate2::bufread::GzDecoder;
 use serde::Deserialize;
 
 /// The first bytes of a gzip stream.
@@ -112,7 +112,7 @@ impl Lines {
         let mut input = BufReader::with_capacity(BUFFER, input);
         let compressed = starts_with_gzip(&mut input)?;
         let input: Box<dyn BufRead> = if compressed {
-            Box::new(BufReader::with_capacity(BUFFER, MultiGzDecoder::new(input)))
+            Box::new(BufReader::with_capacity(BUFFER, Members::new(input)))
         } else {
             Box::new(input)
         };
@@ -177,6 +177,52 @@ impl Lines {
     }
 }
 
+/// What the members of a gzip file hold, one behind the other. Zeros behind the last are padding.
+struct Members<R>(Option<GzDecoder<R>>);
+
+impl<R: BufRead> Members<R> {
+    fn new(input: R) -> Members<R> {
+        Members(Some(GzDecoder::new(input)))
+    }
+}
+
+impl<R: BufRead> Read for Members<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        while let Some(mut member) = self.0.take() {
+            let read = member.read(out);
+            if !matches!(read, Ok(0)) || out.is_empty() {
+                self.0 = Some(member);
+                return read;
+            }
+            let mut rest = member.into_inner();
+            self.0 = skip_zeros(&mut rest)?.then(|| GzDecoder::new(rest));
+        }
+        Ok(0)
+    }
+}
+
+/// Whether another member comes behind the zeros.
+fn skip_zeros(input: &mut impl BufRead) -> io::Result<bool> {
+    loop {
+        let buffer = input.fill_buf()?;
+        if buffer.is_empty() {
+            return Ok(false);
+        }
+        let zeros = buffer.iter().take_while(|byte| **byte == 0).count();
+        match buffer[zeros..].first() {
+            None => input.consume(zeros),
+            Some(first) if *first == GZIP[0] => {
+                input.consume(zeros);
+                return Ok(true);
+            }
+            Some(_) => {
+                let message = "something follows that is not gzip";
+                return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+            }
+        }
+    }
+}
+
 /// Looks at the first bytes without taking them.
 fn starts_with_gzip(input: &mut BufReader<impl Read>) -> io::Result<bool> {
     let buffer = input.fill_buf()?;
@@ -228,6 +274,19 @@ mod tests {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
         encoder.write_all(bytes).unwrap();
         encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn a_compressed_file_may_have_several_members_and_be_padded_with_zeros() {
+        let mut file = [gzip(b"a\nb"), gzip(b"c\n"), vec![0; 1_000]].concat();
+        assert_eq!(lines(&file).unwrap(), ["a", "bc"]);
+        file.push(b'x');
+        let (number, error) = lines(&file).unwrap_err();
+        assert_eq!(number, 2);
+        assert!(
+            error.to_string().ends_with("it is damaged; get it again"),
+            "{error}"
+        );
     }
 
     fn lines(bytes: &[u8]) -> Result<Vec<String>, (u64, ReadError)> {

@@ -100,7 +100,7 @@ pub struct App {
 }
 
 impl App {
-    /// Prepares the topics, opens the tables, joins the groups and starts the threads. A thread that
+    /// Opens the tables, prepares the topics, joins the groups and starts the threads. A thread that
     /// has to give up gives the stop signal, so that the whole process ends.
     ///
     /// # Errors
@@ -112,9 +112,11 @@ impl App {
         metrics: &Arc<EngineMetrics>,
         stop: &StopSignal,
     ) -> Result<App, AppError> {
-        let shared = prepare(plan, environment, settings, metrics, stop)?;
+        // Nothing is created before it is known that the rest is there.
+        topics::find_sources(&*environment.broker, &plan)?;
         let database = environment.database.as_ref();
-        let tables = open_tables(&shared.plan, database)?;
+        let tables = open_tables(&plan, database)?;
+        let shared = prepare(plan, environment, settings, metrics, stop)?;
         let mut app = App {
             threads: Vec::new(),
             stop: stop.clone(),

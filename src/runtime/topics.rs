@@ -46,6 +46,25 @@ pub enum TopicError {
     },
 }
 
+/// Whether all source topics are there.
+///
+/// # Errors
+/// [`TopicError::Missing`] when one is not.
+pub(super) fn find_sources(broker: &dyn Broker, plan: &Plan) -> Result<(), TopicError> {
+    let sources = plan.source_topics();
+    let counts = broker.partition_counts(&sources)?;
+    check_sources(&sources, &counts)
+}
+
+fn check_sources(sources: &[&str], counts: &BTreeMap<String, u32>) -> Result<(), TopicError> {
+    match sources.iter().find(|topic| !counts.contains_key(**topic)) {
+        Some(topic) => Err(TopicError::Missing {
+            topic: (*topic).to_owned(),
+        }),
+        None => Ok(()),
+    }
+}
+
 /// Creates the internal topics and the topics of Kafka sinks that are missing, and checks all counts;
 /// gives the partition count of every topic of the plan.
 ///
@@ -73,12 +92,7 @@ fn missing(
     counts: &BTreeMap<String, u32>,
     replication: i32,
 ) -> Result<Vec<TopicSpec>, TopicError> {
-    let sources = plan.source_topics();
-    if let Some(topic) = sources.iter().find(|topic| !counts.contains_key(**topic)) {
-        return Err(TopicError::Missing {
-            topic: (*topic).to_owned(),
-        });
-    }
+    check_sources(&plan.source_topics(), counts)?;
     let wanted = internal_sizes(plan, counts);
     let mut missing = Vec::new();
     for topic in &plan.internal_topics {

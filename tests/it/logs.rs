@@ -80,6 +80,11 @@ fn tables_that_do_not_fit_are_all_named_before_any_group_is_joined() {
         assert!(log.contains(text), "{text} is not in: {log}");
     }
     assert!(!log.contains("assigned"), "{log}");
+    let in_json = ["--http", "off", "--log-format", "json"];
+    let log = run.member_with("json", &in_json, &[]).fails();
+    let last = parsed(log.lines().last().expect("a reason"));
+    let message = last["message"].as_str().unwrap_or_default();
+    assert!(message.contains("table not_there does not fit"), "{log}");
 }
 
 /// Gives a topic more partitions, until it has so many.

@@ -248,19 +248,23 @@ impl Cases {
             "\"meta\":{\"dt\":\"x\"},\"meta\":{",
         );
         self.text("blanks around it", "{", "  \n{");
-        let deep =
-            |open: &str, close: &str| format!("{}1{}", open.repeat(10_000), close.repeat(10_000));
-        let list = deep("[", "]");
-        self.text(
-            "10,000 lists in a field that nobody reads",
-            "\"$schema\":",
-            &format!("\"log_params\":{list},\"$schema\":"),
-        );
-        self.text(
-            "10,000 objects in a field that nobody reads",
-            "\"$schema\":",
-            &format!("\"log_params\":{},\"$schema\":", deep("{\"a\":", "}")),
-        );
+        let deep = |count: usize, open: &str, close: &str| {
+            format!("{}1{}", open.repeat(count), close.repeat(count))
+        };
+        for (count, shown) in [
+            (2_000, "2,000"),
+            (20_000, "20,000"),
+            (1_000_000, "1,000,000"),
+        ] {
+            for (what, open, close) in [("lists", "[", "]"), ("objects", "{\"a\":", "}")] {
+                self.text(
+                    &format!("{shown} {what} in a field that nobody reads"),
+                    "\"$schema\":",
+                    &format!("\"log_params\":{},\"$schema\":", deep(count, open, close)),
+                );
+            }
+        }
+        let list = deep(10_000, "[", "]");
         self.text("10,000 lists as the title", "\"Tide mill\"", &list);
         self.text(
             "10,000 lists as length.old",
