@@ -105,7 +105,8 @@ fn a_process_that_dies_at_any_step_of_a_commit_leaves_exact_tables() {
     for (at, place) in PLACES.into_iter().enumerate() {
         let (name, url) = stage.server(at);
         let run = Run::new(pair, &stage.bootstrap, url);
-        let mut feed = run.replay_within(pair, 4, FEED);
+        // Three processes have to start, one after the other, and the last commits three times.
+        let mut feed = run.replay_within(pair, 4, 2 * FEED);
         for commit in [1, 2, 3] {
             let failpoint = format!("{place}:{commit}");
             let variables = [("TIDEMILL_FAILPOINT", failpoint.as_str())];
