@@ -7,7 +7,7 @@
 
 use super::aggregate::{Addition, NodeProgress, UpstreamTime};
 use super::table::{Folded, Lookup, Table};
-use super::{Context, OperatorState, Outputs, ProcessError, Produced};
+use super::{Context, Outputs, ProcessError, Produced};
 use crate::codec::{self, Decode, Encode};
 use crate::state::keys;
 use crate::time::Timestamp;
@@ -91,7 +91,6 @@ impl Fold {
     pub(super) fn flush(
         &mut self,
         context: &mut Context<'_>,
-        operators: &mut [OperatorState],
         id: OperatorId,
         idle_ms: i64,
     ) -> Result<(), ProcessError> {
@@ -100,7 +99,6 @@ impl Fold {
             unreachable!("a fold is at work here");
         };
         let Fold { table, buffer, .. } = self;
-        let mut sent = 0;
         table.drain_dirty(|key, folded| -> Result<(), ProcessError> {
             let (at, rest) = keys::split_window(key).expect("made by add");
             let (from, group) = keys::split_window(rest).expect("made by add");
@@ -111,7 +109,6 @@ impl Fold {
             };
             buffer.clear();
             codec::encode_into(&partial, buffer);
-            sent += 1;
             Ok(context.outputs.produce(Produced {
                 topic: &plan.topic,
                 partition: None,
@@ -122,7 +119,6 @@ impl Fold {
         })?;
         // A partial result is added on the far side: it must not be sent a second time.
         table.clear();
-        operators[id].counts.output += sent;
         let speaks_again = self.silent_ms.is_some() && idle_ms < SILENT_AFTER_MS;
         if self.stream_time > self.sent || speaks_again || self.acts_after(idle_ms) {
             self.silent_ms = (idle_ms >= SILENT_AFTER_MS).then_some(idle_ms);

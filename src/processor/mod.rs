@@ -349,7 +349,7 @@ impl Processor {
                     Kind::Aggregate(aggregate)
                 }
                 Kind::Fold(mut fold) => {
-                    fold.flush(&mut context, operators, id, idle_ms)?;
+                    fold.flush(&mut context, id, idle_ms)?;
                     Kind::Fold(fold)
                 }
             };

@@ -402,6 +402,7 @@ fn a_partition_that_was_silent_is_not_overrun_by_the_others() {
             .map(|entry| entry.results["sales"].as_i64().unwrap())
             .collect();
         assert_eq!(driver.drops("per_shop", DropReason::Late), 0, "{windows}");
+        assert_eq!(driver.counts("per_shop").input, 4, "on the near side only");
         assert_eq!(counts.iter().sum::<i64>(), 4, "{windows}");
         // Once it has said again and again that it is silent, what is old is let go.
         for _ in 0..4 {

@@ -402,7 +402,6 @@ pub(super) fn fold_partial(
     let addition = Addition::Partial(&partial.folded);
     let node = operator.node.as_str();
     let late = aggregate.add(context, aggregate_plan, node, place, group, &addition)?;
-    operators[id].counts.input += 1;
     drop_late(context, operators, id, &aggregate_plan.shape, late, row)
 }
 
