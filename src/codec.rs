@@ -6,10 +6,11 @@
 //! [`crate::state::keys`]).
 
 use bincode::config;
-pub use bincode::de::Decoder;
+pub use bincode::de::{BorrowDecoder, Decoder};
 pub use bincode::enc::Encoder;
 pub use bincode::error::{DecodeError as DecodeFailure, EncodeError as EncodeFailure};
 pub use bincode::{BorrowDecode, Decode, Encode, impl_borrow_decode};
+use bumpalo::Bump;
 
 /// The format that this version writes. Older ones stay readable for as long as a test holds their
 /// bytes.
@@ -64,6 +65,16 @@ pub fn decode<T: Decode<()>>(bytes: &[u8]) -> Result<T, DecodeError> {
 /// # Errors
 /// As [`decode`].
 pub fn decode_version<T: Decode<()>>(expected: u8, bytes: &[u8]) -> Result<T, DecodeError> {
+    read(expected, bytes, |rest| {
+        bincode::decode_from_slice(rest, config())
+    })
+}
+
+fn read<'a, T>(
+    expected: u8,
+    bytes: &'a [u8],
+    decode: impl FnOnce(&'a [u8]) -> Result<(T, usize), DecodeFailure>,
+) -> Result<T, DecodeError> {
     let damaged = |reason: String| DecodeError::Damaged {
         bytes: bytes.len(),
         reason,
@@ -74,11 +85,37 @@ pub fn decode_version<T: Decode<()>>(expected: u8, bytes: &[u8]) -> Result<T, De
     if found != expected {
         return Err(DecodeError::Version { expected, found });
     }
-    match bincode::decode_from_slice(rest, config()) {
+    match decode(rest) {
         Ok((value, read)) if read == rest.len() => Ok(value),
         Ok((_, read)) => Err(damaged(format!("{} bytes left over", rest.len() - read))),
         Err(error) => Err(damaged(error.to_string())),
     }
+}
+
+/// Where lists and objects go that are read without owning them.
+#[derive(Debug)]
+pub struct Arena<'a> {
+    /// Their place.
+    pub bump: &'a Bump,
+    /// How deep inside one another the values are that are being read just now.
+    pub depth: u32,
+}
+
+/// Reads what [`encode_into`] wrote, all of it, borrowing from the bytes and from the arena.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_borrowed<'a, T: BorrowDecode<'a, Arena<'a>>>(
+    bytes: &'a [u8],
+    arena: &'a Bump,
+) -> Result<T, DecodeError> {
+    let context = Arena {
+        bump: arena,
+        depth: 0,
+    };
+    read(FORMAT_VERSION, bytes, |rest| {
+        bincode::borrow_decode_from_slice_with_context(rest, config(), context)
+    })
 }
 
 fn config()

@@ -106,7 +106,7 @@ fn clusters(plan: &Plan) -> Vec<Cluster> {
 fn nodes(sub: &SubTopology) -> Vec<NodeName> {
     let sources = sub.inputs.iter().filter_map(|input| match &input.reader {
         Reader::Source(source) => Some(source.node.clone()),
-        Reader::Partials | Reader::Results(_) => None,
+        Reader::Partials | Reader::Results(_) | Reader::Rows(_) => None,
     });
     let operators = sub.operators.iter().filter(|operator| {
         // The near side of a repartition belongs to the aggregate behind it.

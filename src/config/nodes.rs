@@ -6,7 +6,7 @@ use super::keys::Keys;
 use crate::topology::builder::{Builder, Rollup};
 use crate::topology::graph::{
     Branch, Emit, Filter, FlatMap, Format, KafkaSink, Log, Map, NodeKind, NodeName, NullValues,
-    OnError, OnLate, SelectKey, Source, SqlSink, TableUse,
+    OnError, OnLate, SelectKey, Source, SqlSink, Table, TableUse,
 };
 use crate::topology::nearest::did_you_mean;
 use crate::value::ValueType;
@@ -25,6 +25,7 @@ const KINDS: &[(&str, Read)] = &[
     ("branch", branch),
     ("merge", merge),
     ("log", log),
+    ("table", table),
     ("aggregate", aggregate),
     ("sql", sql),
     ("kafka", kafka),
@@ -40,6 +41,7 @@ const NULL_VALUES: &[(&str, NullValues)] =
     &[("refuse", NullValues::Refuse), ("pass", NullValues::Pass)];
 const EMIT: &[(&str, Emit)] = &[("updates", Emit::Updates), ("close", Emit::Close)];
 const WINDOWS: [&str; 4] = ["tumbling", "hopping", "sliding", "session"];
+const STORED: &[(&str, bool)] = &[("true", true), ("false", false)];
 const SHARED: &[(&str, TableUse)] = &[("false", TableUse::Own), ("true", TableUse::Shared)];
 const FORMAT: &[(&str, Format)] = &[("json", Format::Json)];
 
@@ -182,6 +184,18 @@ fn log(keys: &mut Keys<'_, '_>, name: &str, builder: Builder) -> Builder {
         log = log.every(every);
     }
     builder.log(name, from, log)
+}
+
+fn table(keys: &mut Keys<'_, '_>, name: &str, builder: Builder) -> Builder {
+    let from = keys.required("from");
+    let mut table = Table::new();
+    if let Some(stored) = keys.choice("stored", STORED) {
+        table.stored = stored;
+    }
+    if let Some(reaction) = keys.choice("on_error", ON_ERROR) {
+        table = table.on_error(reaction);
+    }
+    builder.table(name, from, table)
 }
 
 fn aggregate(keys: &mut Keys<'_, '_>, name: &str, builder: Builder) -> Builder {

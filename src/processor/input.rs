@@ -4,8 +4,8 @@ use super::aggregate::{self, UpstreamTime, end_of};
 use super::fold::Partial;
 use super::table::{Folded, FoldedError};
 use super::{
-    Context, DropReason, InRecord, Kind, NodeCounts, OperatorState, ProcessError, Row, drop_row,
-    run_all,
+    Before, Context, DropReason, InRecord, Kind, NodeCounts, OperatorState, ProcessError, Row,
+    drop_row, rows, run_all,
 };
 use crate::aggregate::Accumulator;
 use crate::codec::{self, Decode, Encode};
@@ -41,6 +41,7 @@ pub(super) fn read(
             }
         },
         Reader::Results(results) => read_result(context, operators, counts, results, input, row),
+        Reader::Rows(rows) => rows::read_row(context, operators, counts, rows, input, row),
         Reader::Partials => read_partial(context, operators, counts, input, row),
     }
 }
@@ -67,6 +68,7 @@ fn decode_event(source: &SourceReader, row: &mut Row<'_, '_>) -> Result<(), (Dro
     let value = match row.record.value {
         None if source.null_values == NullValues::Pass => {
             row.fields.fill(Value::Missing);
+            rows::fill_key(source.key, row);
             return Ok(());
         }
         None => {
@@ -155,7 +157,10 @@ fn read_result(
     })?;
     row.time = Timestamp(change.time_ms);
     row.no_value = change.folded.is_none();
-    row.is_update = results.emit == Emit::Updates;
+    row.before = match results.emit {
+        Emit::Updates => Before::Unknown,
+        Emit::Close => Before::Stream,
+    };
     let accumulators = change.folded.map(|folded| folded.accumulators);
     let parts = ResultParts {
         by,

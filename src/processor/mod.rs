@@ -13,7 +13,9 @@ mod aggregate;
 mod drops;
 mod fold;
 mod input;
+mod keyed;
 mod outputs;
+mod rows;
 mod run;
 mod table;
 
@@ -25,11 +27,13 @@ pub(crate) use aggregate::stored_results;
 pub use aggregate::{NodeProgress, Progress};
 pub use drops::{DropReason, NodeCounts};
 pub(crate) use input::MARKER_KEY;
+pub(crate) use keyed::record_key as stored_key;
 pub use outputs::{DeadLetter, OutputError, Outputs, Produced, TableRow};
 pub use table::{Folded, FoldedError};
 
 use aggregate::Aggregator;
 use fold::Fold;
+use rows::RowTable;
 use run::{RowFault, drop_row, run_all};
 
 use crate::expr;
@@ -138,6 +142,7 @@ enum Kind {
     Stateless,
     Aggregate(Box<Aggregator>),
     Fold(Box<Fold>),
+    Table(Box<RowTable>),
 }
 
 /// Everything that operators need to run, apart from what they remember.
@@ -176,15 +181,36 @@ pub(crate) struct Row<'f, 'a> {
     /// Whether it has no value: the record has none, or it takes back what an earlier row of its
     /// key has left behind.
     no_value: bool,
-    /// Whether it is a result that replaces an earlier one of its key, so that wherever it does not
-    /// come through, the earlier one has to be taken back.
-    is_update: bool,
+    before: Before<'f, 'a>,
+}
+
+/// Whether a row takes the place of an earlier one of its key. Wherever it does not come through, the
+/// earlier one has to be taken back.
+pub(crate) enum Before<'f, 'a> {
+    /// It stands for itself: it is a record of a stream.
+    Stream,
+    /// Perhaps there was one: it is a result, or a row of a table that is not kept.
+    Unknown,
+    /// The fields of that one; none: it is the first.
+    Row(Option<&'f mut [Value<'a>]>),
 }
 
 impl<'a> Row<'_, 'a> {
     fn view(&self) -> expr::Row<'_, 'a> {
+        self.view_of(self.fields)
+    }
+
+    /// The earlier row, where it is known.
+    fn view_before(&self) -> Option<expr::Row<'_, 'a>> {
+        match &self.before {
+            Before::Row(Some(fields)) => Some(self.view_of(fields)),
+            Before::Stream | Before::Unknown | Before::Row(None) => None,
+        }
+    }
+
+    fn view_of<'v>(&'v self, fields: &'v [Value<'a>]) -> expr::Row<'v, 'a> {
         expr::Row {
-            fields: self.fields,
+            fields,
             arena: self.arena,
             key: self.key,
             timestamp: self.time,
@@ -195,13 +221,15 @@ impl<'a> Row<'_, 'a> {
         }
     }
 
-    /// Whether all it says is that an earlier result of its key is no more.
-    fn takes_back(&self) -> bool {
-        self.is_update && self.no_value
-    }
-
     fn set(&mut self, slot: Slot, value: Value<'a>) {
         self.fields[slot.index()] = value;
+    }
+
+    /// Sets a field of the earlier row, where it is known.
+    fn set_before(&mut self, slot: Slot, value: Value<'a>) {
+        if let Before::Row(Some(fields)) = &mut self.before {
+            fields[slot.index()] = value;
+        }
     }
 }
 
@@ -214,35 +242,37 @@ impl Processor {
         cache_bytes: usize,
         progress: &Progress,
     ) -> Processor {
-        let folds = plan
+        let keepers = plan
             .operators
             .iter()
-            .filter(|operator| operator.work.is_fold())
+            .filter(|operator| operator.work.keeps())
             .count();
-        let budget = cache_bytes / folds.max(1);
-        let operators =
-            plan.operators
-                .iter()
-                .map(|operator| {
-                    let node = operator.node.as_str();
-                    let kind =
-                        match &operator.work {
-                            Work::Aggregate(aggregate) => Kind::Aggregate(Box::new(
-                                Aggregator::new(aggregate, budget, progress.of(node)),
-                            )),
-                            Work::Fold(fold) => {
-                                Kind::Fold(Box::new(Fold::new(fold, budget, &progress.of(node))))
-                            }
-                            _ => Kind::Stateless,
-                        };
-                    OperatorState {
-                        kind,
-                        counts: NodeCounts::default(),
-                        logged: 0,
-                        is_copy: plan.copies.contains(&operator.node),
+        let budget = cache_bytes / keepers.max(1);
+        let operators = plan
+            .operators
+            .iter()
+            .map(|operator| {
+                let node = operator.node.as_str();
+                let kind = match &operator.work {
+                    Work::Aggregate(aggregate) => Kind::Aggregate(Box::new(Aggregator::new(
+                        aggregate,
+                        budget,
+                        progress.of(node),
+                    ))),
+                    Work::Fold(fold) => {
+                        Kind::Fold(Box::new(Fold::new(fold, budget, &progress.of(node))))
                     }
-                })
-                .collect();
+                    Work::Table(table) => Kind::Table(Box::new(RowTable::new(table, budget))),
+                    _ => Kind::Stateless,
+                };
+                OperatorState {
+                    kind,
+                    counts: NodeCounts::default(),
+                    logged: 0,
+                    is_copy: plan.copies.contains(&operator.node),
+                }
+            })
+            .collect();
         let input_counts = vec![NodeCounts::default(); plan.inputs.len()];
         Processor {
             plan,
@@ -296,7 +326,7 @@ impl Processor {
                 fields: &mut *fields,
                 arena,
                 no_value: record.value.is_none(),
-                is_update: false,
+                before: Before::Stream,
             };
             input::read(
                 &mut context,
@@ -352,6 +382,10 @@ impl Processor {
                     fold.flush(&mut context, id, idle_ms)?;
                     Kind::Fold(fold)
                 }
+                Kind::Table(mut table) => {
+                    table.rows.flush(&mut context, batch)?;
+                    Kind::Table(table)
+                }
             };
             operators[id].kind = kind;
         }
@@ -370,6 +404,7 @@ impl Processor {
             match &mut operator.kind {
                 Kind::Aggregate(aggregate) => aggregate.committed(),
                 Kind::Fold(fold) => fold.committed(),
+                Kind::Table(table) => table.rows.committed(),
                 Kind::Stateless => {}
             }
         }
@@ -384,7 +419,7 @@ impl Processor {
                     progress.set(operator.node.as_str(), aggregate.progress())
                 }
                 Kind::Fold(fold) => progress.set(operator.node.as_str(), fold.progress()),
-                Kind::Stateless => {}
+                Kind::Table(_) | Kind::Stateless => {}
             }
         }
         progress
@@ -395,6 +430,7 @@ impl Processor {
         self.operators.iter().any(|operator| match &operator.kind {
             Kind::Aggregate(aggregate) => aggregate.is_full(),
             Kind::Fold(fold) => fold.is_full(),
+            Kind::Table(table) => table.rows.is_full(),
             Kind::Stateless => false,
         })
     }
@@ -405,7 +441,7 @@ impl Processor {
         self.operators.iter().any(|operator| match &operator.kind {
             Kind::Aggregate(aggregate) => aggregate.waits_for_silence(),
             Kind::Fold(_) => true,
-            Kind::Stateless => false,
+            Kind::Table(_) | Kind::Stateless => false,
         })
     }
 
@@ -428,14 +464,15 @@ impl Processor {
         let times = self.operators.iter().map(|operator| match &operator.kind {
             Kind::Aggregate(aggregate) => aggregate.stream_time(),
             Kind::Fold(fold) => fold.stream_time(),
-            Kind::Stateless => Timestamp::MIN,
+            Kind::Table(_) | Kind::Stateless => Timestamp::MIN,
         });
         times.max().unwrap_or(Timestamp::MIN)
     }
 
     /// What each node has seen since the last call. Of nodes that another sub-topology runs as well
     /// only the drops, so that no record counts twice: the copies read different fields, and drop
-    /// different records. So of aggregates whose results are read here.
+    /// different records. So of aggregates and tables whose results are read
+    /// here.
     pub fn take_counts(&mut self) -> Vec<(String, NodeCounts)> {
         let plan = &self.plan;
         let inputs = plan.inputs.iter().zip(&mut self.input_counts);
@@ -447,10 +484,16 @@ impl Processor {
             counts.push((operator.node.to_string(), std::mem::take(&mut state.counts)));
         }
         for (node, counts) in &mut counts {
-            let is_read = |input: &Input| matches!(&input.reader, Reader::Results(results) if results.node.as_str() == node);
-            if plan.copies.iter().any(|copy| copy.as_str() == node)
-                || plan.inputs.iter().any(is_read)
-            {
+            let is_read = |input: &Input| {
+                let reads = matches!(&input.reader, Reader::Results(_) | Reader::Rows(_));
+                reads
+                    && input
+                        .reader
+                        .node()
+                        .is_some_and(|read| read.as_str() == node)
+            };
+            let is_copy = plan.copies.iter().any(|copy| copy.as_str() == node);
+            if is_copy || plan.inputs.iter().any(is_read) {
                 *counts = NodeCounts {
                     drops: counts.drops,
                     ..NodeCounts::default()

@@ -1,10 +1,10 @@
 //! How a row passes from operator to operator.
 
 use super::{
-    Context, DeadLetter, DropReason, NodeCounts, OperatorState, ProcessError, Row, aggregate,
-    outputs,
+    Before, Context, DeadLetter, DropReason, NodeCounts, OperatorState, ProcessError, Row,
+    aggregate, outputs, rows,
 };
-use crate::expr::{EvalError, Evaluator};
+use crate::expr::{self, EvalError, Evaluator};
 use crate::topology::graph::{NodeName, OnError};
 use crate::topology::plan::{Assignment, OperatorId, Way, Work};
 use crate::value::{Slot, Value};
@@ -12,9 +12,35 @@ use crate::value::{Slot, Value};
 /// What becomes of a row in an operator with one output.
 enum Fate {
     Passes,
-    /// It loses its value: there is no row of this key any more.
-    Tombstone,
+    /// Only its value passes, or only the earlier row that it replaces, which is thereby taken back.
+    Partly(Parts),
     Ends,
+}
+
+/// What of a row passes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Parts {
+    value: bool,
+    before: bool,
+}
+
+impl Fate {
+    /// Of a row that loses its value: there is none of its key any more.
+    const TOMBSTONE: Fate = Fate::Partly(Parts {
+        value: false,
+        before: true,
+    });
+
+    /// Of a row that replaces a known one, when it is known which of the two pass.
+    fn of(parts: Parts) -> Fate {
+        match parts {
+            Parts {
+                value: false,
+                before: false,
+            } => Fate::Ends,
+            parts => Fate::Partly(parts),
+        }
+    }
 }
 
 /// Why a single row cannot go on.
@@ -34,6 +60,10 @@ impl RowFault {
     /// One of several expressions of a node has failed.
     pub(super) fn expression_of(name: &str, error: &dyn std::fmt::Display) -> RowFault {
         RowFault::expression(&format_args!("{name}: {error}"))
+    }
+
+    pub(super) fn null_key() -> RowFault {
+        RowFault::of(DropReason::NullKey, &"the record has no key")
     }
 
     pub(super) fn expression(error: &dyn std::fmt::Display) -> RowFault {
@@ -90,26 +120,17 @@ fn run(
             }
             Err(found) => Err((*on_error, found)),
         },
-        Work::SelectKey { key, on_error } => match key.eval(&row.view()) {
-            Ok(key) => {
-                let key = outputs::key_bytes(&key, row.arena);
-                let before = std::mem::replace(&mut row.key, key);
-                let done = pass_on(context, operators, id, row);
-                row.key = before;
-                return done;
-            }
+        Work::SelectKey { key, on_error } => match keys(key, row) {
+            Ok(keys) => return run_keys(context, operators, id, keys, row),
             Err(error) => Err(fault(on_error, &error)),
         },
-        Work::Branch { ways, on_error } => match way_of(ways, row) {
-            Ok(way) => return run_ways(context, operators, id, ways, way, row),
+        Work::Branch { ways, on_error } => match taken(ways, row) {
+            Ok(taken) => return run_ways(context, operators, id, ways, &taken, row),
             Err(error) => Err(fault(on_error, &error)),
         },
         Work::Pass => Ok(Fate::Passes),
         Work::Merge { moves } => {
-            for (from, to) in moves {
-                let value = from.map_or(Value::Missing, |slot| row.fields[slot.index()]);
-                row.set(*to, value);
-            }
+            move_fields(moves, row);
             Ok(Fate::Passes)
         }
         Work::Log { text, every } => {
@@ -130,13 +151,24 @@ fn run(
             Ok(()) => Ok(Fate::Passes),
             Err(failure) => Err((sql.on_error, failure.row_fault()?)),
         },
+        Work::Updates { on_error } if row.key.is_none() => Err((*on_error, RowFault::null_key())),
+        Work::Updates { .. } => {
+            let before = std::mem::replace(&mut row.before, Before::Unknown);
+            let done = pass_on(context, operators, id, row);
+            row.before = before;
+            return done;
+        }
+        Work::Table(table) => match row.key {
+            Some(key) => return rows::keep_row(context, operators, id, table, key, row),
+            None => Err((table.on_error, RowFault::null_key())),
+        },
         Work::Aggregate(_) | Work::Fold(_) => {
             return aggregate::fold_row(context, operators, id, row);
         }
     };
     match fate {
         Ok(Fate::Passes) => pass_on(context, operators, id, row),
-        Ok(Fate::Tombstone) => pass_tombstone(context, operators, id, row),
+        Ok(Fate::Partly(parts)) => partly(parts, row, |row| pass_on(context, operators, id, row)),
         Ok(Fate::Ends) => Ok(()),
         Err((on_error, RowFault { reason, message })) => {
             let counts = &mut operators[id].counts;
@@ -165,27 +197,40 @@ fn pass_on(
     run_all(context, operators, next, row)
 }
 
-/// Sends on that there is no row of this key any more.
-fn pass_tombstone(
-    context: &mut Context<'_>,
-    operators: &mut [OperatorState],
-    id: OperatorId,
-    row: &mut Row<'_, '_>,
-) -> Result<(), ProcessError> {
-    let before = std::mem::replace(&mut row.no_value, true);
-    let done = pass_on(context, operators, id, row);
-    row.no_value = before;
+/// Runs what sees only these parts of a row.
+fn partly<T>(parts: Parts, row: &mut Row<'_, '_>, run: impl FnOnce(&mut Row<'_, '_>) -> T) -> T {
+    let had_no_value = row.no_value;
+    row.no_value |= !parts.value;
+    let hidden = match (&mut row.before, parts.before) {
+        (Before::Row(before), false) => before.take(),
+        _ => None,
+    };
+    let done = run(row);
+    row.no_value = had_no_value;
+    if let (Before::Row(before), Some(hidden)) = (&mut row.before, hidden) {
+        *before = Some(hidden);
+    }
     done
 }
 
 fn filter(condition: &Evaluator, passes_when: bool, row: &Row<'_, '_>) -> Result<Fate, EvalError> {
-    if row.takes_back() {
-        return Ok(Fate::Passes);
-    }
-    Ok(match condition.test(&row.view())? == passes_when {
-        true => Fate::Passes,
-        false if row.is_update => Fate::Tombstone,
-        false => Fate::Ends,
+    let test = || Ok(condition.test(&row.view())? == passes_when);
+    Ok(match &row.before {
+        Before::Stream => match test()? {
+            true => Fate::Passes,
+            false => Fate::Ends,
+        },
+        Before::Unknown => match row.no_value || test()? {
+            true => Fate::Passes,
+            false => Fate::TOMBSTONE,
+        },
+        Before::Row(_) => Fate::of(Parts {
+            value: !row.no_value && test()?,
+            before: row.view_before().is_some_and(|before| {
+                // One that failed did not pass.
+                condition.test(&before).is_ok_and(|is| is == passes_when)
+            }),
+        }),
     })
 }
 
@@ -195,6 +240,7 @@ fn map(
     row: &mut Row<'_, '_>,
 ) -> Result<Fate, RowFault> {
     for Assignment { field, slot, value } in set {
+        let before = row.view_before().map(|before| value.eval(&before));
         let value = match value.eval(&row.view()) {
             Ok(value) => value,
             // Nobody but a key needs the fields of a row that is no more.
@@ -202,15 +248,101 @@ fn map(
             Err(error) => return Err(RowFault::expression_of(field.as_str(), &error)),
         };
         row.set(*slot, value);
+        if let Some(before) = before {
+            row.set_before(*slot, before.unwrap_or(Value::Null));
+        }
     }
-    let Some(condition) = tombstone_if.filter(|_| !row.no_value) else {
+    let Some(condition) = tombstone_if else {
         return Ok(Fate::Passes);
     };
-    match condition.test(&row.view()) {
-        Ok(true) => Ok(Fate::Tombstone),
-        Ok(false) => Ok(Fate::Passes),
-        Err(error) => Err(RowFault::expression_of("tombstone_if", &error)),
+    let value = match row.no_value {
+        true => false,
+        false => !condition
+            .test(&row.view())
+            .map_err(|error| RowFault::expression_of("tombstone_if", &error))?,
+    };
+    Ok(match &row.before {
+        Before::Row(_) => Fate::of(Parts {
+            value,
+            before: row
+                .view_before()
+                .is_some_and(|before| !condition.test(&before).unwrap_or(true)),
+        }),
+        Before::Stream | Before::Unknown if value || row.no_value => Fate::Passes,
+        Before::Stream | Before::Unknown => Fate::TOMBSTONE,
+    })
+}
+
+/// Copies fields to other places, where there are any, of the earlier row too.
+pub(super) fn move_fields(moves: &[(Option<Slot>, Slot)], row: &mut Row<'_, '_>) {
+    let move_in = |fields: &mut [Value<'_>]| {
+        for (from, to) in moves {
+            let value = from.map_or(Value::Missing, |slot| fields[slot.index()]);
+            fields[to.index()] = value;
+        }
+    };
+    move_in(row.fields);
+    if let Before::Row(Some(before)) = &mut row.before {
+        move_in(before);
     }
+}
+
+/// The key that a row is given, and that of the earlier one, if it was another.
+#[derive(Clone, Copy)]
+struct Keys<'a> {
+    own: Option<&'a [u8]>,
+    before: Option<Option<&'a [u8]>>,
+}
+
+fn keys<'a>(key: &Evaluator, row: &Row<'_, 'a>) -> Result<Keys<'a>, EvalError> {
+    let bytes = |value: &Value<'a>| outputs::key_bytes(value, row.arena);
+    let before = row.view_before().map(|before| key.eval(&before));
+    let before = before.map(|before| before.ok().and_then(|key| bytes(&key)));
+    let own = match key.eval(&row.view()) {
+        Ok(key) => bytes(&key),
+        Err(_) if row.no_value => None,
+        Err(error) => return Err(error),
+    };
+    Ok(match before {
+        // What is no more is so under its own key.
+        Some(before) if row.no_value => Keys {
+            own: before,
+            before: None,
+        },
+        Some(before) if before != own => Keys {
+            own,
+            before: Some(before),
+        },
+        _ => Keys { own, before: None },
+    })
+}
+
+/// Sends a row on under its new key; under the earlier one, that it is no more.
+fn run_keys<'a>(
+    context: &mut Context<'_>,
+    operators: &mut [OperatorState],
+    id: OperatorId,
+    keys: Keys<'a>,
+    row: &mut Row<'_, 'a>,
+) -> Result<(), ProcessError> {
+    let record_key = row.key;
+    let value = keys.before.is_some();
+    if let Some(before) = keys.before {
+        row.key = before;
+        let only_before = Parts {
+            value: false,
+            before: true,
+        };
+        partly(only_before, row, |row| pass_on(context, operators, id, row))?;
+    }
+    row.key = keys.own;
+    let parts = Parts {
+        value: true,
+        before: !value,
+    };
+    let done = partly(parts, row, |row| pass_on(context, operators, id, row));
+    row.key = record_key;
+    done
 }
 
 /// The list of which rows are to be made; empty when there is none.
@@ -236,7 +368,7 @@ fn run_elements<'a>(
     list: &[Value<'a>],
     row: &mut Row<'_, 'a>,
 ) -> Result<(), ProcessError> {
-    let before = std::mem::replace(&mut row.is_update, false);
+    let before = std::mem::replace(&mut row.before, Before::Stream);
     let done = list.iter().enumerate().try_for_each(|(at, value)| {
         row.set(element, *value);
         if let Some(position) = position {
@@ -244,48 +376,79 @@ fn run_elements<'a>(
         }
         pass_on(context, operators, id, row)
     });
-    row.is_update = before;
+    row.before = before;
     done
 }
 
-/// The number of the first way whose condition is true; none for a row that takes back what may
-/// have gone any way.
-fn way_of(ways: &[Way], row: &Row<'_, '_>) -> Result<Option<usize>, EvalError> {
-    if row.takes_back() {
-        return Ok(None);
-    }
+/// The number of the first way whose condition is true.
+fn way_of(ways: &[Way], row: &expr::Row<'_, '_>) -> Result<usize, EvalError> {
     for (at, way) in ways.iter().enumerate() {
         match &way.condition {
-            Some(condition) if condition.test(&row.view())? => return Ok(Some(at)),
+            Some(condition) if condition.test(row)? => return Ok(at),
             Some(_) => {}
-            None => return Ok(Some(at)),
+            None => return Ok(at),
         }
     }
     unreachable!("the planner adds a way without a condition")
 }
 
-/// Sends a row one way; of an update the other ways learn that it is not theirs.
+/// The ways that a row and the earlier one take.
+struct Taken {
+    value: Option<usize>,
+    before: Ways,
+}
+
+enum Ways {
+    None,
+    One(usize),
+    /// Perhaps any.
+    All,
+}
+
+fn taken(ways: &[Way], row: &Row<'_, '_>) -> Result<Taken, EvalError> {
+    let is_only_taken_back = row.no_value && !matches!(row.before, Before::Stream);
+    let value = match is_only_taken_back {
+        true => None,
+        false => Some(way_of(ways, &row.view())?),
+    };
+    let before = match &row.before {
+        Before::Stream => Ways::None,
+        Before::Unknown => Ways::All,
+        // One that failed went no way.
+        Before::Row(_) => match row.view_before().map(|before| way_of(ways, &before)) {
+            Some(Ok(way)) => Ways::One(way),
+            Some(Err(_)) | None => Ways::None,
+        },
+    };
+    Ok(Taken { value, before })
+}
+
+/// Sends a row its way; the way of the earlier one, if it is another, learns that it is no more.
 fn run_ways(
     context: &mut Context<'_>,
     operators: &mut [OperatorState],
     id: OperatorId,
     ways: &[Way],
-    taken: Option<usize>,
+    taken: &Taken,
     row: &mut Row<'_, '_>,
 ) -> Result<(), ProcessError> {
-    let is_passed_on = taken.is_none_or(|taken| ways[taken].next.is_some());
+    let is_passed_on = taken.value.is_none_or(|way| ways[way].next.is_some());
     operators[id].counts.output += u64::from(is_passed_on);
     operators[id].counts.filtered += u64::from(!is_passed_on);
-    let before = row.no_value;
     for (at, way) in ways.iter().enumerate() {
-        let is_taken = taken == Some(at);
-        let Some(next) = way.next.filter(|_| is_taken || row.is_update) else {
-            continue;
+        let parts = Parts {
+            value: taken.value == Some(at),
+            before: match taken.before {
+                Ways::None => false,
+                Ways::One(before) => before == at,
+                Ways::All => true,
+            },
         };
-        row.no_value = before || !is_taken;
-        let done = run(context, operators, next, row);
-        row.no_value = before;
-        done?;
+        if let Some(next) = way.next
+            && let Fate::Partly(parts) = Fate::of(parts)
+        {
+            partly(parts, row, |row| run(context, operators, next, row))?;
+        }
     }
     Ok(())
 }

@@ -2,6 +2,8 @@
 
 mod json;
 mod projection;
+mod stored;
 
 pub use json::{JsonError, decode_json};
 pub use projection::Projection;
+pub use stored::StoredRow;

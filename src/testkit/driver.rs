@@ -6,27 +6,23 @@
 //! itself.
 
 use std::collections::{BTreeMap, HashMap};
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
-
-use bumpalo::Bump;
 
 use crate::broker::memory::MemoryBroker;
 use crate::broker::{
     Broker, BrokerError, Isolation, Outgoing, OwnedRecord, Producer, ProducerOptions, TopicSpec,
 };
-use crate::processor::{DropReason, NodeCounts, stored_results};
+use crate::processor::{DropReason, NodeCounts};
 use crate::runtime::{
     self, AppError, EngineMetrics, EngineSettings, Environment, StopSignal, StreamThread,
     ThreadError,
 };
+use crate::state::StateBackend;
 use crate::state::memory::MemoryBackend;
-use crate::state::{StateBackend, keys};
 use crate::time::{Clock, ManualClock, Timestamp};
 use crate::topology::graph::Topology;
-use crate::topology::plan::{self, Plan, PlanError, Work};
-use crate::value::Value;
+use crate::topology::plan::{self, Plan, PlanError};
 
 /// A driver cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -67,32 +63,17 @@ impl Default for DriverOptions {
     }
 }
 
-/// An entry of a store.
-#[derive(Clone, Debug, PartialEq)]
-pub struct StoreEntry {
-    /// The fields of the key, as JSON values.
-    pub key: Vec<serde_json::Value>,
-    /// The start of the window; without windows 1970.
-    pub window_start: Timestamp,
-    /// The end of the window, as its field `window_end` has it; without windows the end of time.
-    pub window_end: Timestamp,
-    /// The results, by name.
-    pub results: BTreeMap<String, serde_json::Value>,
-    /// The largest event time in it.
-    pub timestamp: Timestamp,
-}
-
 /// Runs a topology in the test's own thread.
 pub struct TopologyTestDriver {
-    plan: Arc<Plan>,
-    topology: Topology,
+    pub(super) plan: Arc<Plan>,
+    pub(super) topology: Topology,
     broker: MemoryBroker,
     clock: ManualClock,
-    backend: Arc<MemoryBackend>,
+    pub(super) backend: Arc<MemoryBackend>,
     producer: Box<dyn Producer>,
     thread: Option<StreamThread>,
     metrics: Arc<EngineMetrics>,
-    options: DriverOptions,
+    pub(super) options: DriverOptions,
     /// How far each output has been read.
     read: HashMap<String, usize>,
 }
@@ -155,6 +136,17 @@ impl TopologyTestDriver {
     pub fn pipe(&mut self, topic: &str, key: Option<&str>, value: &str) {
         let now = self.clock.now();
         let piped = self.try_pipe(topic, key.map(str::as_bytes), Some(value.as_bytes()), now);
+        piped.expect("the topology goes on");
+    }
+
+    /// Writes a record without a value, at the time of the clock, and runs until everything has come
+    /// through.
+    ///
+    /// # Panics
+    /// When a thread has to give up, or there is no such topic.
+    pub fn pipe_tombstone(&mut self, topic: &str, key: &str) {
+        let now = self.clock.now();
+        let piped = self.try_pipe(topic, Some(key.as_bytes()), None, now);
         piped.expect("the topology goes on");
     }
 
@@ -310,71 +302,6 @@ impl TopologyTestDriver {
             .collect()
     }
 
-    /// What the store of an aggregate holds, over all partitions, by window and key.
-    ///
-    /// # Panics
-    /// When there is no such aggregate, or its store is damaged.
-    pub fn store(&self, aggregate: &str) -> Vec<StoreEntry> {
-        let (sub, id, plan) = self
-            .plan
-            .processing
-            .iter()
-            .find_map(|sub| {
-                sub.operators
-                    .iter()
-                    .find_map(|operator| match &operator.work {
-                        Work::Aggregate(plan) if operator.node.as_str() == aggregate => {
-                            Some((sub, plan.store, plan))
-                        }
-                        _ => None,
-                    })
-            })
-            .expect("an aggregate of that name");
-        let names = self.result_names(aggregate);
-        let stores: Vec<String> = sub.stores.iter().map(|store| store.name.clone()).collect();
-        let mut entries = Vec::new();
-        for partition in 0..self.options.partitions {
-            let name = sub.state_name(partition as i32);
-            let state = self.backend.open(&name, &stores);
-            let mut stored = Vec::new();
-            let mut visit = |key: &[u8], value: &[u8]| {
-                stored.push((key.to_vec(), value.to_vec()));
-                ControlFlow::Continue(())
-            };
-            let scanned = state.and_then(|state| state.scan(id, &[0], &[0xFF; 9], &mut visit));
-            scanned.expect("memory is always there");
-            let results = stored_results(&plan.shape, stored.into_iter()).expect("good entries");
-            for result in results {
-                let arena = Bump::new();
-                let fields = keys::read_fields(&result.group, &arena).expect("a good key");
-                let states = names.iter().zip(&result.folded.accumulators);
-                entries.push(StoreEntry {
-                    key: fields.iter().map(to_json).collect(),
-                    window_start: result.start,
-                    window_end: result.end,
-                    results: states
-                        .map(|(name, state)| (name.clone(), to_json(&state.read(&arena))))
-                        .collect(),
-                    timestamp: Timestamp(result.folded.max_time_ms),
-                });
-            }
-        }
-        entries
-    }
-
-    fn result_names(&self, aggregate: &str) -> Vec<String> {
-        self.topology
-            .nodes
-            .iter()
-            .filter(|node| node.name.as_str() == aggregate)
-            .filter_map(|node| match &node.kind {
-                crate::topology::graph::NodeKind::Aggregate(aggregate) => Some(aggregate),
-                _ => None,
-            })
-            .flat_map(|aggregate| aggregate.set.iter().map(|(path, _)| path.to_string()))
-            .collect()
-    }
-
     /// What a node has seen since the driver was made.
     pub fn counts(&self, node: &str) -> NodeCounts {
         self.metrics.status().node(node)
@@ -417,21 +344,4 @@ fn total_records(broker: &MemoryBroker, plan: &Plan) -> usize {
                 .len()
         })
         .sum()
-}
-
-fn to_json(value: &Value<'_>) -> serde_json::Value {
-    match value {
-        Value::Missing | Value::Null => serde_json::Value::Null,
-        Value::Bool(value) => (*value).into(),
-        Value::Int(value) | Value::Duration(value) => (*value).into(),
-        Value::Float(value) => (*value).into(),
-        Value::Str(text) => (*text).into(),
-        Value::Bytes(bytes) => String::from_utf8_lossy(bytes).into(),
-        Value::Time(time) => time.to_string().into(),
-        Value::List(list) => list.iter().map(to_json).collect(),
-        Value::Map(entries) => entries
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), to_json(value)))
-            .collect(),
-    }
 }

@@ -1,8 +1,10 @@
 //! What users test their topologies with.
 
 mod driver;
+mod stores;
 
-pub use driver::{DriverError, DriverOptions, StoreEntry, TopologyTestDriver};
+pub use driver::{DriverError, DriverOptions, TopologyTestDriver};
+pub use stores::{StoreEntry, TableRow};
 
 #[cfg(test)]
 mod clock_tests;
@@ -10,3 +12,5 @@ mod clock_tests;
 mod engine_tests;
 #[cfg(test)]
 mod stateless_tests;
+#[cfg(test)]
+mod table_tests;

@@ -188,7 +188,7 @@ impl<'a> Analysis<'a> {
                 }
                 before.clone()
             }
-            NodeKind::Arm(_) | NodeKind::Merge(_) => before.clone(),
+            NodeKind::Arm(_) | NodeKind::Merge(_) | NodeKind::Table(_) => before.clone(),
             NodeKind::Aggregate(aggregate) => self.aggregate(place, aggregate, before),
             NodeKind::Sql(sink) => self.sql(place, sink, before),
             NodeKind::Kafka(sink) => self.kafka(place, sink, before),

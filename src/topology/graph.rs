@@ -77,6 +77,8 @@ pub enum NodeKind {
     Merge(Merge),
     /// Writes what passes into the log of the process.
     Log(Log),
+    /// See [`Table`].
+    Table(Table),
     /// Folds records by key and window.
     Aggregate(Aggregate),
     /// Writes rows into a table.
@@ -228,6 +230,19 @@ pub struct Arm {
 pub struct Merge {
     /// The inputs, at least two.
     pub from: Vec<NodeName>,
+}
+
+/// Takes records for the rows of a table: the last record of a key is its row, and one without a value
+/// deletes it. Of those behind it, each knows which earlier row a row replaces.
+#[derive(Clone, Debug)]
+pub struct Table {
+    /// The input.
+    pub from: NodeName,
+    /// Whether the rows are kept, in a store. If not, earlier rows are not known: whatever does not
+    /// pass a filter becomes a deletion.
+    pub stored: bool,
+    /// What happens to a record without a key.
+    pub on_error: OnError,
 }
 
 /// Writes what passes into the log of the process, and passes it on as it is.
@@ -387,6 +402,7 @@ impl NodeKind {
             NodeKind::Arm(_) => "arm",
             NodeKind::Merge(_) => "merge",
             NodeKind::Log(_) => "log",
+            NodeKind::Table(_) => "table",
             NodeKind::Aggregate(_) => "aggregate",
             NodeKind::Sql(_) => "sql",
             NodeKind::Kafka(_) => "kafka",
@@ -414,6 +430,7 @@ impl NodeKind {
             | NodeKind::Arm(_)
             | NodeKind::Merge(_)
             | NodeKind::Log(_) => true,
+            NodeKind::Table(table) => !table.stored,
             NodeKind::Source(_)
             | NodeKind::Aggregate(_)
             | NodeKind::Sql(_)
@@ -433,6 +450,7 @@ impl NodeKind {
             NodeKind::Branch(node) => &node.from,
             NodeKind::Arm(node) => &node.from,
             NodeKind::Log(node) => &node.from,
+            NodeKind::Table(node) => &node.from,
             NodeKind::Aggregate(node) => &node.from,
             NodeKind::Sql(node) => &node.from,
             NodeKind::Kafka(node) => &node.from,

@@ -19,4 +19,5 @@ mod oracle;
 mod repartition;
 mod sql;
 mod stateless;
+mod table;
 mod tidy;

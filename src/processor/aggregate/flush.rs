@@ -6,7 +6,9 @@ use super::store::Store;
 use crate::processor::input::{ResultParts, StoredChange, fill_result};
 use crate::processor::outputs::result_key;
 use crate::processor::table::Folded;
-use crate::processor::{Context, InRecord, OperatorState, ProcessError, Produced, Row, run_all};
+use crate::processor::{
+    Before, Context, InRecord, OperatorState, ProcessError, Produced, Row, run_all,
+};
 use crate::state::{StateBatch, keys};
 use crate::time::Timestamp;
 use crate::topology::graph::{Emit, Function};
@@ -116,7 +118,10 @@ impl Flush<'_, '_> {
             fields,
             arena,
             no_value: folded.is_none(),
-            is_update: self.plan.emit == Emit::Updates,
+            before: match self.plan.emit {
+                Emit::Updates => Before::Unknown,
+                Emit::Close => Before::Stream,
+            },
         };
         let parts = ResultParts {
             by,

@@ -7,7 +7,7 @@ use crate::topology::aggregation::Aggregation;
 use crate::topology::duration::Millis;
 use crate::topology::graph::{
     Aggregate, Branch, Emit, Filter, FlatMap, Format, KafkaSink, Log, Map, NodeName, NullValues,
-    OnError, OnLate, SelectKey, Source, SqlSink, TableUse, Window, WindowKind,
+    OnError, OnLate, SelectKey, Source, SqlSink, Table, TableUse, Window, WindowKind,
 };
 use crate::value::{FieldPath, ValueType};
 
@@ -193,6 +193,37 @@ impl SelectKey {
     pub fn on_error(mut self, reaction: OnError) -> SelectKey {
         self.on_error = reaction;
         self
+    }
+}
+
+impl Table {
+    /// Keeps the last record of each key.
+    pub fn new() -> Table {
+        Table {
+            from: NodeName::new(""),
+            stored: true,
+            on_error: OnError::default(),
+        }
+    }
+
+    /// Keeps nothing: only says that records replace one another.
+    #[must_use]
+    pub fn not_stored(mut self) -> Table {
+        self.stored = false;
+        self
+    }
+
+    /// What happens to a record without a key.
+    #[must_use]
+    pub fn on_error(mut self, reaction: OnError) -> Table {
+        self.on_error = reaction;
+        self
+    }
+}
+
+impl Default for Table {
+    fn default() -> Table {
+        Table::new()
     }
 }
 

@@ -31,7 +31,9 @@ use super::aggregation::AggregationError;
 use super::check;
 use super::finding::{Finding, Findings, Place, Severity};
 use super::graph::{AppId, Arm, Guarantee, Merge, Node, NodeKind, NodeName, Topology};
-pub use super::graph::{Branch, Filter, FlatMap, KafkaSink, Log, Map, SelectKey, Source, SqlSink};
+pub use super::graph::{
+    Branch, Filter, FlatMap, KafkaSink, Log, Map, SelectKey, Source, SqlSink, Table,
+};
 
 /// A topology in the making; see the [module](self).
 #[derive(Clone, Debug)]
@@ -172,6 +174,13 @@ impl Builder {
     pub fn merge<'a>(self, name: &str, from: impl IntoIterator<Item = &'a str>) -> Builder {
         let from = from.into_iter().map(NodeName::new).collect();
         self.node(name, NodeKind::Merge(Merge { from }))
+    }
+
+    /// Adds a node that takes the records of `from` for the rows of a table.
+    #[must_use]
+    pub fn table(self, name: &str, from: &str, mut table: Table) -> Builder {
+        table.from = NodeName::new(from);
+        self.node(name, NodeKind::Table(table))
     }
 
     /// Adds a node that writes the records of `from` into the log of the process.

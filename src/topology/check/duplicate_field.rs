@@ -86,7 +86,8 @@ fn names(kind: &NodeKind) -> Vec<Names<'_>> {
         | NodeKind::FlatMap(_)
         | NodeKind::SelectKey(_)
         | NodeKind::Arm(_)
-        | NodeKind::Log(_) => Vec::new(),
+        | NodeKind::Log(_)
+        | NodeKind::Table(_) => Vec::new(),
     }
 }
 

@@ -69,6 +69,10 @@ mod table_limits;
 
 mod kafka_key;
 
+mod table_input;
+mod table_deletions;
+mod aggregate_of_table;
+
 use context::Context;
 
 use super::builder::Draft;
@@ -142,6 +146,9 @@ const RULES: &[Rule] = &[
     table_key_covers::RULE,
     table_limits::RULE,
     kafka_key::RULE,
+    table_input::RULE,
+    table_deletions::RULE,
+    aggregate_of_table::RULE,
 ];
 
 /// What a code means.

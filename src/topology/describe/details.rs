@@ -4,7 +4,7 @@ use crate::expr::Expression;
 use crate::topology::duration::Millis;
 use crate::topology::graph::{
     Aggregate, Branch, Emit, Filter, FlatMap, KafkaSink, Log, Map, NodeKind, NullValues, OnLate,
-    Source, SqlSink, TableUse, Window,
+    Source, SqlSink, Table, TableUse, Window,
 };
 use crate::value::FieldPath;
 
@@ -18,6 +18,7 @@ pub(super) fn details(kind: &NodeKind) -> Vec<String> {
         NodeKind::SelectKey(node) => vec![format!("key {}", one_line(node.key.text()))],
         NodeKind::Branch(branch) => of_branch(branch),
         NodeKind::Log(log) => of_log(log),
+        NodeKind::Table(table) => of_table(table),
         NodeKind::Arm(_) | NodeKind::Merge(_) => Vec::new(),
         NodeKind::Aggregate(aggregate) => of_aggregate(aggregate),
         NodeKind::Sql(sink) => of_sql(sink),
@@ -80,6 +81,13 @@ fn of_log(log: &Log) -> Vec<String> {
     match log.every {
         1 => vec![text],
         every => vec![format!("{text}, one of {every}")],
+    }
+}
+
+fn of_table(table: &Table) -> Vec<String> {
+    match table.stored {
+        true => vec!["the last record of each key".to_owned()],
+        false => vec!["not stored".to_owned()],
     }
 }
 

@@ -11,12 +11,15 @@ use super::scope::{Layout, Scope};
 use super::sinks::{kafka_plan, sql_plan};
 use super::stateless;
 use super::{
-    AggregatePlan, FoldPlan, FoldShape, Input, InternalTopic, Operator, OperatorId, Purpose,
-    Reader, ResultReader, ResultTopic, SourceReader, StorePlan, SubTopology, Work,
+    AggregatePlan, FoldPlan, FoldShape, Input, InternalTopic, KeyField, Operator, OperatorId,
+    Purpose, Reader, ResultReader, ResultTopic, RowsReader, SourceReader, StorePlan, SubTopology,
+    TablePlan, WantedFields, Work,
 };
 use crate::record::Projection;
-use crate::topology::graph::{Aggregate, KafkaSink, Node, NodeKind, NodeName, Source, SqlSink};
-use crate::value::ValueType;
+use crate::topology::graph::{
+    Aggregate, KafkaSink, Node, NodeKind, NodeName, NullValues, Source, SqlSink, Table,
+};
+use crate::value::{FieldPath, ValueType};
 
 /// What a sub-topology has so far. Nodes are added after their inputs.
 pub(super) struct Draft<'l, 't> {
@@ -104,6 +107,10 @@ impl<'l, 't> Draft<'l, 't> {
                 node: node.name.clone(),
                 projection: Projection::default(),
                 timestamp: timestamp.map(|path| self.layout.source_slot(&node.name, path)),
+                key: match source.null_values {
+                    NullValues::Refuse => None,
+                    NullValues::Pass => self.key_field(node),
+                },
                 max_ahead_ms: source.max_ahead_ms,
                 null_values: source.null_values,
                 on_error: source.on_error,
@@ -112,6 +119,34 @@ impl<'l, 't> Draft<'l, 't> {
         });
         let outlet = Outlet {
             scope: Scope::of_source(self.layout, &node.name, &source.fields),
+            links: vec![Link::Input(self.inputs.len() - 1)],
+        };
+        self.outlets.insert(&node.name, outlet);
+    }
+
+    /// Where the key goes of a record without a value.
+    fn key_field(&self, node: &Node) -> Option<KeyField> {
+        let path = self.graph.key_field(node)?;
+        Some(KeyField {
+            slot: self.layout.source_slot(&node.name, path),
+            kind: self.graph.shape(node).type_of(path),
+        })
+    }
+
+    /// The rows of a table that another sub-topology keeps.
+    pub(super) fn add_rows(&mut self, node: &'t Node) {
+        self.inputs.push(Input {
+            topics: vec![self.graph.internal_topic(&node.name, "changelog")],
+            reader: Reader::Rows(RowsReader {
+                node: node.name.clone(),
+                wanted: WantedFields::default(),
+                key: self.key_field(node),
+            }),
+            next: Vec::new(),
+        });
+        let fields = self.graph.shape(node).fields();
+        let outlet = Outlet {
+            scope: Scope::of_source(self.layout, &node.name, fields),
             links: vec![Link::Input(self.inputs.len() - 1)],
         };
         self.outlets.insert(&node.name, outlet);
@@ -188,6 +223,38 @@ impl<'l, 't> Draft<'l, 't> {
         let outlet = Outlet {
             scope: Scope::of_merge(self.layout, &node.name, scopes),
             links,
+        };
+        self.outlets.insert(&node.name, outlet);
+        Ok(())
+    }
+
+    /// A table whose input is partitioned by its key. Which fields of its rows are wanted is known at
+    /// the end.
+    pub(super) fn add_table(&mut self, node: &'t Node, table: &Table) -> Result<(), PlanError> {
+        let outlet = self.before(node)?;
+        let computed = outlet.scope.names().to_vec();
+        let scope = Scope::of_merge(self.layout, &node.name, vec![outlet.scope]);
+        let slot = |path: &FieldPath| scope.find(path).map(|(slot, _)| (path.to_string(), slot));
+        let computed = computed.iter().filter_map(slot).collect();
+        let store = self.stores.len();
+        let changelog =
+            self.own_topic(node, "changelog", Purpose::Changelog { retention_ms: None });
+        self.stores.push(StorePlan {
+            name: node.name.to_string(),
+            changelog,
+            content: "rows".to_owned(),
+        });
+        let work = Work::Table(TablePlan {
+            store,
+            moves: Vec::new(),
+            computed,
+            wanted: WantedFields::default(),
+            on_error: table.on_error,
+        });
+        let id = self.push(node, work, &outlet.links);
+        let outlet = Outlet {
+            scope,
+            links: vec![Link::Operator(id)],
         };
         self.outlets.insert(&node.name, outlet);
         Ok(())
@@ -326,13 +393,25 @@ impl<'l, 't> Draft<'l, 't> {
     pub(super) fn finish(mut self, id: u32, name: &NodeName) -> (SubTopology, Vec<InternalTopic>) {
         self.add_progress(name);
         for input in &mut self.inputs {
-            if let Reader::Source(source) = &mut input.reader {
-                let fields = self.layout.source_fields(&source.node);
-                source.projection =
-                    Projection::new(fields.iter().map(|(path, slot)| (path, *slot)));
+            match &mut input.reader {
+                Reader::Source(source) => {
+                    let fields = self.layout.source_fields(&source.node);
+                    source.projection =
+                        Projection::new(fields.iter().map(|(path, slot)| (path, *slot)));
+                }
+                Reader::Rows(rows) => {
+                    rows.wanted = WantedFields::new(&self.layout.source_fields(&rows.node));
+                }
+                Reader::Partials | Reader::Results(_) => {}
             }
         }
         self.fill_merges();
+        for operator in &mut self.operators {
+            if let Work::Table(table) = &mut operator.work {
+                table.moves = self.layout.copies(&operator.node, 0);
+                table.wanted = WantedFields::new(&self.layout.merged_fields(&operator.node));
+            }
+        }
         let sub_topology = SubTopology {
             id,
             name: name.clone(),

@@ -106,6 +106,7 @@ impl<'t> Graph<'t> {
         match node.kind {
             NodeKind::Aggregate(_) | NodeKind::Kafka(_) => true,
             NodeKind::Sql(_) => false,
+            NodeKind::Table(_) if !node.kind.is_stateless() => true,
             _ => self
                 .consumers(&node.name)
                 .iter()
@@ -137,6 +138,12 @@ impl<'t> Graph<'t> {
         }
         let before = self.order.iter().filter(|node| wanted.contains(&node.name));
         Ok(before.copied().collect())
+    }
+
+    /// The field that holds the key of a record, as a text, where the key is still the record's own.
+    pub(super) fn key_field(&self, node: &Node) -> Option<&'t FieldPath> {
+        let keys = &self.keys[&node.name];
+        keys.fields.first().copied().filter(|_| keys.has_record_key)
     }
 
     /// The field of an aggregate's key by which its input is partitioned already; none: records
@@ -180,9 +187,11 @@ impl<'t> Graph<'t> {
                     .retain(|key| **key != node.element && Some(*key) != position);
                 keys
             }
-            NodeKind::Filter(_) | NodeKind::Branch(_) | NodeKind::Arm(_) | NodeKind::Log(_) => {
-                inputs.next().cloned().unwrap_or_default()
-            }
+            NodeKind::Filter(_)
+            | NodeKind::Branch(_)
+            | NodeKind::Arm(_)
+            | NodeKind::Log(_)
+            | NodeKind::Table(_) => inputs.next().cloned().unwrap_or_default(),
         }
     }
 }

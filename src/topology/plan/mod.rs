@@ -95,6 +95,49 @@ pub enum Reader {
     Partials,
     /// Results of an aggregate, from its changelog or its results topic.
     Results(ResultReader),
+    /// Rows of a table, from its changelog.
+    Rows(RowsReader),
+}
+
+/// How the rows of a table are read from its changelog.
+#[derive(Debug)]
+pub struct RowsReader {
+    /// The table.
+    pub node: NodeName,
+    /// What is read of them.
+    pub wanted: WantedFields,
+    /// Where the key goes when a row is deleted.
+    pub key: Option<KeyField>,
+}
+
+/// The field that holds the key of a record: of a record without a value it is all there is.
+#[derive(Clone, Copy, Debug)]
+pub struct KeyField {
+    /// Where it goes.
+    pub slot: Slot,
+    /// What it is declared to hold.
+    pub kind: ValueType,
+}
+
+/// What is read of kept rows.
+#[derive(Debug, Default)]
+pub struct WantedFields {
+    /// The fields that anyone asks for, by their paths.
+    pub fields: Vec<(String, Slot)>,
+    /// The same, to be found in an event.
+    pub projection: Projection,
+}
+
+impl WantedFields {
+    fn new(fields: &[(FieldPath, Slot)]) -> WantedFields {
+        WantedFields {
+            fields: fields
+                .iter()
+                .map(|(path, slot)| (path.to_string(), *slot))
+                .collect(),
+            projection: Projection::new(fields.iter().map(|(path, slot)| (path, *slot))),
+        }
+    }
 }
 
 /// How events of a source topic are read.
@@ -108,6 +151,8 @@ pub struct SourceReader {
     pub timestamp: Option<Slot>,
     /// What becomes of records without a value.
     pub null_values: NullValues,
+    /// Where the key of those goes.
+    pub key: Option<KeyField>,
     /// How far ahead of the wall clock an event time may be, in milliseconds; none: however far.
     pub max_ahead_ms: Option<i64>,
     /// When a record cannot be read.
@@ -212,6 +257,13 @@ pub enum Work {
         /// Of so many rows one is written.
         every: u64,
     },
+    /// Says that rows replace one another.
+    Updates {
+        /// When a record has no key.
+        on_error: OnError,
+    },
+    /// Keeps the last row of each key.
+    Table(TablePlan),
     /// Folds rows into a store.
     Aggregate(AggregatePlan),
     /// Folds rows for one commit interval and sends the partial results to a repartition topic.
@@ -281,6 +333,21 @@ pub struct AggregatePlan {
     pub idle_close_ms: Option<i64>,
 }
 
+/// A table with its store.
+#[derive(Debug)]
+pub struct TablePlan {
+    /// Where rows are kept.
+    pub store: usize,
+    /// The fields of a row: from where, if the input has them, and to where.
+    pub moves: Vec<(Option<Slot>, Slot)>,
+    /// The fields that the event does not hold, or otherwise.
+    pub computed: Vec<(String, Slot)>,
+    /// What is read of an earlier row.
+    pub wanted: WantedFields,
+    /// When a record has no key.
+    pub on_error: OnError,
+}
+
 /// The near side of a repartition.
 #[derive(Debug)]
 pub struct FoldPlan {
@@ -345,7 +412,7 @@ pub struct SqlColumn {
 /// A state store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StorePlan {
-    /// The aggregate's name.
+    /// The name of the aggregate or table.
     pub name: String,
     /// The topic that it is rebuilt from.
     pub changelog: String,
@@ -404,6 +471,7 @@ impl Reader {
         match self {
             Reader::Source(source) => Some(&source.node),
             Reader::Results(results) => Some(&results.node),
+            Reader::Rows(rows) => Some(&rows.node),
             Reader::Partials => None,
         }
     }
@@ -424,6 +492,11 @@ impl Work {
             Work::Fold(fold) => Some(&fold.shape),
             _ => None,
         }
+    }
+
+    /// Whether it keeps anything from one record to the next.
+    pub fn keeps(&self) -> bool {
+        self.is_fold() || matches!(self, Work::Table(_))
     }
 
     /// Whether it is a fold.

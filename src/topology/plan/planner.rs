@@ -81,6 +81,7 @@ impl<'t> Planner<'_, 't> {
                 Part::Far(node, aggregate) => draft.add_far(node, aggregate),
                 Part::Whole(node) => match &node.kind {
                     NodeKind::Aggregate(aggregate) => draft.add_aggregate(node, aggregate)?,
+                    NodeKind::Table(table) if table.stored => draft.add_table(node, table)?,
                     NodeKind::Kafka(sink) => draft.add_kafka(node, sink)?,
                     _ => draft.add_stateless(node)?,
                 },
@@ -104,6 +105,7 @@ impl<'t> Planner<'_, 't> {
                     draft.add_results(before, aggregate);
                     aggregates.push(aggregate);
                 }
+                NodeKind::Table(table) if table.stored => draft.add_rows(before),
                 _ => draft.add_stateless(before)?,
             }
         }

@@ -68,6 +68,15 @@ impl Layout {
             .collect()
     }
 
+    /// The fields behind a merge that anyone asked for.
+    pub(super) fn merged_fields(&self, merge: &NodeName) -> Vec<(FieldPath, Slot)> {
+        let merges = self.merges.borrow();
+        let fields = merges.get(merge).into_iter().flatten();
+        fields
+            .map(|(path, field)| (path.clone(), field.slot))
+            .collect()
+    }
+
     pub(super) fn slots(&self) -> usize {
         *self.next.borrow() as usize
     }

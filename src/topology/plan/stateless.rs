@@ -30,6 +30,9 @@ pub(super) fn work(node: &Node, outlet: &mut Outlet<'_>) -> Result<Work, PlanErr
             })
         }
         NodeKind::Arm(_) => Ok(Work::Pass),
+        NodeKind::Table(table) if !table.stored => Ok(Work::Updates {
+            on_error: table.on_error,
+        }),
         _ => Err(error(node, "is not stateless")),
     }
 }

@@ -58,7 +58,7 @@ pub fn play(case: &Case, topology: &Topology, way: Way) -> Played {
             driver.restart().unwrap();
         }
     }
-    let counts = |reason| driver.drops("agg", reason);
+    let counts = |reason| driver.drops("agg", reason) + driver.drops("rows", reason);
     Played {
         late: counts(DropReason::Late),
         null: counts(DropReason::NullKey) + counts(DropReason::NoValue),
@@ -120,6 +120,16 @@ fn unwrapped(mut value: Value) -> Value {
 }
 
 fn stored(case: &Case, driver: &TopologyTestDriver) -> Vec<Stored> {
+    if case.family == "table" {
+        let rows = driver.rows("agg").into_iter();
+        let stored = rows.map(|row| Stored {
+            key: Some(row.key),
+            window: None,
+            value: without_nulls(row.fields),
+            timestamp_ms: Some(row.timestamp.millis()),
+        });
+        return stored.collect();
+    }
     let is_windowed = case.operator.text("kind") == "windowed_aggregate";
     let entries = driver.store("agg").into_iter();
     let stored = entries.map(|entry| Stored {
@@ -132,4 +142,12 @@ fn stored(case: &Case, driver: &TopologyTestDriver) -> Vec<Stored> {
         timestamp_ms: Some(entry.timestamp.millis()),
     });
     stored.collect()
+}
+
+/// A field that is not there is written as null.
+fn without_nulls(mut value: Value) -> Value {
+    if let Some(fields) = value.as_object_mut() {
+        fields.retain(|_, value| !value.is_null());
+    }
+    value
 }

@@ -4,7 +4,9 @@
 //! so that a deletion can be told apart from others.
 
 use serde_json::Value;
-use tidemill::topology::builder::{Branch, Builder, FlatMap, KafkaSink, Map, Rollup, Source};
+use tidemill::topology::builder::{
+    Branch, Builder, FlatMap, KafkaSink, Map, Rollup, Source, Table,
+};
 use tidemill::topology::duration::Millis;
 use tidemill::topology::graph::{Emit, NodeKind, NullValues, Topology};
 
@@ -16,6 +18,7 @@ pub fn topology(operator: &Operator) -> Option<Topology> {
         "windowed_aggregate" => windowed(operator)?,
         "aggregate" | "reduce" => over_all_time(operator)?,
         "stateless" => stateless(operator)?,
+        "table" => table(operator)?,
         _ => return None,
     };
     Some(
@@ -121,6 +124,32 @@ fn results(sink: KafkaSink, function: &str) -> KafkaSink {
         "avg" => sink.field("sum", "sum").field("count", "count"),
         _ => sink.field("v", "v"),
     }
+}
+
+/// A table, with filters and maps behind it; the one that is kept is `agg`.
+fn table(operator: &Operator) -> Option<Builder> {
+    let kept = operator.text("materialized");
+    let source = Source::json("in").null_values(NullValues::Pass);
+    let builder = Topology::builder("case").source("in_source", source);
+    let (builder, from) = match kept {
+        "source" => (builder.table("agg", "in_source", Table::new()), "agg"),
+        _ => {
+            let table = Table::new().not_stored();
+            (builder.table("rows", "in_source", table), "rows")
+        }
+    };
+    let all = operator.raw["steps"].as_array()?;
+    let (builder, from) = steps(builder, from.to_owned(), &operator.raw["steps"])?;
+    let (builder, from) = match kept {
+        "result" => (builder.table("agg", &from, Table::new()), "agg".to_owned()),
+        _ => (builder, from),
+    };
+    let sink = KafkaSink::topic("out");
+    let sink = match all.iter().any(|step| step["op"] == "map_values") {
+        true => sink.field("n", "n"),
+        false => sink,
+    };
+    Some(builder.kafka("out", &from, sink))
 }
 
 /// Stateless operators alone; keys are those of the records.

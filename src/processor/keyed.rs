@@ -1,0 +1,100 @@
+//! Bytes by the key of a record, written back to a store at each commit.
+
+use bumpalo::Bump;
+
+use super::table::{Kept, Lookup, Table};
+use super::{Context, ProcessError};
+use crate::state::{StateBatch, StoreId};
+
+/// Before the key of a record, so that none is the key of the commit marker.
+const PREFIX: u8 = 1;
+
+/// The key of a record, of its key in the store; none for what no record has written.
+pub(crate) fn record_key(key: &[u8]) -> Option<&[u8]> {
+    key.strip_prefix(&[PREFIX])
+}
+
+/// A store of bytes by the keys of records. Changes stay in memory until the commit, and so does what
+/// has been read.
+#[derive(Debug)]
+pub(super) struct KeyedStore {
+    store: StoreId,
+    entries: Table<Entry>,
+    key: Vec<u8>,
+    value: Vec<u8>,
+}
+
+/// What is kept of a key; nothing: it is known that there is nothing.
+#[derive(Debug)]
+struct Entry(Option<Box<[u8]>>);
+
+impl Kept for Entry {
+    fn heap_bytes(&self) -> usize {
+        self.0.as_ref().map_or(0, |bytes| bytes.len())
+    }
+}
+
+impl KeyedStore {
+    pub(super) fn new(store: StoreId, budget_bytes: usize) -> KeyedStore {
+        KeyedStore {
+            store,
+            entries: Table::new(budget_bytes),
+            key: Vec::new(),
+            value: Vec::new(),
+        }
+    }
+
+    /// Replaces what is kept of a key, by nothing to delete it; gives what was kept before.
+    pub(super) fn replace<'a>(
+        &mut self,
+        context: &Context<'_>,
+        key: &[u8],
+        value: Option<&[u8]>,
+        arena: &'a Bump,
+    ) -> Result<Option<&'a [u8]>, ProcessError> {
+        self.key.clear();
+        self.key.push(PREFIX);
+        self.key.extend_from_slice(key);
+        let id = match self.entries.find(&self.key) {
+            Lookup::Found(id) => id,
+            Lookup::Absent(hash) => {
+                let is_there = context.state.get(self.store, &self.key, &mut self.value)?;
+                let kept = is_there.then(|| self.value.as_slice().into());
+                self.entries.insert(hash, &self.key, Entry(kept))
+            }
+        };
+        let before = self.entries.get(id).0.as_deref();
+        let before = before.map(|bytes| &*arena.alloc_slice_copy(bytes));
+        if value != before {
+            self.entries.change(id).0 = value.map(Into::into);
+        }
+        Ok(before)
+    }
+
+    /// Writes what has changed since the last commit.
+    pub(super) fn flush(
+        &mut self,
+        context: &mut Context<'_>,
+        batch: &mut StateBatch,
+    ) -> Result<(), ProcessError> {
+        let store = self.store;
+        self.entries.drain_dirty(|key, Entry(value)| {
+            context.outputs.changelog(store, key, value.as_deref())?;
+            match value {
+                Some(value) => batch.put(store, key, value),
+                None => batch.delete(store, key),
+            }
+            Ok(())
+        })
+    }
+
+    /// Lets go of memory after a commit.
+    pub(super) fn committed(&mut self) {
+        self.entries.trim();
+    }
+
+    /// Whether a commit is due, to bound memory.
+    pub(super) fn is_full(&self) -> bool {
+        self.entries.is_full()
+    }
+}

@@ -1,0 +1,228 @@
+//! A row as bytes: in the store of a table, in its changelog, on its way to another partition.
+//!
+//! It describes itself: the event as it came, if that holds the fields, and the names and values of
+//! those that it does not hold. So a topology that asks for another field of the event tomorrow
+//! finds it in what is kept today.
+
+use bumpalo::Bump;
+use bumpalo::collections::Vec as ArenaVec;
+
+use crate::codec::{
+    self, Arena, BorrowDecode, BorrowDecoder, DecodeError, DecodeFailure, Encode, EncodeFailure,
+    Encoder,
+};
+use crate::time::Timestamp;
+use crate::value::Value;
+
+/// Values inside one another deeper than this are damaged: no reader of events lets them in.
+const MAX_DEPTH: u32 = 256;
+
+/// A row that is kept or sent.
+#[derive(Debug, PartialEq)]
+pub struct StoredRow<'a> {
+    time: Timestamp,
+    raw: Option<&'a [u8]>,
+    fields: &'a [(&'a str, Value<'a>)],
+}
+
+impl<'a> StoredRow<'a> {
+    /// A row of this event time.
+    pub fn new(
+        time: Timestamp,
+        raw: Option<&'a [u8]>,
+        fields: &'a [(&'a str, Value<'a>)],
+    ) -> StoredRow<'a> {
+        StoredRow { time, raw, fields }
+    }
+
+    /// Its event time.
+    pub fn time(&self) -> Timestamp {
+        self.time
+    }
+
+    /// The event as it came; none where it does not hold the row's fields.
+    pub fn raw(&self) -> Option<&'a [u8]> {
+        self.raw
+    }
+
+    /// The fields that are not, or otherwise, in [`StoredRow::raw`], by their dotted paths.
+    pub fn fields(&self) -> &'a [(&'a str, Value<'a>)] {
+        self.fields
+    }
+
+    /// Appends its bytes.
+    pub fn encode_into(&self, out: &mut Vec<u8>) {
+        codec::encode_into(self, out);
+    }
+
+    /// Reads what [`StoredRow::encode_into`] wrote.
+    ///
+    /// # Errors
+    /// When the bytes are damaged, or of another version.
+    pub fn decode(bytes: &'a [u8], arena: &'a Bump) -> Result<StoredRow<'a>, DecodeError> {
+        codec::decode_borrowed(bytes, arena)
+    }
+}
+
+impl Encode for StoredRow<'_> {
+    fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeFailure> {
+        (self.time.0, self.raw).encode(encoder)?;
+        encode_entries(self.fields, encoder)
+    }
+}
+
+impl<'a> BorrowDecode<'a, Arena<'a>> for StoredRow<'a> {
+    fn borrow_decode<D: BorrowDecoder<'a, Context = Arena<'a>>>(
+        decoder: &mut D,
+    ) -> Result<Self, DecodeFailure> {
+        Ok(StoredRow {
+            time: Timestamp(i64::borrow_decode(decoder)?),
+            raw: Option::borrow_decode(decoder)?,
+            fields: decode_entries(decoder)?,
+        })
+    }
+}
+
+fn encode_entries<E: Encoder>(
+    entries: &[(&str, Value<'_>)],
+    encoder: &mut E,
+) -> Result<(), EncodeFailure> {
+    (entries.len() as u64).encode(encoder)?;
+    entries.iter().try_for_each(|entry| entry.encode(encoder))
+}
+
+fn decode_entries<'a, D: BorrowDecoder<'a, Context = Arena<'a>>>(
+    decoder: &mut D,
+) -> Result<&'a [(&'a str, Value<'a>)], DecodeFailure> {
+    decode_all(decoder, |decoder| {
+        let name = <&str>::borrow_decode(decoder)?;
+        Ok((name, Value::borrow_decode(decoder)?))
+    })
+}
+
+/// As many of something as are announced. Room is made as they come: the number may be damaged.
+fn decode_all<'a, T: 'a, D: BorrowDecoder<'a, Context = Arena<'a>>>(
+    decoder: &mut D,
+    mut one: impl FnMut(&mut D) -> Result<T, DecodeFailure>,
+) -> Result<&'a [T], DecodeFailure> {
+    let count = u64::borrow_decode(decoder)?;
+    let mut all = ArenaVec::new_in(decoder.context().bump);
+    for _ in 0..count {
+        all.push(one(decoder)?);
+    }
+    Ok(all.into_bump_slice())
+}
+
+impl Encode for Value<'_> {
+    fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeFailure> {
+        match self {
+            Value::Missing => 0u8.encode(encoder),
+            Value::Null => 1u8.encode(encoder),
+            Value::Bool(false) => 2u8.encode(encoder),
+            Value::Bool(true) => 3u8.encode(encoder),
+            Value::Int(number) => (4u8, number).encode(encoder),
+            Value::Float(number) => (5u8, number).encode(encoder),
+            Value::Str(text) => (6u8, text).encode(encoder),
+            Value::Bytes(bytes) => (7u8, bytes).encode(encoder),
+            Value::Time(time) => (8u8, time.0).encode(encoder),
+            Value::Duration(ms) => (9u8, ms).encode(encoder),
+            Value::List(list) => {
+                (10u8, list.len() as u64).encode(encoder)?;
+                list.iter().try_for_each(|value| value.encode(encoder))
+            }
+            Value::Map(entries) => {
+                11u8.encode(encoder)?;
+                encode_entries(entries, encoder)
+            }
+        }
+    }
+}
+
+impl<'a> BorrowDecode<'a, Arena<'a>> for Value<'a> {
+    fn borrow_decode<D: BorrowDecoder<'a, Context = Arena<'a>>>(
+        decoder: &mut D,
+    ) -> Result<Self, DecodeFailure> {
+        Ok(match u8::borrow_decode(decoder)? {
+            0 => Value::Missing,
+            1 => Value::Null,
+            2 => Value::Bool(false),
+            3 => Value::Bool(true),
+            4 => Value::Int(i64::borrow_decode(decoder)?),
+            5 => Value::Float(f64::borrow_decode(decoder)?),
+            6 => Value::Str(<&str>::borrow_decode(decoder)?),
+            7 => Value::Bytes(<&[u8]>::borrow_decode(decoder)?),
+            8 => Value::Time(Timestamp(i64::borrow_decode(decoder)?)),
+            9 => Value::Duration(i64::borrow_decode(decoder)?),
+            kind @ (10 | 11) => {
+                decoder.context().depth += 1;
+                if decoder.context().depth > MAX_DEPTH {
+                    return Err(DecodeFailure::Other("values too deep inside one another"));
+                }
+                let value = match kind {
+                    10 => Value::List(decode_all(decoder, Value::borrow_decode)?),
+                    _ => Value::Map(decode_entries(decoder)?),
+                };
+                decoder.context().depth -= 1;
+                value
+            }
+            _ => return Err(DecodeFailure::Other("a value of an unknown kind")),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NESTED: Value<'static> = Value::List(&[
+        Value::Map(&[("a", Value::Int(-1)), ("b", Value::Bytes(&[0, 255]))]),
+        Value::List(&[]),
+    ]);
+
+    fn bytes(fields: &[(&str, Value<'_>)]) -> Vec<u8> {
+        let mut out = Vec::new();
+        StoredRow::new(Timestamp(7), Some(b"{}"), fields).encode_into(&mut out);
+        out
+    }
+
+    #[test]
+    fn a_row_is_read_as_it_was_written() {
+        let fields = [
+            ("missing", Value::Missing),
+            ("null", Value::Null),
+            ("no", Value::Bool(false)),
+            ("yes", Value::Bool(true)),
+            ("int", Value::Int(i64::MIN)),
+            ("float", Value::Float(1.5)),
+            ("a.b", Value::Str("ü")),
+            ("time", Value::Time(Timestamp(-1))),
+            ("length", Value::Duration(5)),
+            ("nested", NESTED),
+        ];
+        let (bytes, arena) = (bytes(&fields), Bump::new());
+        let row = StoredRow::decode(&bytes, &arena).unwrap();
+        assert_eq!(row, StoredRow::new(Timestamp(7), Some(b"{}"), &fields));
+    }
+
+    #[test]
+    fn bytes_of_the_format_stay_as_they_are() {
+        let fields = [("n", Value::Int(3)), ("l", Value::List(&[Value::Null]))];
+        let expected = [1, 14, 1, 2, b'{', b'}', 2, 1, b'n', 4, 6, 1, b'l', 10, 1, 1];
+        assert_eq!(bytes(&fields), expected);
+    }
+
+    #[test]
+    fn damage_is_an_error_and_not_a_panic() {
+        let (whole, arena) = (bytes(&[("nested", NESTED)]), Bump::new());
+        for cut in 0..whole.len() {
+            let cut = arena.alloc_slice_copy(&whole[..cut]);
+            assert!(StoredRow::decode(cut, &arena).is_err());
+        }
+        let mut deep = bytes(&[("x", Value::Null)]);
+        deep.pop();
+        deep.extend([10, 1].repeat(100_000));
+        deep.push(1);
+        let error = StoredRow::decode(&deep, &arena).unwrap_err().to_string();
+        assert!(error.contains("too deep"), "{error}");
+    }
+}

@@ -1,0 +1,147 @@
+//! Tables: the last row of each key, and what is behind them.
+
+use serde_json::{Value, json};
+
+use crate::testkit::TopologyTestDriver;
+use crate::topology::builder::{Branch, Builder, KafkaSink, Source, Table};
+use crate::topology::graph::{NullValues, Topology};
+
+/// A table `users` of the topic of that name.
+fn users() -> Builder {
+    let source = Source::json("users").null_values(NullValues::Pass);
+    Topology::builder("app")
+        .source("changes", source)
+        .table("users", "changes", Table::new())
+}
+
+fn driver(builder: Builder) -> TopologyTestDriver {
+    let topology = builder
+        .build()
+        .unwrap_or_else(|findings| panic!("{findings}"));
+    TopologyTestDriver::new(&topology).unwrap()
+}
+
+/// The key and the value of the records of a topic.
+fn written(driver: &mut TopologyTestDriver, topic: &str) -> Vec<(String, Value)> {
+    let records = driver.read(topic).into_iter();
+    let parse = |bytes: Vec<u8>| serde_json::from_slice(&bytes).unwrap();
+    records
+        .map(|record| {
+            let key = record.key.map(|key| String::from_utf8(key).unwrap());
+            (key.unwrap(), record.value.map_or(Value::Null, parse))
+        })
+        .collect()
+}
+
+fn row(key: &str, value: Value) -> (String, Value) {
+    (key.to_owned(), value)
+}
+
+/// ```text
+///   ann {"age":17} ─→ table ─→ age >= 18 ─→ (nothing)      no adult was there before
+///   ann {"age":18} ─→                    ─→ ann {"age":18}
+///   ann {"age":17} ─→                    ─→ ann deleted     the adult is no more
+///   ann {"age":16} ─→                    ─→ (nothing)
+/// ```
+#[test]
+fn a_filter_behind_a_table_deletes_only_what_had_passed() {
+    let mut driver = driver(users().filter("adults", "users", "age >= 18").kafka(
+        "out",
+        "adults",
+        KafkaSink::topic("adults"),
+    ));
+    for age in [17, 18, 17, 16] {
+        driver.pipe("users", Some("ann"), &format!(r#"{{"age":{age}}}"#));
+    }
+    assert_eq!(
+        written(&mut driver, "adults"),
+        [row("ann", json!({"age": 18})), row("ann", Value::Null)]
+    );
+}
+
+/// ```text
+///   ann {"team":"a"} ─→ table ─→ select_key team ─→ a {…}
+///   ann {"team":"b"} ─→                          ─→ a deleted, b {…}
+///   ann deleted      ─→                          ─→ b deleted
+/// ```
+#[test]
+fn a_row_that_gets_another_key_is_deleted_under_the_earlier_one() {
+    let mut driver = driver(users().select_key("teams", "users", "team").kafka(
+        "out",
+        "teams",
+        KafkaSink::topic("teams").field("team", "team"),
+    ));
+    driver.pipe("users", Some("ann"), r#"{"team":"a"}"#);
+    driver.pipe("users", Some("ann"), r#"{"team":"b"}"#);
+    driver.pipe_tombstone("users", "ann");
+    assert_eq!(
+        written(&mut driver, "teams"),
+        [
+            row("a", json!({"team": "a"})),
+            row("a", Value::Null),
+            row("b", json!({"team": "b"})),
+            row("b", Value::Null),
+        ]
+    );
+}
+
+/// ```text
+///                           ┌─→ young ─→ ann 17            ann deleted
+///   ann 17, then 18 ─→ table┤
+///                           └─→ old   ─→                   ann 18
+/// ```
+#[test]
+fn a_row_that_goes_another_way_is_deleted_from_the_earlier_one_only() {
+    let ages = Branch::new()
+        .arm("young", "age < 18")
+        .arm("old", "age < 80")
+        .default_arm("very_old");
+    let sink = |topic: &str| KafkaSink::topic(topic);
+    let mut driver = driver(
+        users()
+            .branch("ages", "users", ages)
+            .kafka("y", "ages.young", sink("young"))
+            .kafka("o", "ages.old", sink("old"))
+            .kafka("v", "ages.very_old", sink("very_old")),
+    );
+    driver.pipe("users", Some("ann"), r#"{"age":17}"#);
+    driver.pipe("users", Some("ann"), r#"{"age":18}"#);
+    let young = [row("ann", json!({"age": 17})), row("ann", Value::Null)];
+    assert_eq!(written(&mut driver, "young"), young);
+    assert_eq!(
+        written(&mut driver, "old"),
+        [row("ann", json!({"age": 18}))]
+    );
+    assert_eq!(written(&mut driver, "very_old"), []);
+}
+
+/// ```text
+///   ann {"a":1,"b":2} ─→ map c = a + 1 ─→ table      asked for: nothing, then b and c
+/// ```
+#[test]
+fn a_row_is_kept_whole_and_outlives_a_crash_and_a_lost_disk() {
+    let source = Source::json("users").null_values(NullValues::Pass);
+    let builder = Topology::builder("app")
+        .source("changes", source)
+        .map("more", "changes", [("c", "a + 1")])
+        .table("users", "more", Table::new());
+    let sink = KafkaSink::topic("out").field("b", "b").field("c", "c");
+    let mut driver = driver(
+        builder
+            .filter("all", "users", "c > 0")
+            .kafka("out", "all", sink),
+    );
+    driver.pipe("users", Some("ann"), r#"{"a":1,"b":2}"#);
+    driver.lose_state();
+    driver.restart().unwrap();
+    let kept = driver.rows("users");
+    assert_eq!(kept[0].key, "ann");
+    assert_eq!(kept[0].fields, json!({"a": 1, "b": 2, "c": 2}));
+    driver.pipe("users", Some("ann"), r#"{"a":-9,"b":3}"#);
+    assert_eq!(
+        written(&mut driver, "out"),
+        [row("ann", json!({"b": 2, "c": 2})), row("ann", Value::Null)]
+    );
+    driver.pipe_tombstone("users", "ann");
+    assert_eq!(driver.rows("users"), []);
+}
