@@ -91,8 +91,8 @@ fn start_logs(settings: &Settings, usual: &str) {
         // attempt would end the process.
         .log_internal_errors(false)
         .with_writer(std::io::stderr);
-    // Fails when another subscriber is there already, as in tests within one process.
     LOG_FORMAT.set(settings.log_format).unwrap_or_default();
+    // Fails when another subscriber is there already, as in tests within one process.
     let _ = match settings.log_format {
         LogFormat::Text => {
             let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());

@@ -21,16 +21,31 @@ pub(super) struct KeyedStore {
     store: StoreId,
     entries: Table<Entry>,
     key: Vec<u8>,
-    value: Vec<u8>,
 }
 
-/// What is kept of a key; nothing: it is known that there is nothing.
-#[derive(Debug)]
-struct Entry(Option<Box<[u8]>>);
+/// What is kept of a key, or that nothing is. The memory stays with the key: rows that are updated
+/// often allocate nothing.
+#[derive(Debug, Default)]
+struct Entry {
+    bytes: Vec<u8>,
+    is_there: bool,
+}
+
+impl Entry {
+    fn value(&self) -> Option<&[u8]> {
+        self.is_there.then_some(self.bytes.as_slice())
+    }
+
+    fn set(&mut self, value: Option<&[u8]>) {
+        self.bytes.clear();
+        self.bytes.extend_from_slice(value.unwrap_or_default());
+        self.is_there = value.is_some();
+    }
+}
 
 impl Kept for Entry {
     fn heap_bytes(&self) -> usize {
-        self.0.as_ref().map_or(0, |bytes| bytes.len())
+        self.bytes.capacity()
     }
 }
 
@@ -40,7 +55,6 @@ impl KeyedStore {
             store,
             entries: Table::new(budget_bytes),
             key: Vec::new(),
-            value: Vec::new(),
         }
     }
 
@@ -58,15 +72,15 @@ impl KeyedStore {
         let id = match self.entries.find(&self.key) {
             Lookup::Found(id) => id,
             Lookup::Absent(hash) => {
-                let is_there = context.state.get(self.store, &self.key, &mut self.value)?;
-                let kept = is_there.then(|| self.value.as_slice().into());
-                self.entries.insert(hash, &self.key, Entry(kept))
+                let mut kept = Entry::default();
+                kept.is_there = context.state.get(self.store, &self.key, &mut kept.bytes)?;
+                self.entries.insert(hash, &self.key, kept)
             }
         };
-        let before = self.entries.get(id).0.as_deref();
+        let before = self.entries.get(id).value();
         let before = before.map(|bytes| &*arena.alloc_slice_copy(bytes));
         if value != before {
-            self.entries.change(id).0 = value.map(Into::into);
+            self.entries.change(id).set(value);
         }
         Ok(before)
     }
@@ -78,8 +92,9 @@ impl KeyedStore {
         batch: &mut StateBatch,
     ) -> Result<(), ProcessError> {
         let store = self.store;
-        self.entries.drain_dirty(|key, Entry(value)| {
-            context.outputs.changelog(store, key, value.as_deref())?;
+        self.entries.drain_dirty(|key, entry| {
+            let value = entry.value();
+            context.outputs.changelog(store, key, value)?;
             match value {
                 Some(value) => batch.put(store, key, value),
                 None => batch.delete(store, key),

@@ -156,7 +156,9 @@ pub(super) fn write_record(
     let key = match &plan.key {
         None => row.key,
         Some(evaluator) => {
-            let key = evaluator.eval(&view);
+            // A row that is deleted is so under the key that it had.
+            let deleted = row.view_before().filter(|_| row.no_value);
+            let key = evaluator.eval(&deleted.unwrap_or(view));
             let key = key.map_err(|error| failed("key", error))?;
             key_bytes(&key, row.arena)
         }

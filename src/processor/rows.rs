@@ -3,16 +3,16 @@
 use bumpalo::Bump;
 use bumpalo::collections::Vec as ArenaVec;
 
+use super::input::MARKER_KEY;
 use super::keyed::{self, KeyedStore};
+use super::run::move_fields;
 use super::{
     Before, Context, FoldedError, Kind, NodeCounts, OperatorState, ProcessError, Row, run_all,
 };
 use crate::record::{StoredRow, decode_json};
+use crate::topology::graph::NodeName;
 use crate::topology::plan::{Input, KeyField, OperatorId, RowsReader, TablePlan, WantedFields};
 use crate::value::{Slot, Value, ValueType};
-
-use super::input::MARKER_KEY;
-use super::run::move_fields;
 
 /// A table at work.
 pub(super) struct RowTable {
@@ -55,11 +55,7 @@ pub(super) fn keep_row<'a>(
             let fields = row
                 .arena
                 .alloc_slice_fill_copy(context.plan.slots, Value::Missing);
-            let foreign = |source| ProcessError::Foreign {
-                node: operator.node.to_string(),
-                source: FoldedError::from(source),
-            };
-            let stored = StoredRow::decode(bytes, row.arena).map_err(foreign)?;
+            let stored = decode_row(&operator.node, bytes, row.arena)?;
             read_fields(&stored, &plan.wanted, row.arena, fields);
             Some(fields)
         }
@@ -78,6 +74,17 @@ fn encode_row(computed: &[(String, Slot)], row: &Row<'_, '_>, out: &mut Vec<u8>)
         fields.push((name.as_str(), row.fields[slot.index()]));
     }
     StoredRow::new(row.time, row.record.value, &fields).encode_into(out);
+}
+
+fn decode_row<'a>(
+    node: &NodeName,
+    bytes: &'a [u8],
+    arena: &'a Bump,
+) -> Result<StoredRow<'a>, ProcessError> {
+    StoredRow::decode(bytes, arena).map_err(|source| ProcessError::Foreign {
+        node: node.to_string(),
+        source: FoldedError::from(source),
+    })
 }
 
 /// Fills the slots of what is wanted of a kept row. Its event has been read before it was kept; should
@@ -128,11 +135,7 @@ pub(super) fn read_row(
             fill_key(reader.key, row);
         }
         Some(bytes) => {
-            let foreign = |source| ProcessError::Foreign {
-                node: reader.node.to_string(),
-                source: FoldedError::from(source),
-            };
-            let stored = StoredRow::decode(bytes, row.arena).map_err(foreign)?;
+            let stored = decode_row(&reader.node, bytes, row.arena)?;
             row.time = stored.time();
             row.record.value = stored.raw();
             read_fields(&stored, &reader.wanted, row.arena, row.fields);

@@ -145,3 +145,34 @@ fn a_row_is_kept_whole_and_outlives_a_crash_and_a_lost_disk() {
     driver.pipe_tombstone("users", "ann");
     assert_eq!(driver.rows("users"), []);
 }
+
+/// ```text
+///   7 {"name":"ann"} ─→ table ─→ kafka key name ─→ ann {…}
+///   7 deleted        ─→                         ─→ ann deleted
+/// ```
+#[test]
+fn a_sink_with_a_key_of_its_own_deletes_under_the_key_that_the_row_had() {
+    let sink = KafkaSink::topic("out").key("name");
+    let mut driver = driver(users().kafka("out", "users", sink));
+    driver.pipe("users", Some("7"), r#"{"name":"ann"}"#);
+    driver.pipe_tombstone("users", "7");
+    assert_eq!(
+        written(&mut driver, "out"),
+        [row("ann", json!({"name": "ann"})), row("ann", Value::Null)]
+    );
+}
+
+/// ```text
+///   ann deleted ─→ source key id ─→ id is ann      nothing else is known of it
+/// ```
+#[test]
+fn a_record_without_a_value_has_the_field_of_its_key() {
+    let source = Source::json("users")
+        .key("id")
+        .null_values(NullValues::Pass);
+    let sink = KafkaSink::topic("out").key("id");
+    let builder = Topology::builder("app").source("changes", source);
+    let mut driver = driver(builder.kafka("out", "changes", sink));
+    driver.pipe_tombstone("users", "ann");
+    assert_eq!(written(&mut driver, "out"), [row("ann", Value::Null)]);
+}

@@ -405,13 +405,7 @@ impl<'l, 't> Draft<'l, 't> {
                 Reader::Partials | Reader::Results(_) => {}
             }
         }
-        self.fill_merges();
-        for operator in &mut self.operators {
-            if let Work::Table(table) = &mut operator.work {
-                table.moves = self.layout.copies(&operator.node, 0);
-                table.wanted = WantedFields::new(&self.layout.merged_fields(&operator.node));
-            }
-        }
+        self.fill_moves();
         let sub_topology = SubTopology {
             id,
             name: name.clone(),
@@ -439,13 +433,22 @@ impl<'l, 't> Draft<'l, 't> {
         }
     }
 
-    fn fill_merges(&mut self) {
+    /// What merges and tables move to where those behind them look for it.
+    fn fill_moves(&mut self) {
         let mut inputs: BTreeMap<NodeName, usize> = BTreeMap::new();
         for operator in &mut self.operators {
-            if let Work::Merge { moves } = &mut operator.work {
-                let input = inputs.entry(operator.node.clone()).or_default();
-                *moves = self.layout.copies(&operator.node, *input);
-                *input += 1;
+            let node = &operator.node;
+            match &mut operator.work {
+                Work::Merge { moves } => {
+                    let input = inputs.entry(node.clone()).or_default();
+                    *moves = self.layout.copies(node, *input);
+                    *input += 1;
+                }
+                Work::Table(table) => {
+                    table.moves = self.layout.copies(node, 0);
+                    table.wanted = WantedFields::new(&self.layout.merged_fields(node));
+                }
+                _ => {}
             }
         }
     }
