@@ -233,6 +233,7 @@ fn parse_retention(text: &str) -> Result<TopicRetention, String> {
 const USUAL_TOPIC: &str = "wikimedia.recentchange";
 
 fn replay(args: &Replay, context: &Context) -> Ended {
+    replay::check_file(&args.file)?;
     let target = args
         .to
         .target(USUAL_TOPIC, TopicRetention::Forever, context)?;

@@ -88,6 +88,22 @@ impl ReplayOptions {
     }
 }
 
+/// Whether the file can be opened, to be asked before anything is waited for. Nothing is read of
+/// the standard input.
+///
+/// # Errors
+/// [`ReplayError::Read`] when it cannot.
+pub fn check_file(file: &Path) -> Result<(), ReplayError> {
+    match file == Path::new("-") {
+        true => Ok(()),
+        false => open(file).map(drop),
+    }
+}
+
+fn open(file: &Path) -> Result<Lines, ReplayError> {
+    Lines::open(file).map_err(|error| ReplayError::Read { error, events: 0 })
+}
+
 /// Replays the file to its end, or until the shutdown. Blocks.
 ///
 /// # Errors
@@ -110,8 +126,7 @@ pub fn run(
             events: events(),
         }
     };
-    let lines =
-        Lines::open(&options.file).map_err(|error| ReplayError::Read { error, events: 0 })?;
+    let lines = open(&options.file)?;
     options.target.create_topics(broker).map_err(refused)?;
     let older = records_in(&options.target.topic, broker).map_err(refused)?;
     if older > 0 {

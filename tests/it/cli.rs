@@ -197,6 +197,14 @@ fn what_is_needed_and_missing_is_said_before_anything_is_tried() {
     Run::new(&["demo", "--live"]).gives(2, &["--contact"]);
     Run::new(&["demo", "--rate", "0"]).gives(2, &["--rate"]);
     Run::new(&["ingest", "generate", "--start", "yesterday"]).gives(2, &["--start"]);
+    let nowhere = [
+        "ingest",
+        "replay",
+        "/nowhere.ndjson",
+        "--brokers",
+        "127.0.0.1:1",
+    ];
+    Run::new(&nowhere).gives(1, &["open /nowhere.ndjson"]);
     let bad = Run::new(&["run", "bad.yaml"]).file("bad.yaml", BAD);
     bad.gives(1, &["wher", "bad.yaml cannot be used"]);
 }

@@ -30,8 +30,13 @@ pub(super) struct View {
     is_terminal: bool,
     /// Lines of the last picture.
     drawn: usize,
+    /// What the last line said of tables and trouble.
+    told: Option<(Tables, Option<String>)>,
     last: (Instant, u64),
 }
+
+/// Tables and rows written.
+type Tables = Vec<(String, u64)>;
 
 /// What is drawn.
 #[derive(Debug, Default)]
@@ -45,8 +50,7 @@ struct Picture {
     wikis: Vec<(String, i64)>,
     bots: i64,
     humans: i64,
-    /// Table and rows written.
-    tables: Vec<(String, u64)>,
+    tables: Tables,
     dropped: u64,
     trouble: Option<String>,
 }
@@ -59,6 +63,7 @@ impl View {
             database: stage.database.clone(),
             is_terminal: stdout().is_terminal(),
             drawn: 0,
+            told: None,
             last: (Instant::now(), 0),
         }
     }
@@ -75,7 +80,13 @@ impl View {
             self.drawn = drawn.lines().count();
             text.push_str(&drawn);
         } else {
-            let _ = writeln!(text, "{}", picture.line());
+            let line = picture.line();
+            let told = Some((picture.tables, picture.trouble));
+            // Where lines stay, one that says nothing new is not worth it.
+            if told != self.told {
+                let _ = writeln!(text, "{line}");
+                self.told = told;
+            }
         }
         let mut out = stdout().lock();
         out.write_all(text.as_bytes())?;
