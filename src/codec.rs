@@ -60,6 +60,17 @@ pub fn decode<T: Decode<()>>(bytes: &[u8]) -> Result<T, DecodeError> {
     decode_version(FORMAT_VERSION, bytes)
 }
 
+/// Reads the beginning of what [`encode_into`] wrote, and leaves the rest.
+///
+/// # Errors
+/// When the version is unknown, or the bytes are damaged as far as they are read.
+pub fn decode_beginning<T: Decode<()>>(bytes: &[u8]) -> Result<T, DecodeError> {
+    read(FORMAT_VERSION, bytes, |rest| {
+        let (value, _) = bincode::decode_from_slice(rest, config())?;
+        Ok((value, rest.len()))
+    })
+}
+
 /// Reads what [`encode_version_into`] wrote with that version, all of it.
 ///
 /// # Errors

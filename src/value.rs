@@ -146,6 +146,24 @@ impl FieldPath {
         self.0.split('.')
     }
 
+    /// The path of a field inside this one.
+    #[must_use]
+    pub fn join(&self, inside: &FieldPath) -> FieldPath {
+        FieldPath(format!("{self}.{inside}").into())
+    }
+
+    /// Seen from `outer`, if it lies inside that: `dt` for `meta.dt` seen from `meta`.
+    pub fn inside(&self, outer: &FieldPath) -> Option<FieldPath> {
+        let rest = self.0.strip_prefix(outer.as_str())?.strip_prefix('.')?;
+        Some(FieldPath::new(rest))
+    }
+
+    /// Whether it is a field inside `outer`.
+    pub fn lies_in(&self, outer: &FieldPath) -> bool {
+        let rest = self.0.strip_prefix(outer.as_str());
+        rest.is_some_and(|rest| rest.starts_with('.'))
+    }
+
     /// The outermost name: the variable that an expression begins with.
     pub fn root(&self) -> &str {
         self.segments().next().unwrap_or_default()

@@ -5,8 +5,8 @@
 use super::keys::Keys;
 use crate::topology::builder::{Builder, Rollup};
 use crate::topology::graph::{
-    Branch, Emit, Filter, FlatMap, Format, KafkaSink, Log, Map, NodeKind, NodeName, NullValues,
-    OnError, OnLate, SelectKey, Source, SqlSink, Table, TableUse,
+    Branch, Emit, Filter, FlatMap, Format, Join, JoinKind, KafkaSink, Log, Map, NodeKind, NodeName,
+    NullValues, OnError, OnLate, SelectKey, Source, SqlSink, Table, TableUse,
 };
 use crate::topology::nearest::did_you_mean;
 use crate::value::ValueType;
@@ -26,6 +26,7 @@ const KINDS: &[(&str, Read)] = &[
     ("merge", merge),
     ("log", log),
     ("table", table),
+    ("join", join),
     ("aggregate", aggregate),
     ("sql", sql),
     ("kafka", kafka),
@@ -41,6 +42,11 @@ const NULL_VALUES: &[(&str, NullValues)] =
     &[("refuse", NullValues::Refuse), ("pass", NullValues::Pass)];
 const EMIT: &[(&str, Emit)] = &[("updates", Emit::Updates), ("close", Emit::Close)];
 const WINDOWS: [&str; 4] = ["tumbling", "hopping", "sliding", "session"];
+const JOINS: &[(&str, JoinKind)] = &[
+    ("inner", JoinKind::Inner),
+    ("left", JoinKind::Left),
+    ("outer", JoinKind::Outer),
+];
 const STORED: &[(&str, bool)] = &[("true", true), ("false", false)];
 const SHARED: &[(&str, TableUse)] = &[("false", TableUse::Own), ("true", TableUse::Shared)];
 const FORMAT: &[(&str, Format)] = &[("json", Format::Json)];
@@ -196,6 +202,18 @@ fn table(keys: &mut Keys<'_, '_>, name: &str, builder: Builder) -> Builder {
         table = table.on_error(reaction);
     }
     builder.table(name, from, table)
+}
+
+fn join(keys: &mut Keys<'_, '_>, name: &str, builder: Builder) -> Builder {
+    let from = keys.required("from");
+    let mut join = Join::with(keys.required("with"), keys.required("as"));
+    if let Some(kind) = keys.choice("type", JOINS) {
+        join = join.kind(kind);
+    }
+    if let Some(reaction) = keys.choice("on_error", ON_ERROR) {
+        join = join.on_error(reaction);
+    }
+    builder.join(name, from, join)
 }
 
 fn aggregate(keys: &mut Keys<'_, '_>, name: &str, builder: Builder) -> Builder {

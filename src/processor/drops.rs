@@ -95,6 +95,15 @@ impl NodeCounts {
         self.drops[reason as usize]
     }
 
+    /// The drops alone.
+    #[must_use]
+    pub fn only_drops(&self) -> NodeCounts {
+        NodeCounts {
+            drops: self.drops,
+            ..NodeCounts::default()
+        }
+    }
+
     /// Adds up.
     pub fn add(&mut self, more: &NodeCounts) {
         self.input += more.input;

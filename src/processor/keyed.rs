@@ -2,7 +2,7 @@
 
 use bumpalo::Bump;
 
-use super::table::{Kept, Lookup, Table};
+use super::table::{EntryId, Kept, Lookup, Table};
 use super::{Context, ProcessError};
 use crate::state::{StateBatch, StoreId};
 
@@ -58,6 +58,33 @@ impl KeyedStore {
         }
     }
 
+    /// What is kept of a key.
+    pub(super) fn get<'a>(
+        &mut self,
+        context: &Context<'_>,
+        key: &[u8],
+        arena: &'a Bump,
+    ) -> Result<Option<&'a [u8]>, ProcessError> {
+        let id = self.find(context, key)?;
+        let value = self.entries.get(id).value();
+        Ok(value.map(|bytes| &*arena.alloc_slice_copy(bytes)))
+    }
+
+    /// The entry of a key, read from the store if need be.
+    fn find(&mut self, context: &Context<'_>, key: &[u8]) -> Result<EntryId, ProcessError> {
+        self.key.clear();
+        self.key.push(PREFIX);
+        self.key.extend_from_slice(key);
+        Ok(match self.entries.find(&self.key) {
+            Lookup::Found(id) => id,
+            Lookup::Absent(hash) => {
+                let mut kept = Entry::default();
+                kept.is_there = context.state.get(self.store, &self.key, &mut kept.bytes)?;
+                self.entries.insert(hash, &self.key, kept)
+            }
+        })
+    }
+
     /// Replaces what is kept of a key, by nothing to delete it; gives what was kept before.
     pub(super) fn replace<'a>(
         &mut self,
@@ -66,17 +93,7 @@ impl KeyedStore {
         value: Option<&[u8]>,
         arena: &'a Bump,
     ) -> Result<Option<&'a [u8]>, ProcessError> {
-        self.key.clear();
-        self.key.push(PREFIX);
-        self.key.extend_from_slice(key);
-        let id = match self.entries.find(&self.key) {
-            Lookup::Found(id) => id,
-            Lookup::Absent(hash) => {
-                let mut kept = Entry::default();
-                kept.is_there = context.state.get(self.store, &self.key, &mut kept.bytes)?;
-                self.entries.insert(hash, &self.key, kept)
-            }
-        };
+        let id = self.find(context, key)?;
         let before = self.entries.get(id).value();
         let before = before.map(|bytes| &*arena.alloc_slice_copy(bytes));
         if value != before {

@@ -13,6 +13,7 @@ mod aggregate;
 mod drops;
 mod fold;
 mod input;
+mod join;
 mod keyed;
 mod outputs;
 mod rows;
@@ -37,6 +38,7 @@ use rows::RowTable;
 use run::{RowFault, drop_row, run_all};
 
 use crate::expr;
+use crate::record::JoinedEvent;
 use crate::state::{StateBatch, StateError, TaskState};
 use crate::time::Timestamp;
 use crate::topology::plan::{Input, Reader, SubTopology, Work};
@@ -143,6 +145,8 @@ enum Kind {
     Aggregate(Box<Aggregator>),
     Fold(Box<Fold>),
     Table(Box<RowTable>),
+    /// Sends rows; their bytes are put together here.
+    Send(Vec<u8>),
 }
 
 /// Everything that operators need to run, apart from what they remember.
@@ -178,6 +182,10 @@ pub(crate) struct Row<'f, 'a> {
     time: Timestamp,
     fields: &'f mut [Value<'a>],
     arena: &'a Bump,
+    /// The event that it was made of, as it came.
+    raw: Option<&'a [u8]>,
+    /// The events that were joined to that one.
+    joined: &'a [JoinedEvent<'a>],
     /// Whether it has no value: the record has none, or it takes back what an earlier row of its
     /// key has left behind.
     no_value: bool,
@@ -217,7 +225,7 @@ impl<'a> Row<'_, 'a> {
             partition: self.record.partition,
             offset: self.record.offset,
             topic: self.record.topic,
-            raw: self.record.value,
+            raw: self.raw,
         }
     }
 
@@ -263,6 +271,7 @@ impl Processor {
                         Kind::Fold(Box::new(Fold::new(fold, budget, &progress.of(node))))
                     }
                     Work::Table(table) => Kind::Table(Box::new(RowTable::new(table, budget))),
+                    Work::Send(_) => Kind::Send(Vec::new()),
                     _ => Kind::Stateless,
                 };
                 OperatorState {
@@ -325,6 +334,8 @@ impl Processor {
                 time: record.timestamp,
                 fields: &mut *fields,
                 arena,
+                raw: record.value,
+                joined: &[],
                 no_value: record.value.is_none(),
                 before: Before::Stream,
             };
@@ -373,7 +384,7 @@ impl Processor {
             // taken out for as long.
             let kind = std::mem::replace(&mut operators[id].kind, Kind::Stateless);
             let kind = match kind {
-                Kind::Stateless => Kind::Stateless,
+                kind @ (Kind::Stateless | Kind::Send(_)) => kind,
                 Kind::Aggregate(mut aggregate) => {
                     aggregate.flush(&mut context, operators, id, batch, idle_ms, arena)?;
                     Kind::Aggregate(aggregate)
@@ -405,7 +416,7 @@ impl Processor {
                 Kind::Aggregate(aggregate) => aggregate.committed(),
                 Kind::Fold(fold) => fold.committed(),
                 Kind::Table(table) => table.rows.committed(),
-                Kind::Stateless => {}
+                Kind::Send(_) | Kind::Stateless => {}
             }
         }
     }
@@ -419,7 +430,7 @@ impl Processor {
                     progress.set(operator.node.as_str(), aggregate.progress())
                 }
                 Kind::Fold(fold) => progress.set(operator.node.as_str(), fold.progress()),
-                Kind::Table(_) | Kind::Stateless => {}
+                Kind::Table(_) | Kind::Send(_) | Kind::Stateless => {}
             }
         }
         progress
@@ -431,7 +442,7 @@ impl Processor {
             Kind::Aggregate(aggregate) => aggregate.is_full(),
             Kind::Fold(fold) => fold.is_full(),
             Kind::Table(table) => table.rows.is_full(),
-            Kind::Stateless => false,
+            Kind::Send(_) | Kind::Stateless => false,
         })
     }
 
@@ -441,7 +452,7 @@ impl Processor {
         self.operators.iter().any(|operator| match &operator.kind {
             Kind::Aggregate(aggregate) => aggregate.waits_for_silence(),
             Kind::Fold(_) => true,
-            Kind::Table(_) | Kind::Stateless => false,
+            Kind::Table(_) | Kind::Send(_) | Kind::Stateless => false,
         })
     }
 
@@ -464,40 +475,32 @@ impl Processor {
         let times = self.operators.iter().map(|operator| match &operator.kind {
             Kind::Aggregate(aggregate) => aggregate.stream_time(),
             Kind::Fold(fold) => fold.stream_time(),
-            Kind::Table(_) | Kind::Stateless => Timestamp::MIN,
+            Kind::Table(_) | Kind::Send(_) | Kind::Stateless => Timestamp::MIN,
         });
         times.max().unwrap_or(Timestamp::MIN)
     }
 
     /// What each node has seen since the last call. Of nodes that another sub-topology runs as well
     /// only the drops, so that no record counts twice: the copies read different fields, and drop
-    /// different records. So of aggregates and tables whose results are read
-    /// here.
+    /// different records. So of nodes that another sub-topology runs whose results are read here.
     pub fn take_counts(&mut self) -> Vec<(String, NodeCounts)> {
         let plan = &self.plan;
         let inputs = plan.inputs.iter().zip(&mut self.input_counts);
-        let readers = inputs.filter_map(|(input, counts)| Some((input.reader.node()?, counts)));
-        let mut counts: Vec<_> = readers
-            .map(|(node, counts)| (node.to_string(), std::mem::take(counts)))
-            .collect();
+        let read = |(input, counts): (&Input, &mut NodeCounts)| {
+            let counts = std::mem::take(counts);
+            let counts = match input.reader {
+                Reader::Results(_) | Reader::Rows(_) => counts.only_drops(),
+                Reader::Source(_) | Reader::Partials => counts,
+            };
+            Some((input.reader.node()?.to_string(), counts))
+        };
+        let mut counts: Vec<_> = inputs.filter_map(read).collect();
         for (operator, state) in plan.operators.iter().zip(&mut self.operators) {
             counts.push((operator.node.to_string(), std::mem::take(&mut state.counts)));
         }
         for (node, counts) in &mut counts {
-            let is_read = |input: &Input| {
-                let reads = matches!(&input.reader, Reader::Results(_) | Reader::Rows(_));
-                reads
-                    && input
-                        .reader
-                        .node()
-                        .is_some_and(|read| read.as_str() == node)
-            };
-            let is_copy = plan.copies.iter().any(|copy| copy.as_str() == node);
-            if is_copy || plan.inputs.iter().any(is_read) {
-                *counts = NodeCounts {
-                    drops: counts.drops,
-                    ..NodeCounts::default()
-                };
+            if plan.copies.iter().any(|copy| copy.as_str() == node) {
+                *counts = counts.only_drops();
             }
         }
         counts

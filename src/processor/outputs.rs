@@ -137,7 +137,7 @@ pub(super) fn write_record(
     let mut json = ArenaVec::new_in(row.arena);
     let value = match plan.fields.is_empty() {
         _ if row.no_value => None,
-        true => row.record.value,
+        true => row.raw,
         false => {
             json.push(b'{');
             for (at, (name, evaluator)) in plan.fields.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Rows as they are kept: how they are written, and what is read of them.
+//! Rows as they are kept and sent: how they are written, and what is read of them.
 
 use bumpalo::Bump;
 use bumpalo::collections::Vec as ArenaVec;
@@ -7,11 +7,15 @@ use super::input::MARKER_KEY;
 use super::keyed::{self, KeyedStore};
 use super::run::move_fields;
 use super::{
-    Before, Context, FoldedError, Kind, NodeCounts, OperatorState, ProcessError, Row, run_all,
+    Before, Context, FoldedError, Kind, NodeCounts, OperatorState, ProcessError, Produced, Row,
+    run_all,
 };
-use crate::record::{StoredRow, decode_json};
+use crate::codec::DecodeError;
+use crate::record::{JoinedEvent, RowChange, StoredRow, decode_json};
 use crate::topology::graph::NodeName;
-use crate::topology::plan::{Input, KeyField, OperatorId, RowsReader, TablePlan, WantedFields};
+use crate::topology::plan::{
+    Input, KeyField, OperatorId, Route, RowTopic, RowsReader, SendPlan, TablePlan, WantedFields,
+};
 use crate::value::{Slot, Value, ValueType};
 
 /// A table at work.
@@ -45,7 +49,7 @@ pub(super) fn keep_row<'a>(
     move_fields(&plan.moves, row);
     table.buffer.clear();
     if !row.no_value {
-        encode_row(&plan.computed, row, &mut table.buffer);
+        stored_row(&plan.computed, row).encode_into(&mut table.buffer);
     }
     let value = (!row.no_value).then_some(table.buffer.as_slice());
     let before = table.rows.replace(context, key, value, row.arena)?;
@@ -67,50 +71,106 @@ pub(super) fn keep_row<'a>(
     done
 }
 
-/// The bytes of a row: its event, and the fields that this does not hold, or otherwise.
-fn encode_row(computed: &[(String, Slot)], row: &Row<'_, '_>, out: &mut Vec<u8>) {
-    let mut fields = ArenaVec::with_capacity_in(computed.len(), row.arena);
-    for (name, slot) in computed {
-        fields.push((name.as_str(), row.fields[slot.index()]));
-    }
-    StoredRow::new(row.time, row.record.value, &fields).encode_into(out);
+/// The row as it is kept: its event, those that were joined to it, and the fields that these do not
+/// hold, or otherwise.
+fn stored_row<'s, 'a: 's>(computed: &'s [(String, Slot)], row: &Row<'_, 'a>) -> StoredRow<'s> {
+    let room = row.joined.len() + computed.len();
+    let mut fields: ArenaVec<'s, (&'s str, Value<'s>)> =
+        ArenaVec::with_capacity_in(room, row.arena);
+    fields.extend(row.joined.iter().map(|joined| joined.field()));
+    fields.extend(
+        computed
+            .iter()
+            .map(|(name, slot)| (name.as_str(), row.fields[slot.index()])),
+    );
+    StoredRow::new(row.time, row.raw, fields.into_bump_slice())
 }
 
-fn decode_row<'a>(
+pub(super) fn decode_row<'a>(
     node: &NodeName,
     bytes: &'a [u8],
     arena: &'a Bump,
 ) -> Result<StoredRow<'a>, ProcessError> {
-    StoredRow::decode(bytes, arena).map_err(|source| ProcessError::Foreign {
-        node: node.to_string(),
-        source: FoldedError::from(source),
-    })
+    StoredRow::decode(bytes, arena).map_err(foreign(node))
 }
 
-/// Fills the slots of what is wanted of a kept row. Its event has been read before it was kept; should
-/// it be none, its fields are missing.
-fn read_fields<'a>(
+fn foreign(node: &NodeName) -> impl Fn(DecodeError) -> ProcessError {
+    move |source| ProcessError::Foreign {
+        node: node.to_string(),
+        source: FoldedError::from(source),
+    }
+}
+
+/// The events that were joined to a kept row.
+pub(super) fn joined_events<'a>(stored: &StoredRow<'a>, arena: &'a Bump) -> &'a [JoinedEvent<'a>] {
+    let mut events = ArenaVec::new_in(arena);
+    events.extend(stored.joined());
+    events.into_bump_slice()
+}
+
+/// Fills the slots of what is wanted of a kept row. Its events have been read before it was kept;
+/// should one be none, its fields are missing.
+pub(super) fn read_fields<'a>(
     stored: &StoredRow<'a>,
     wanted: &WantedFields,
     arena: &'a Bump,
     fields: &mut [Value<'a>],
 ) {
-    let is_read = stored
-        .raw()
-        .is_some_and(|event| decode_json(event, &wanted.projection, arena, fields).is_ok());
-    if !is_read {
-        for (_, slot) in &wanted.fields {
-            fields[slot.index()] = Value::Missing;
+    for (_, slot) in &wanted.fields {
+        fields[slot.index()] = Value::Missing;
+    }
+    let mut read = |event, projection| {
+        if decode_json(event, projection, arena, fields).is_err() {
+            for slot in projection.slots() {
+                fields[slot.index()] = Value::Missing;
+            }
+        }
+    };
+    if let Some(event) = stored.raw() {
+        read(event, &wanted.projection);
+    }
+    for (prefix, projection) in &wanted.joined {
+        if let Some(event) = stored.joined().find(|event| event.prefix == prefix) {
+            read(event.raw, projection);
         }
     }
     for (name, value) in stored.fields() {
         if let Some((_, slot)) = wanted.fields.iter().find(|(path, _)| path == name) {
-            fields[slot.index()] = *value;
+            fields[slot.index()] = value;
         }
     }
 }
 
-/// A row of a table that another sub-topology keeps, or that it is no more.
+/// Sends a row to a topic of the application's own.
+pub(super) fn send_row(
+    context: &mut Context<'_>,
+    operators: &mut [OperatorState],
+    id: OperatorId,
+    plan: &SendPlan,
+    row: &Row<'_, '_>,
+) -> Result<(), ProcessError> {
+    let Kind::Send(buffer) = &mut operators[id].kind else {
+        unreachable!("rows are sent here");
+    };
+    buffer.clear();
+    let change = match row.no_value {
+        true => RowChange::Deleted(row.time),
+        false => RowChange::Row(stored_row(&plan.computed, row)),
+    };
+    change.encode_into(buffer);
+    Ok(context.outputs.produce(Produced {
+        topic: &plan.topic,
+        partition: match plan.route {
+            Route::ByKey => None,
+            Route::Same => Some(context.share.partition),
+        },
+        key: row.key,
+        value: Some(buffer),
+        timestamp: row.time,
+    })?)
+}
+
+/// A row that another sub-topology keeps or has sent, or that it is no more.
 pub(super) fn read_row(
     context: &mut Context<'_>,
     operators: &mut [OperatorState],
@@ -119,30 +179,61 @@ pub(super) fn read_row(
     input: &Input,
     row: &mut Row<'_, '_>,
 ) -> Result<(), ProcessError> {
-    let Some(key) = row.record.key.filter(|key| *key != MARKER_KEY) else {
+    let Some(change) = read_change(reader, row)? else {
         return Ok(());
     };
-    let damaged = || ProcessError::Damaged {
-        node: reader.node.to_string(),
-        what: "a row's key",
+    row.before = match reader.replace {
+        true => Before::Unknown,
+        false => Before::Stream,
     };
-    row.key = Some(keyed::record_key(key).ok_or_else(damaged)?);
-    row.before = Before::Unknown;
-    match row.record.value {
-        None => {
+    match change {
+        RowChange::Deleted(time) => {
+            row.time = time;
             row.no_value = true;
+            row.record.value = None;
+            row.raw = None;
             row.fields.fill(Value::Missing);
             fill_key(reader.key, row);
         }
-        Some(bytes) => {
-            let stored = decode_row(&reader.node, bytes, row.arena)?;
+        RowChange::Row(stored) => {
             row.time = stored.time();
-            row.record.value = stored.raw();
+            row.no_value = false;
+            row.raw = stored.raw();
+            row.record.value = row.raw;
+            row.joined = joined_events(&stored, row.arena);
             read_fields(&stored, &reader.wanted, row.arena, row.fields);
         }
     }
     counts.output += 1;
     run_all(context, operators, &input.next, row)
+}
+
+/// What a record says of its key, which is put into the row; nothing, if it is no row at all.
+fn read_change<'a>(
+    reader: &RowsReader,
+    row: &mut Row<'_, 'a>,
+) -> Result<Option<RowChange<'a>>, ProcessError> {
+    let bytes = row.record.value;
+    match reader.topic {
+        RowTopic::Sent => {
+            let change = RowChange::decode(bytes.unwrap_or_default(), row.arena);
+            change.map(Some).map_err(foreign(&reader.node))
+        }
+        RowTopic::Changelog => {
+            let Some(key) = row.record.key.filter(|key| *key != MARKER_KEY) else {
+                return Ok(None);
+            };
+            let key = keyed::record_key(key).ok_or_else(|| ProcessError::Damaged {
+                node: reader.node.to_string(),
+                what: "a row's key",
+            })?;
+            row.key = Some(key);
+            Ok(Some(match bytes {
+                None => RowChange::Deleted(row.record.timestamp),
+                Some(bytes) => RowChange::Row(decode_row(&reader.node, bytes, row.arena)?),
+            }))
+        }
+    }
 }
 
 /// Fills the field that holds the key of a record, which is all that is known of one without a value.

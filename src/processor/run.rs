@@ -2,11 +2,11 @@
 
 use super::{
     Before, Context, DeadLetter, DropReason, NodeCounts, OperatorState, ProcessError, Row,
-    aggregate, outputs, rows,
+    aggregate, join, outputs, rows,
 };
 use crate::expr::{self, EvalError, Evaluator};
 use crate::topology::graph::{NodeName, OnError};
-use crate::topology::plan::{Assignment, OperatorId, Way, Work};
+use crate::topology::plan::{Assignment, OperatorId, Route, Way, Work};
 use crate::value::{Slot, Value};
 
 /// What becomes of a row in an operator with one output.
@@ -19,9 +19,9 @@ enum Fate {
 
 /// What of a row passes.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Parts {
-    value: bool,
-    before: bool,
+pub(super) struct Parts {
+    pub(super) value: bool,
+    pub(super) before: bool,
 }
 
 impl Fate {
@@ -90,7 +90,9 @@ fn run(
 ) -> Result<(), ProcessError> {
     let plan = context.plan;
     let operator = &plan.operators[id];
-    operators[id].counts.input += 1;
+    // What is sent is counted where it came from, and where it arrives.
+    let is_counted = !matches!(operator.work, Work::Send(_));
+    operators[id].counts.input += u64::from(is_counted);
     let fault = |on_error: &OnError, error: &EvalError| (*on_error, RowFault::expression(error));
     let fate = match &operator.work {
         Work::Filter {
@@ -162,6 +164,11 @@ fn run(
             Some(key) => return rows::keep_row(context, operators, id, table, key, row),
             None => Err((table.on_error, RowFault::null_key())),
         },
+        Work::Join(join) => return join::join_row(context, operators, id, join, row),
+        Work::Send(send) if send.route == Route::ByKey && row.key.is_none() => {
+            Err((send.on_error, RowFault::null_key()))
+        }
+        Work::Send(send) => return rows::send_row(context, operators, id, send, row),
         Work::Aggregate(_) | Work::Fold(_) => {
             return aggregate::fold_row(context, operators, id, row);
         }
@@ -186,7 +193,7 @@ fn run(
 }
 
 /// Sends a row on to whoever is behind an operator.
-fn pass_on(
+pub(super) fn pass_on(
     context: &mut Context<'_>,
     operators: &mut [OperatorState],
     id: OperatorId,
@@ -198,7 +205,11 @@ fn pass_on(
 }
 
 /// Runs what sees only these parts of a row.
-fn partly<T>(parts: Parts, row: &mut Row<'_, '_>, run: impl FnOnce(&mut Row<'_, '_>) -> T) -> T {
+pub(super) fn partly<T>(
+    parts: Parts,
+    row: &mut Row<'_, '_>,
+    run: impl FnOnce(&mut Row<'_, '_>) -> T,
+) -> T {
     let had_no_value = row.no_value;
     row.no_value |= !parts.value;
     let hidden = match (&mut row.before, parts.before) {
@@ -458,7 +469,7 @@ fn log(node: &NodeName, text: Option<&Evaluator>, row: &Row<'_, '_>) {
         Some(Ok(Value::Str(text))) => text.into(),
         Some(Ok(value)) => outputs::json_text(&value, row.arena),
         Some(Err(error)) => format!("({error})").into(),
-        None => String::from_utf8_lossy(row.record.value.unwrap_or(b"(no value)")),
+        None => String::from_utf8_lossy(row.raw.unwrap_or(b"(no value)")),
     };
     let (topic, partition, offset) = (row.record.topic, row.record.partition, row.record.offset);
     let key = row.key.map(String::from_utf8_lossy).unwrap_or_default();

@@ -27,8 +27,8 @@ pub struct JsonError {
     found: String,
 }
 
-/// Fills `fields` (one per slot) from the JSON object in `bytes`; slots whose path is not there
-/// become [`Value::Missing`].
+/// Fills the slots of the projection among `fields` from the JSON object in `bytes`; those whose path
+/// is not there become [`Value::Missing`], and all others stay as they are.
 ///
 /// # Errors
 /// When the bytes are not one JSON object in UTF-8. The fields are then unspecified.
@@ -38,7 +38,9 @@ pub fn decode_json<'a>(
     arena: &'a Bump,
     fields: &mut [Value<'a>],
 ) -> Result<(), JsonError> {
-    fields[..projection.slots()].fill(Value::Missing);
+    for slot in projection.slots() {
+        fields[slot.index()] = Value::Missing;
+    }
     if is_too_deep(bytes) {
         return Err(JsonError {
             found: format!("lists and objects nested deeper than {MAX_SKIPPED_DEPTH}"),

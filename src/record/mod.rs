@@ -6,4 +6,4 @@ mod stored;
 
 pub use json::{JsonError, decode_json};
 pub use projection::Projection;
-pub use stored::StoredRow;
+pub use stored::{JoinedEvent, RowChange, StoredRow};

@@ -9,7 +9,7 @@ use crate::value::{FieldPath, Slot};
 #[derive(Clone, Debug, Default)]
 pub struct Projection {
     pub(super) root: Branch,
-    slots: usize,
+    slots: Vec<Slot>,
 }
 
 /// What is wanted below one name.
@@ -26,7 +26,7 @@ impl Projection {
     pub fn new<'p>(fields: impl IntoIterator<Item = (&'p FieldPath, Slot)>) -> Projection {
         let mut projection = Projection::default();
         for (path, slot) in fields {
-            projection.slots = projection.slots.max(slot.index() + 1);
+            projection.slots.push(slot);
             let mut branch = &mut projection.root;
             for name in path.segments() {
                 branch = branch.child_mut(name);
@@ -36,9 +36,9 @@ impl Projection {
         projection
     }
 
-    /// One more than the highest slot.
-    pub fn slots(&self) -> usize {
-        self.slots
+    /// The slots that it fills.
+    pub fn slots(&self) -> &[Slot] {
+        &self.slots
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! It describes itself: the event as it came, if that holds the fields, and the names and values of
 //! those that it does not hold. So a topology that asks for another field of the event tomorrow
-//! finds it in what is kept today.
+//! finds it in what is kept today. A row of a join has the events of what was joined to it among its
+//! fields, each under the name of the join with a dot behind, which no field can have.
 
 use bumpalo::Bump;
 use bumpalo::collections::Vec as ArenaVec;
@@ -25,6 +26,31 @@ pub struct StoredRow<'a> {
     fields: &'a [(&'a str, Value<'a>)],
 }
 
+/// The event of a row that was joined to another one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct JoinedEvent<'a> {
+    /// What the paths of its fields begin with, for example `user.`.
+    pub prefix: &'a str,
+    /// The event as it came.
+    pub raw: &'a [u8],
+}
+
+impl<'a> JoinedEvent<'a> {
+    /// How it is kept among the fields.
+    pub fn field(self) -> (&'a str, Value<'a>) {
+        (self.prefix, Value::Bytes(self.raw))
+    }
+}
+
+/// What is known of a key: its row, or that it has none any more since that time.
+#[derive(Debug, PartialEq)]
+pub enum RowChange<'a> {
+    /// The key has no row.
+    Deleted(Timestamp),
+    /// The key has this row.
+    Row(StoredRow<'a>),
+}
+
 impl<'a> StoredRow<'a> {
     /// A row of this event time.
     pub fn new(
@@ -45,9 +71,18 @@ impl<'a> StoredRow<'a> {
         self.raw
     }
 
-    /// The fields that are not, or otherwise, in [`StoredRow::raw`], by their dotted paths.
-    pub fn fields(&self) -> &'a [(&'a str, Value<'a>)] {
-        self.fields
+    /// The fields that are not, or otherwise, in the events, by their dotted paths.
+    pub fn fields(&self) -> impl Iterator<Item = (&'a str, Value<'a>)> {
+        let fields = self.fields.iter().copied();
+        fields.filter(|(name, _)| !name.ends_with('.'))
+    }
+
+    /// The events of what was joined to it.
+    pub fn joined(&self) -> impl Iterator<Item = JoinedEvent<'a>> {
+        self.fields.iter().filter_map(|(name, value)| match value {
+            Value::Bytes(raw) if name.ends_with('.') => Some(JoinedEvent { prefix: name, raw }),
+            _ => None,
+        })
     }
 
     /// Appends its bytes.
@@ -61,6 +96,54 @@ impl<'a> StoredRow<'a> {
     /// When the bytes are damaged, or of another version.
     pub fn decode(bytes: &'a [u8], arena: &'a Bump) -> Result<StoredRow<'a>, DecodeError> {
         codec::decode_borrowed(bytes, arena)
+    }
+}
+
+impl<'a> RowChange<'a> {
+    /// Appends its bytes.
+    pub fn encode_into(&self, out: &mut Vec<u8>) {
+        codec::encode_into(self, out);
+    }
+
+    /// Reads what [`RowChange::encode_into`] wrote.
+    ///
+    /// # Errors
+    /// When the bytes are damaged, or of another version.
+    pub fn decode(bytes: &'a [u8], arena: &'a Bump) -> Result<RowChange<'a>, DecodeError> {
+        codec::decode_borrowed(bytes, arena)
+    }
+
+    /// The event time, without reading the rest.
+    ///
+    /// # Errors
+    /// As [`RowChange::decode`], as far as that is seen.
+    pub fn time_of(bytes: &[u8]) -> Result<Timestamp, DecodeError> {
+        let (_, time): (u8, i64) = codec::decode_beginning(bytes)?;
+        Ok(Timestamp(time))
+    }
+}
+
+impl Encode for RowChange<'_> {
+    fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeFailure> {
+        match self {
+            RowChange::Deleted(time) => (0u8, time.0).encode(encoder),
+            RowChange::Row(row) => {
+                1u8.encode(encoder)?;
+                row.encode(encoder)
+            }
+        }
+    }
+}
+
+impl<'a> BorrowDecode<'a, Arena<'a>> for RowChange<'a> {
+    fn borrow_decode<D: BorrowDecoder<'a, Context = Arena<'a>>>(
+        decoder: &mut D,
+    ) -> Result<Self, DecodeFailure> {
+        match u8::borrow_decode(decoder)? {
+            0 => Ok(RowChange::Deleted(Timestamp(i64::borrow_decode(decoder)?))),
+            1 => Ok(RowChange::Row(StoredRow::borrow_decode(decoder)?)),
+            _ => Err(DecodeFailure::Other("a change of an unknown kind")),
+        }
     }
 }
 
@@ -209,6 +292,42 @@ mod tests {
         let fields = [("n", Value::Int(3)), ("l", Value::List(&[Value::Null]))];
         let expected = [1, 14, 1, 2, b'{', b'}', 2, 1, b'n', 4, 6, 1, b'l', 10, 1, 1];
         assert_eq!(bytes(&fields), expected);
+    }
+
+    #[test]
+    fn a_change_tells_its_time_before_it_is_read() {
+        let arena = Bump::new();
+        let fields = [("n", Value::Int(3))];
+        let row = StoredRow::new(Timestamp(-9), None, &fields);
+        for change in [RowChange::Row(row), RowChange::Deleted(Timestamp(-9))] {
+            let mut bytes = Vec::new();
+            change.encode_into(&mut bytes);
+            assert_eq!(RowChange::time_of(&bytes).unwrap(), Timestamp(-9));
+            let bytes = arena.alloc_slice_copy(&bytes);
+            assert_eq!(RowChange::decode(bytes, &arena).unwrap(), change);
+        }
+        assert!(RowChange::time_of(&[1]).is_err());
+        assert!(RowChange::decode(&[1, 2, 0], &arena).is_err());
+    }
+
+    #[test]
+    fn bytes_of_changes_stay_as_they_are() {
+        let mut bytes = Vec::new();
+        RowChange::Deleted(Timestamp(7)).encode_into(&mut bytes);
+        RowChange::Row(StoredRow::new(Timestamp(7), None, &[])).encode_into(&mut bytes);
+        assert_eq!(bytes, [1, 0, 14, 1, 1, 14, 0, 0]);
+    }
+
+    #[test]
+    fn joined_events_are_told_from_fields() {
+        let joined = JoinedEvent {
+            prefix: "user.",
+            raw: b"{}",
+        };
+        let fields = [joined.field(), ("n", Value::Int(3))];
+        let row = StoredRow::new(Timestamp(7), None, &fields);
+        assert_eq!(row.joined().collect::<Vec<_>>(), [joined]);
+        assert_eq!(row.fields().collect::<Vec<_>>(), [("n", Value::Int(3))]);
     }
 
     #[test]

@@ -6,16 +6,27 @@
 
 use crate::broker::{Fetched, Offset, TopicPartition};
 use crate::processor::InRecord;
+use crate::record::RowChange;
 use crate::time::Timestamp;
 
 /// The waiting records of one partition, in order.
 #[derive(Debug)]
 pub(super) struct RecordQueue {
     partition: TopicPartition,
+    clock: RecordClock,
     bytes: Vec<u8>,
     records: Vec<Waiting>,
     /// The first record that is still waiting.
     head: usize,
+}
+
+/// What tells when a record of a queue happened, so that those of several inputs can be taken in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RecordClock {
+    /// The log.
+    Log,
+    /// The row that the record holds: the log has the time at which it was sent.
+    Row,
 }
 
 /// A record: key and value stand one behind the other in the queue's bytes.
@@ -30,10 +41,21 @@ struct Waiting {
     has_value: bool,
 }
 
+impl RecordClock {
+    /// A row that is damaged is refused when it is processed.
+    fn time_of(self, record: &Fetched<'_>) -> Timestamp {
+        match (self, record.value) {
+            (RecordClock::Row, Some(row)) => RowChange::time_of(row).unwrap_or(record.timestamp),
+            _ => record.timestamp,
+        }
+    }
+}
+
 impl RecordQueue {
-    pub(super) fn new(partition: TopicPartition) -> RecordQueue {
+    pub(super) fn new(partition: TopicPartition, clock: RecordClock) -> RecordQueue {
         RecordQueue {
             partition,
+            clock,
             bytes: Vec::new(),
             records: Vec::new(),
             head: 0,
@@ -52,7 +74,7 @@ impl RecordQueue {
             .extend_from_slice(record.value.unwrap_or_default());
         self.records.push(Waiting {
             offset: record.offset,
-            timestamp: record.timestamp,
+            timestamp: self.clock.time_of(record),
             start,
             split,
             end: self.bytes.len(),
@@ -69,7 +91,7 @@ impl RecordQueue {
         self.records.len() - self.head
     }
 
-    /// The log's time of the next record.
+    /// The time of the next record.
     pub(super) fn head_timestamp(&self) -> Option<Timestamp> {
         self.records.get(self.head).map(|record| record.timestamp)
     }
@@ -174,7 +196,7 @@ mod tests {
 
     #[test]
     fn records_come_out_as_they_went_in() {
-        let mut queue = RecordQueue::new(TopicPartition::new("t", 0));
+        let mut queue = RecordQueue::new(TopicPartition::new("t", 0), RecordClock::Log);
         push(&mut queue, 5, 1, Some("k"), Some("v"));
         push(&mut queue, 7, 2, None, Some(""));
         push(&mut queue, 8, 3, Some(""), None);
@@ -205,7 +227,7 @@ mod tests {
 
     #[test]
     fn a_queue_that_is_never_empty_does_not_grow() {
-        let mut queue = RecordQueue::new(TopicPartition::new("t", 0));
+        let mut queue = RecordQueue::new(TopicPartition::new("t", 0), RecordClock::Log);
         let value = "v".repeat(100);
         let mut taken = 0;
         for offset in 0..100_000 {
@@ -229,7 +251,7 @@ mod tests {
 
     #[test]
     fn a_batch_stops_at_the_time_up_to_which_other_inputs_have_come() {
-        let mut queue = RecordQueue::new(TopicPartition::new("t", 0));
+        let mut queue = RecordQueue::new(TopicPartition::new("t", 0), RecordClock::Log);
         for (offset, time) in [(0, 10), (1, 20), (2, 15), (3, 30)] {
             push(&mut queue, offset, time, None, Some("v"));
         }

@@ -21,7 +21,7 @@ use super::membership::Membership;
 use super::metrics::EngineMetrics;
 use super::outage::Outage;
 use super::outputs::{DeadLetters, Writer, send_dead_letter};
-use super::queue::RecordQueue;
+use super::queue::{RecordClock, RecordQueue};
 use super::settings::EngineSettings;
 use super::sink_outputs::SinkOutputs;
 use super::start::LogRanges;
@@ -300,7 +300,7 @@ impl SinkThread {
             }
             positions.push((partition.clone(), start.offset));
             queues.push(SinkQueue {
-                records: RecordQueue::new(partition.clone()),
+                records: RecordQueue::new(partition.clone(), RecordClock::Log),
                 // Where the ledger stands, even if that is before the start of the log.
                 next: kept.unwrap_or(start.offset),
                 bytes: 0,

@@ -7,14 +7,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::marker::CommitMarker;
-use super::queue::RecordQueue;
+use super::queue::{RecordClock, RecordQueue};
 use crate::broker::{Fetched, Offset, TopicPartition};
 use crate::processor::{
     MARKER_KEY, NodeCounts, OutputError, Outputs, ProcessError, Processor, Progress, Share,
 };
 use crate::state::{StateBatch, StateError, TaskState};
 use crate::time::Timestamp;
-use crate::topology::plan::{SubTopology, TaskId};
+use crate::topology::plan::{Reader, RowTopic, SubTopology, TaskId};
 
 /// Records that a task processes before another one gets its turn.
 const BATCH_RECORDS: usize = 1_000;
@@ -64,12 +64,10 @@ impl Task {
             .inputs
             .iter()
             .enumerate()
-            .flat_map(|(at, input)| input.topics.iter().map(move |topic| (at, topic)))
-            .map(|(at, topic)| {
-                (
-                    at,
-                    RecordQueue::new(TopicPartition::new(topic.as_str(), id.partition)),
-                )
+            .flat_map(|(at, input)| input.topics.iter().map(move |topic| (at, input, topic)))
+            .map(|(at, input, topic)| {
+                let partition = TopicPartition::new(topic.as_str(), id.partition);
+                (at, RecordQueue::new(partition, clock(&input.reader)))
             })
             .collect();
         let positions = queues
@@ -282,5 +280,13 @@ impl Task {
 
     pub(super) fn stream_time(&self) -> Timestamp {
         self.processor.stream_time()
+    }
+}
+
+/// What tells the times of the records of an input.
+fn clock(reader: &Reader) -> RecordClock {
+    match reader {
+        Reader::Rows(rows) if rows.topic == RowTopic::Sent => RecordClock::Row,
+        _ => RecordClock::Log,
     }
 }

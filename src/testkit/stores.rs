@@ -7,7 +7,7 @@ use bumpalo::Bump;
 
 use super::driver::TopologyTestDriver;
 use crate::processor::{stored_key, stored_results};
-use crate::record::StoredRow;
+use crate::record::{JoinedEvent, StoredRow};
 use crate::state::{StateBackend as _, keys};
 use crate::time::Timestamp;
 use crate::topology::graph::NodeKind;
@@ -157,13 +157,18 @@ fn fields(row: &StoredRow<'_>) -> serde_json::Value {
     let event = row.raw().map(serde_json::from_slice);
     let event: Option<serde_json::Value> = event.map(|event| event.expect("JSON"));
     let mut fields = event.unwrap_or_else(|| serde_json::json!({}));
+    for JoinedEvent { prefix, raw } in row.joined() {
+        let place = place(&mut fields, prefix.trim_end_matches('.'));
+        *place = serde_json::from_slice(raw).expect("JSON");
+    }
     for (path, value) in row.fields() {
-        let place = path
-            .split('.')
-            .fold(&mut fields, |outer, name| &mut outer[name]);
-        *place = to_json(value);
+        *place(&mut fields, path) = to_json(&value);
     }
     fields
+}
+
+fn place<'j>(fields: &'j mut serde_json::Value, path: &str) -> &'j mut serde_json::Value {
+    path.split('.').fold(fields, |outer, name| &mut outer[name])
 }
 
 fn to_json(value: &Value<'_>) -> serde_json::Value {

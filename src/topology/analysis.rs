@@ -7,7 +7,8 @@ use std::ops::Range;
 
 use super::finding::Place;
 use super::graph::{
-    Aggregate, FlatMap, KafkaSink, Map, Node, NodeKind, NodeName, SqlSink, Topology,
+    Aggregate, FlatMap, Join, KafkaSink, Map, Node, NodeKind, NodeName, Side, SqlSink, Topology,
+    flat_name,
 };
 use super::shape::{Lookup, Shape};
 use crate::expr::{ExprError, Expression};
@@ -188,7 +189,9 @@ impl<'a> Analysis<'a> {
                 }
                 before.clone()
             }
-            NodeKind::Arm(_) | NodeKind::Merge(_) | NodeKind::Table(_) => before.clone(),
+            NodeKind::Arm(_) | NodeKind::Merge(_) => before.clone(),
+            NodeKind::Table(_) => Shape::of_table(before),
+            NodeKind::Join(join) => self.join(place, join),
             NodeKind::Aggregate(aggregate) => self.aggregate(place, aggregate, before),
             NodeKind::Sql(sink) => self.sql(place, sink, before),
             NodeKind::Kafka(sink) => self.kafka(place, sink, before),
@@ -211,12 +214,21 @@ impl<'a> Analysis<'a> {
 
     fn flat_map(&mut self, place: &Place, node: &'a FlatMap, before: &Shape) -> Shape {
         self.expression(place.clone().key("each"), &node.each, before);
-        let mut shape = before.clone();
+        let mut shape = Shape::of_elements(before);
         shape.set(&node.element, ValueType::Any);
         if let Some(position) = &node.position {
             shape.set(position, ValueType::Int);
         }
         shape
+    }
+
+    fn join(&self, place: &Place, join: &Join) -> Shape {
+        let number = place.node.expect("the place of a node");
+        let side = |side: Side| match self.inputs[number][side as usize] {
+            Some(input) => self.after[input].clone(),
+            None => Shape::unknown(),
+        };
+        Shape::of_join(join, &side(Side::Left), &side(Side::Right))
     }
 
     fn aggregate(&mut self, place: &Place, node: &'a Aggregate, before: &Shape) -> Shape {
@@ -241,7 +253,10 @@ impl<'a> Analysis<'a> {
         let columns = self.entries(&place.clone().key("columns"), &sink.columns, before);
         // Without columns, a table of records has none that are known.
         let columns = if columns.is_empty() && !before.is_open() {
-            before.fields().to_vec()
+            let fields = before.fields().iter();
+            fields
+                .map(|(path, kind)| (flat_name(path), *kind))
+                .collect()
         } else {
             columns
         };

@@ -79,6 +79,8 @@ pub enum NodeKind {
     Log(Log),
     /// See [`Table`].
     Table(Table),
+    /// See [`Join`].
+    Join(Join),
     /// Folds records by key and window.
     Aggregate(Aggregate),
     /// Writes rows into a table.
@@ -245,6 +247,91 @@ pub struct Table {
     pub on_error: OnError,
 }
 
+/// Puts the rows of two inputs with equal keys together.
+///
+/// A stream finds the row that a table has at that moment. Two tables make one, which changes with
+/// either.
+#[derive(Clone, Debug)]
+pub struct Join {
+    /// The left input, whose fields keep their names, and the right one, which is a table.
+    pub inputs: [NodeName; 2],
+    /// Which keys have a result.
+    pub kind: JoinKind,
+    /// What the paths of the right input's fields begin with behind the join, without the dot.
+    pub prefix: FieldPath,
+    /// What happens to a record without a key or a value.
+    pub on_error: OnError,
+}
+
+/// Which keys have a result.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum JoinKind {
+    /// Those that both inputs have.
+    #[default]
+    Inner,
+    /// Those that the left input has.
+    Left,
+    /// Those that either input has.
+    Outer,
+}
+
+/// One of the inputs of a join.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Side {
+    /// The one after `from`.
+    Left,
+    /// The one after `with`.
+    Right,
+}
+
+impl Side {
+    /// Both, in the order of the inputs.
+    pub const BOTH: [Side; 2] = [Side::Left, Side::Right];
+
+    /// The other one.
+    pub fn other(self) -> Side {
+        match self {
+            Side::Left => Side::Right,
+            Side::Right => Side::Left,
+        }
+    }
+
+    /// The word for it in the names of stores and topics.
+    pub fn word(self) -> &'static str {
+        match self {
+            Side::Left => "left",
+            Side::Right => "right",
+        }
+    }
+}
+
+impl Join {
+    /// The input of that side.
+    pub fn input(&self, side: Side) -> &NodeName {
+        &self.inputs[side as usize]
+    }
+}
+
+impl JoinKind {
+    /// The word for it in topology files.
+    pub fn word(self) -> &'static str {
+        match self {
+            JoinKind::Inner => "inner",
+            JoinKind::Left => "left",
+            JoinKind::Outer => "outer",
+        }
+    }
+
+    /// Whether a key has a result that only this side has.
+    pub fn keeps(self, side: Side) -> bool {
+        match self {
+            JoinKind::Inner => false,
+            JoinKind::Left => side == Side::Left,
+            JoinKind::Outer => true,
+        }
+    }
+}
+
 /// Writes what passes into the log of the process, and passes it on as it is.
 #[derive(Clone, Debug)]
 pub struct Log {
@@ -403,6 +490,7 @@ impl NodeKind {
             NodeKind::Merge(_) => "merge",
             NodeKind::Log(_) => "log",
             NodeKind::Table(_) => "table",
+            NodeKind::Join(_) => "join",
             NodeKind::Aggregate(_) => "aggregate",
             NodeKind::Sql(_) => "sql",
             NodeKind::Kafka(_) => "kafka",
@@ -432,6 +520,7 @@ impl NodeKind {
             | NodeKind::Log(_) => true,
             NodeKind::Table(table) => !table.stored,
             NodeKind::Source(_)
+            | NodeKind::Join(_)
             | NodeKind::Aggregate(_)
             | NodeKind::Sql(_)
             | NodeKind::Kafka(_) => false,
@@ -443,6 +532,7 @@ impl NodeKind {
         let from = match self {
             NodeKind::Source(_) => return &[],
             NodeKind::Merge(node) => return &node.from,
+            NodeKind::Join(node) => return &node.inputs,
             NodeKind::Filter(node) => &node.from,
             NodeKind::Map(node) => &node.from,
             NodeKind::FlatMap(node) => &node.from,

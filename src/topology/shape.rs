@@ -3,10 +3,10 @@
 //!
 //! Behind a source anything may be there (the shape is *open*); declared fields have their types.
 //! A filter changes nothing; a map adds fields. Behind an aggregate there are exactly the fields of
-//! its key, [`WINDOW_START`], [`WINDOW_END`] and its results (the shape is *closed*). The shape of a
-//! SQL sink is its row.
+//! its key, [`WINDOW_START`], [`WINDOW_END`] and its results (the shape is *closed*). Behind a join
+//! each side has a shape of its own. The shape of a SQL sink is its row.
 
-use super::graph::{Aggregate, Source, WINDOW_END, WINDOW_START};
+use super::graph::{Aggregate, Emit, Join, Side, Source, WINDOW_END, WINDOW_START};
 use crate::expr::Scope;
 use crate::value::{FieldPath, Slot, ValueType};
 
@@ -17,6 +17,9 @@ pub struct Shape {
     open: bool,
     certain: bool,
     key: Vec<FieldPath>,
+    /// What was joined, and under which names.
+    joined: Vec<(FieldPath, Shape)>,
+    replace: bool,
 }
 
 /// What a shape knows about a field.
@@ -40,6 +43,8 @@ impl Shape {
             open: true,
             certain: false,
             key: Vec::new(),
+            joined: Vec::new(),
+            replace: false,
         }
     }
 
@@ -50,6 +55,8 @@ impl Shape {
             open: true,
             certain: true,
             key: Vec::new(),
+            joined: Vec::new(),
+            replace: false,
         }
     }
 
@@ -70,6 +77,41 @@ impl Shape {
             open: false,
             certain: true,
             key,
+            joined: Vec::new(),
+            replace: aggregate.emit == Emit::Updates,
+        }
+    }
+
+    /// The results of a join: on the left side's fields follow, under their prefix, the right side's.
+    pub(super) fn of_join(join: &Join, left: &Shape, right: &Shape) -> Shape {
+        let mut shape = left.clone();
+        shape.hide(&join.prefix);
+        let inside = right.fields.iter();
+        shape
+            .fields
+            .extend(inside.map(|(path, kind)| (join.prefix.join(path), *kind)));
+        shape.joined.push((join.prefix.clone(), right.clone()));
+        shape.certain = left.certain && right.certain;
+        if join.kind.keeps(Side::Right) {
+            // Of results that only the right side has.
+            shape.key.clear();
+        }
+        shape
+    }
+
+    /// The records of a table.
+    pub(super) fn of_table(input: &Shape) -> Shape {
+        Shape {
+            replace: true,
+            ..input.clone()
+        }
+    }
+
+    /// The records that are made of one of these, each of which stands for itself.
+    pub(super) fn of_elements(input: &Shape) -> Shape {
+        Shape {
+            replace: false,
+            ..input.clone()
         }
     }
 
@@ -98,6 +140,8 @@ impl Shape {
         Shape {
             fields,
             open: inputs.iter().any(|input| input.open),
+            joined: Shape::joined_to_any(&inputs),
+            replace: inputs.iter().any(|input| input.replace),
             certain: inputs.iter().all(|input| input.certain),
             key: if same_key {
                 inputs[0].key.clone()
@@ -107,6 +151,24 @@ impl Shape {
         }
     }
 
+    /// What was joined to the records of some of the inputs. Where others have something else in its
+    /// place, nothing is known of it.
+    fn joined_to_any(inputs: &[Shape]) -> Vec<(FieldPath, Shape)> {
+        let mut joined: Vec<(FieldPath, Shape)> = Vec::new();
+        for (prefix, right) in inputs.iter().flat_map(|input| &input.joined) {
+            if joined.iter().all(|(known, _)| known != prefix) {
+                let is_it = |(other, shape): &(FieldPath, Shape)| other == prefix && shape == right;
+                let same = inputs.iter().all(|input| input.joined.iter().any(is_it));
+                let shape = match same {
+                    true => right.clone(),
+                    false => Shape::unknown(),
+                };
+                joined.push((prefix.clone(), shape));
+            }
+        }
+        joined
+    }
+
     /// A row with these columns.
     pub(super) fn of_row(columns: Vec<(FieldPath, ValueType)>, key: Vec<FieldPath>) -> Shape {
         Shape {
@@ -114,6 +176,8 @@ impl Shape {
             open: false,
             certain: true,
             key,
+            joined: Vec::new(),
+            replace: false,
         }
     }
 
@@ -138,13 +202,24 @@ impl Shape {
         if let Some((_, kind)) = self.fields.iter().find(|(known, _)| known == path) {
             return Lookup::Typed(*kind);
         }
-        if let Some((outer, kind)) = self.fields.iter().find(|(known, _)| lies_in(path, known)) {
+        if let Some((outer, kind)) = self.fields.iter().find(|(known, _)| path.lies_in(known)) {
             return match kind {
                 ValueType::Map | ValueType::Any => Lookup::Typed(ValueType::Any),
                 _ => Lookup::Inside(outer.clone(), *kind),
             };
         }
-        if self.fields.iter().any(|(known, _)| lies_in(known, path)) {
+        for (prefix, right) in &self.joined {
+            if path == prefix {
+                return Lookup::Absent;
+            }
+            if let Some(inside) = path.inside(prefix) {
+                return match right.lookup(&inside) {
+                    Lookup::Inside(outer, kind) => Lookup::Inside(prefix.join(&outer), kind),
+                    other => other,
+                };
+            }
+        }
+        if self.fields.iter().any(|(known, _)| known.lies_in(path)) {
             return Lookup::Typed(ValueType::Map);
         }
         if self.open {
@@ -169,9 +244,15 @@ impl Shape {
 
     /// Sets a field; whatever was known about it and the fields inside it is forgotten.
     pub(super) fn set(&mut self, path: &FieldPath, kind: ValueType) {
-        self.fields
-            .retain(|(known, _)| known != path && !lies_in(known, path));
+        self.hide(path);
         self.fields.push((path.clone(), kind));
+    }
+
+    /// Forgets what was known about a field and those inside it.
+    fn hide(&mut self, path: &FieldPath) {
+        let stays = |known: &FieldPath| known != path && !known.lies_in(path);
+        self.fields.retain(|(known, _)| stays(known));
+        self.joined.retain(|(known, _)| stays(known));
     }
 
     /// Other fields may be there as well, which could not be read.
@@ -180,17 +261,31 @@ impl Shape {
         self.certain = false;
     }
 
+    /// Whether a record takes the place of the earlier one of its key: rows of a table, and results
+    /// that are updated.
+    pub fn replace(&self) -> bool {
+        self.replace
+    }
+
+    /// Whether anything was joined to the records.
+    pub fn is_joined(&self) -> bool {
+        !self.joined.is_empty()
+    }
+
+    /// What the paths of fields begin with that were joined, each with its dot.
+    pub(super) fn prefixes(&self) -> Vec<String> {
+        let joined = self.joined.iter().flat_map(|(prefix, right)| {
+            let inside = right.prefixes().into_iter();
+            let inside = inside.map(move |inside| format!("{prefix}.{inside}"));
+            [format!("{prefix}.")].into_iter().chain(inside)
+        });
+        joined.collect()
+    }
+
     /// Whether nothing is missing because of a mistake in this node or those before it.
     pub(super) fn is_certain(&self) -> bool {
         self.certain
     }
-}
-
-/// Whether `path` is a field inside the object `outer`.
-fn lies_in(path: &FieldPath, outer: &FieldPath) -> bool {
-    path.as_str()
-        .strip_prefix(outer.as_str())
-        .is_some_and(|rest| rest.starts_with('.'))
 }
 
 /// For type checks only: the slots mean nothing. A field inside another one is not resolved, so

@@ -6,6 +6,7 @@ mod expressions;
 mod fields;
 mod files;
 mod graph;
+mod joins;
 mod sinks;
 mod tables;
 mod topics;
@@ -48,6 +49,7 @@ fn every_code_is_shown_by_a_test() {
         include_str!("fields.rs"),
         include_str!("files.rs"),
         include_str!("graph.rs"),
+        include_str!("joins.rs"),
         include_str!("sinks.rs"),
         include_str!("tables.rs"),
         include_str!("topics.rs"),

@@ -5,7 +5,7 @@ use expect_test::expect;
 use super::shows;
 
 #[test]
-fn t080_what_no_table_can_be_made_of() {
+fn t080_results_are_a_table_already() {
     shows(
         "
 app: a
@@ -15,9 +15,6 @@ nodes:
   big: { filter: { from: n, where: n > 5 } }
   rows: { table: { from: big } }
   k: { kafka: { from: rows, topic: u } }
-  by_user: { select_key: { from: s, key: user } }
-  users: { table: { from: by_user } }
-  l: { kafka: { from: users, topic: v } }
 ",
         expect![[r#"
             error[T080]: the results of `n` replace one another already
@@ -26,15 +23,7 @@ nodes:
             7 |   rows: { table: { from: big } }
               |                          ^^^
               |
-              = help: read from the aggregate: its results are a table, in the store of that name
-
-            error[T080]: `by_user` replaces the key, and rows of a key must be in one partition
-              --> t.yaml:10:27
-               |
-            10 |   users: { table: { from: by_user } }
-               |                           ^^^^^^^
-               |
-               = help: write the records to a topic with a `kafka` sink, and make the table of a source of that topic"#]],
+              = help: read from the aggregate: its results are a table, in the store of that name"#]],
     );
 }
 

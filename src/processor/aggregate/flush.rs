@@ -117,6 +117,8 @@ impl Flush<'_, '_> {
             time,
             fields,
             arena,
+            raw: None,
+            joined: &[],
             no_value: folded.is_none(),
             before: match self.plan.emit {
                 Emit::Updates => Before::Unknown,

@@ -6,8 +6,9 @@ use crate::expr::Expression;
 use crate::topology::aggregation::Aggregation;
 use crate::topology::duration::Millis;
 use crate::topology::graph::{
-    Aggregate, Branch, Emit, Filter, FlatMap, Format, KafkaSink, Log, Map, NodeName, NullValues,
-    OnError, OnLate, SelectKey, Source, SqlSink, Table, TableUse, Window, WindowKind,
+    Aggregate, Branch, Emit, Filter, FlatMap, Format, Join, JoinKind, KafkaSink, Log, Map,
+    NodeName, NullValues, OnError, OnLate, SelectKey, Source, SqlSink, Table, TableUse, Window,
+    WindowKind,
 };
 use crate::value::{FieldPath, ValueType};
 
@@ -224,6 +225,33 @@ impl Table {
 impl Default for Table {
     fn default() -> Table {
         Table::new()
+    }
+}
+
+impl Join {
+    /// Puts the rows of a table together with those of the input that have the same key; the paths of
+    /// its fields begin with `prefix` and a dot.
+    pub fn with(table: &str, prefix: &str) -> Join {
+        Join {
+            inputs: [NodeName::new(""), NodeName::new(table)],
+            kind: JoinKind::default(),
+            prefix: FieldPath::new(prefix),
+            on_error: OnError::default(),
+        }
+    }
+
+    /// Which keys have a result; those that both inputs have unless set.
+    #[must_use]
+    pub fn kind(mut self, kind: JoinKind) -> Join {
+        self.kind = kind;
+        self
+    }
+
+    /// What happens to a record without a key or a value.
+    #[must_use]
+    pub fn on_error(mut self, reaction: OnError) -> Join {
+        self.on_error = reaction;
+        self
     }
 }
 

@@ -30,9 +30,9 @@ pub use kinds::Rollup;
 use super::aggregation::AggregationError;
 use super::check;
 use super::finding::{Finding, Findings, Place, Severity};
-use super::graph::{AppId, Arm, Guarantee, Merge, Node, NodeKind, NodeName, Topology};
+use super::graph::{AppId, Arm, Guarantee, Merge, Node, NodeKind, NodeName, Side, Topology};
 pub use super::graph::{
-    Branch, Filter, FlatMap, KafkaSink, Log, Map, SelectKey, Source, SqlSink, Table,
+    Branch, Filter, FlatMap, Join, JoinKind, KafkaSink, Log, Map, SelectKey, Source, SqlSink, Table,
 };
 
 /// A topology in the making; see the [module](self).
@@ -181,6 +181,13 @@ impl Builder {
     pub fn table(self, name: &str, from: &str, mut table: Table) -> Builder {
         table.from = NodeName::new(from);
         self.node(name, NodeKind::Table(table))
+    }
+
+    /// Adds a node that puts the records of `from` together with the rows of a table.
+    #[must_use]
+    pub fn join(self, name: &str, from: &str, mut join: Join) -> Builder {
+        join.inputs[Side::Left as usize] = NodeName::new(from);
+        self.node(name, NodeKind::Join(join))
     }
 
     /// Adds a node that writes the records of `from` into the log of the process.

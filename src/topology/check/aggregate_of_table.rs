@@ -12,28 +12,20 @@ pub(super) const RULE: Rule = Rule {
 
 fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
     for (number, _) in cx.aggregates() {
-        let mut seen = vec![number];
-        let mut open = vec![number];
-        while let Some(node) = open.pop() {
-            for before in cx.analysis.inputs[node].iter().flatten().copied() {
-                if seen.contains(&before) {
-                    continue;
-                }
-                seen.push(before);
-                match &cx.nodes[before].kind {
-                    Some(NodeKind::Table(_)) => {
-                        let name = cx.name(before);
-                        let message = format!("the rows of `{name}` replace one another");
-                        let help = format!(
-                            "read from what is in front of `{name}` to count records; rows cannot \
-                             be aggregated yet"
-                        );
-                        let place = Place::node(number).key("from");
-                        out.push(RULE.finding(place, message).help(help));
-                    }
-                    Some(NodeKind::Aggregate(_)) | None => {}
-                    Some(_) => open.push(before),
-                }
+        for before in cx.origins(&cx.analysis.inputs[number], NodeKind::is_stateless) {
+            let is_table = matches!(
+                cx.nodes[before].kind,
+                Some(NodeKind::Table(_) | NodeKind::Join(_))
+            );
+            if is_table && cx.analysis.after[before].replace() {
+                let name = cx.name(before);
+                let message = format!("the rows of `{name}` replace one another");
+                let help = format!(
+                    "read from what is in front of `{name}` to count records; rows cannot be \
+                     aggregated yet"
+                );
+                let place = Place::node(number).key("from");
+                out.push(RULE.finding(place, message).help(help));
             }
         }
     }

@@ -1,6 +1,6 @@
 //! T053: nodes read from the arms of a branch.
 
-use super::{Context, Finding, Place, Rule, Severity};
+use super::{Context, Finding, Rule, Severity};
 use crate::topology::graph::{Branch, NodeKind};
 
 pub(super) const RULE: Rule = Rule {
@@ -22,11 +22,7 @@ fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
             };
             let name = cx.name(*input);
             let message = format!("`{name}` sends its records several ways: say which one");
-            let place = Place::node(number).key("from");
-            let place = match kind {
-                NodeKind::Merge(_) => place.item(item),
-                _ => place,
-            };
+            let place = cx.input_place(number, item);
             out.push(RULE.finding(place, message).help(help(name, branch)));
         }
     }

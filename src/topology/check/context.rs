@@ -3,7 +3,9 @@
 use crate::topology::analysis::{Analysis, Subject};
 use crate::topology::builder::{Draft, DraftNode, Problem};
 use crate::topology::finding::Place;
-use crate::topology::graph::{Aggregate, AppId, KafkaSink, NodeKind, NodeName, Source, SqlSink};
+use crate::topology::graph::{
+    Aggregate, AppId, Join, KafkaSink, NodeKind, NodeName, Source, SqlSink,
+};
 
 /// A draft and what follows from it.
 pub(super) struct Context<'a> {
@@ -78,6 +80,44 @@ impl<'a> Context<'a> {
     pub fn kafka_sinks(&self) -> impl Iterator<Item = (usize, &'a KafkaSink)> {
         self.kinds().filter_map(|(number, kind)| match kind {
             NodeKind::Kafka(sink) => Some((number, sink)),
+            _ => None,
+        })
+    }
+
+    /// Where the input of that number is named.
+    pub fn input_place(&self, number: usize, input: usize) -> Place {
+        let place = Place::node(number);
+        match (&self.nodes[number].kind, input) {
+            (Some(NodeKind::Merge(_)), _) => place.key("from").item(input),
+            (Some(NodeKind::Join(_)), 1) => place.key("with"),
+            _ => place.key("from"),
+        }
+    }
+
+    /// The first of these nodes and those in front of them that a record comes through which is not
+    /// just passed on, as `passes` has it.
+    pub fn origins(&self, nodes: &[Option<usize>], passes: fn(&NodeKind) -> bool) -> Vec<usize> {
+        let mut seen = Vec::new();
+        let mut open: Vec<usize> = nodes.iter().flatten().copied().collect();
+        let mut origins = Vec::new();
+        while let Some(node) = open.pop() {
+            if seen.contains(&node) {
+                continue;
+            }
+            seen.push(node);
+            match &self.nodes[node].kind {
+                Some(kind) if passes(kind) => {
+                    open.extend(self.analysis.inputs[node].iter().flatten())
+                }
+                _ => origins.push(node),
+            }
+        }
+        origins
+    }
+
+    pub fn joins(&self) -> impl Iterator<Item = (usize, &'a Join)> {
+        self.kinds().filter_map(|(number, kind)| match kind {
+            NodeKind::Join(join) => Some((number, join)),
             _ => None,
         })
     }

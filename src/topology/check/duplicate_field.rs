@@ -87,7 +87,8 @@ fn names(kind: &NodeKind) -> Vec<Names<'_>> {
         | NodeKind::SelectKey(_)
         | NodeKind::Arm(_)
         | NodeKind::Log(_)
-        | NodeKind::Table(_) => Vec::new(),
+        | NodeKind::Table(_)
+        | NodeKind::Join(_) => Vec::new(),
     }
 }
 

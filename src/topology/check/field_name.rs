@@ -19,15 +19,9 @@ const LONGEST: usize = 64;
 
 fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
     for (number, kind) in cx.kinds() {
-        if let NodeKind::FlatMap(node) = kind {
-            let position = node.position.as_ref();
-            let names = [("as", Some(&node.element)), ("position", position)];
-            for (key, name) in names {
-                let name = name.map_or("", |name| name.as_str());
-                out.extend(
-                    finding(Place::node(number).key(key), name).filter(|_| !name.is_empty()),
-                );
-            }
+        for (key, name) in named(kind) {
+            let place = Place::node(number).key(key);
+            out.extend(finding(place, name).filter(|_| !name.is_empty()));
         }
         let (key, names) = made(kind);
         let mut occurrences = Occurrences::default();
@@ -46,6 +40,22 @@ fn finding(place: Place, name: &str) -> Option<Finding> {
         false => "use letters, digits and `_`, not beginning with a digit".to_owned(),
     };
     Some(RULE.finding(place, message).help(help))
+}
+
+/// The names of fields that stand under a key of their own.
+fn named(kind: &NodeKind) -> Vec<(&'static str, &str)> {
+    match kind {
+        NodeKind::FlatMap(node) => {
+            let position = node.position.iter();
+            let position = position.map(|name| ("position", name.as_str()));
+            [("as", node.element.as_str())]
+                .into_iter()
+                .chain(position)
+                .collect()
+        }
+        NodeKind::Join(join) => vec![("as", join.prefix.as_str())],
+        _ => Vec::new(),
+    }
 }
 
 /// The names of the fields that a node makes, and the key under which they stand.

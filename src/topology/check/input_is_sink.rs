@@ -1,6 +1,6 @@
 //! T005: nothing comes out of a sink.
 
-use super::{Context, Finding, Place, Rule, Severity};
+use super::{Context, Finding, Rule, Severity};
 use crate::topology::graph::NodeKind;
 
 pub(super) const RULE: Rule = Rule {
@@ -12,7 +12,8 @@ pub(super) const RULE: Rule = Rule {
 
 fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
     for (number, _) in cx.kinds() {
-        for input in cx.analysis.inputs[number].iter().flatten() {
+        for (item, input) in cx.analysis.inputs[number].iter().enumerate() {
+            let Some(input) = input else { continue };
             let Some(kind) = cx.nodes[*input].kind.as_ref().filter(|kind| kind.is_sink()) else {
                 continue;
             };
@@ -21,7 +22,7 @@ fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
                 "`{name}` is a {} sink, nothing comes out of it",
                 kind.word()
             );
-            let finding = RULE.finding(Place::node(number).key("from"), message);
+            let finding = RULE.finding(cx.input_place(number, item), message);
             out.push(match kind.inputs().first() {
                 Some(before) => finding.help(help(kind, before.as_str())),
                 None => finding,

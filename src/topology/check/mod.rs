@@ -72,6 +72,10 @@ mod kafka_key;
 mod table_input;
 mod table_deletions;
 mod aggregate_of_table;
+mod join_input;
+mod join_prefix;
+mod join_type;
+mod joined_record;
 
 use context::Context;
 
@@ -149,6 +153,10 @@ const RULES: &[Rule] = &[
     table_input::RULE,
     table_deletions::RULE,
     aggregate_of_table::RULE,
+    join_input::RULE,
+    join_prefix::RULE,
+    join_type::RULE,
+    joined_record::RULE,
 ];
 
 /// What a code means.

@@ -30,26 +30,9 @@ fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
 
 /// An aggregate with `emit: updates` that a node reads from, perhaps through stateless nodes.
 fn origin(cx: &Context<'_>, number: usize) -> Option<usize> {
-    let mut open: Vec<usize> = cx.analysis.inputs[number]
-        .iter()
-        .flatten()
-        .copied()
-        .collect();
-    let mut seen = Vec::new();
-    while let Some(at) = open.pop() {
-        if seen.contains(&at) {
-            continue;
-        }
-        seen.push(at);
-        match &cx.nodes[at].kind {
-            Some(NodeKind::Aggregate(aggregate)) if aggregate.emit == Emit::Updates => {
-                return Some(at);
-            }
-            Some(kind) if kind.is_stateless() => {
-                open.extend(cx.analysis.inputs[at].iter().flatten());
-            }
-            _ => {}
-        }
-    }
-    None
+    let origins = cx.origins(&cx.analysis.inputs[number], NodeKind::is_stateless);
+    origins.into_iter().find(|origin| {
+        let kind = &cx.nodes[*origin].kind;
+        matches!(kind, Some(NodeKind::Aggregate(aggregate)) if aggregate.emit == Emit::Updates)
+    })
 }

@@ -1,7 +1,6 @@
-//! T004: `from` names a node that exists.
+//! T004: the inputs of a node exist.
 
-use super::{Context, Finding, Place, Rule, Severity};
-use crate::topology::graph::NodeKind;
+use super::{Context, Finding, Rule, Severity};
 use crate::topology::nearest::did_you_mean;
 
 pub(super) const RULE: Rule = Rule {
@@ -29,11 +28,7 @@ fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
                 }
             }
             let help = did_you_mean(name.as_str(), "nodes that can be read from", names);
-            let place = Place::node(number).key("from");
-            let place = match kind {
-                NodeKind::Merge(_) => place.item(item),
-                _ => place,
-            };
+            let place = cx.input_place(number, item);
             out.push(RULE.finding(place, message).maybe_help(help));
         }
     }

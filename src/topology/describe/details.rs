@@ -3,8 +3,8 @@
 use crate::expr::Expression;
 use crate::topology::duration::Millis;
 use crate::topology::graph::{
-    Aggregate, Branch, Emit, Filter, FlatMap, KafkaSink, Log, Map, NodeKind, NullValues, OnLate,
-    Source, SqlSink, Table, TableUse, Window,
+    Aggregate, Branch, Emit, Filter, FlatMap, Join, KafkaSink, Log, Map, NodeKind, NullValues,
+    OnLate, Side, Source, SqlSink, Table, TableUse, Window,
 };
 use crate::value::FieldPath;
 
@@ -19,6 +19,7 @@ pub(super) fn details(kind: &NodeKind) -> Vec<String> {
         NodeKind::Branch(branch) => of_branch(branch),
         NodeKind::Log(log) => of_log(log),
         NodeKind::Table(table) => of_table(table),
+        NodeKind::Join(join) => of_join(join),
         NodeKind::Arm(_) | NodeKind::Merge(_) => Vec::new(),
         NodeKind::Aggregate(aggregate) => of_aggregate(aggregate),
         NodeKind::Sql(sink) => of_sql(sink),
@@ -89,6 +90,11 @@ fn of_table(table: &Table) -> Vec<String> {
         true => vec!["the last record of each key".to_owned()],
         false => vec!["not stored".to_owned()],
     }
+}
+
+fn of_join(join: &Join) -> Vec<String> {
+    let (kind, with) = (join.kind.word(), join.input(Side::Right));
+    vec![format!("{kind}, with {with} as {}", join.prefix)]
 }
 
 fn of_aggregate(node: &Aggregate) -> Vec<String> {

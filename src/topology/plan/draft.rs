@@ -6,29 +6,34 @@ use super::aggregates::{
     content, fold_shape, functions, result_topic, result_types, results_scope, windows,
 };
 use super::graph::Graph;
+use super::joins;
 use super::planner::{PlanError, error};
 use super::scope::{Layout, Scope};
 use super::sinks::{kafka_plan, sql_plan};
 use super::stateless;
 use super::{
     AggregatePlan, FoldPlan, FoldShape, Input, InternalTopic, KeyField, Operator, OperatorId,
-    Purpose, Reader, ResultReader, ResultTopic, RowsReader, SourceReader, StorePlan, SubTopology,
-    TablePlan, WantedFields, Work,
+    Purpose, Reader, ResultReader, ResultTopic, Route, RowTopic, RowsReader, SendPlan,
+    SourceReader, StorePlan, SubTopology, TablePlan, WantedFields, Work,
 };
 use crate::record::Projection;
 use crate::topology::graph::{
-    Aggregate, KafkaSink, Node, NodeKind, NodeName, NullValues, Source, SqlSink, Table,
+    Aggregate, KafkaSink, Node, NodeKind, NodeName, NullValues, OnError, Source, SqlSink, Table,
 };
-use crate::value::{FieldPath, ValueType};
+use crate::value::{FieldPath, Slot, ValueType};
 
 /// What a sub-topology has so far. Nodes are added after their inputs.
 pub(super) struct Draft<'l, 't> {
-    graph: &'l Graph<'t>,
-    layout: &'l Layout,
+    pub(super) graph: &'l Graph<'t>,
+    pub(super) layout: &'l Layout,
     inputs: Vec<Input>,
-    operators: Vec<Operator>,
+    pub(super) operators: Vec<Operator>,
     stores: Vec<StorePlan>,
     outlets: BTreeMap<&'t NodeName, Outlet<'l>>,
+    /// What is known where moved records arrive, by the node that needs them and its input.
+    arrivals: BTreeMap<(&'t NodeName, usize), Outlet<'l>>,
+    /// What is filled in when all wanted fields are known.
+    fillings: Vec<Filling>,
     /// The topics that its internal topics are sized like.
     sized_like: Vec<String>,
     /// The internal topics that it needs.
@@ -41,14 +46,30 @@ pub(super) struct Outlet<'l> {
     /// What is seen there.
     pub(super) scope: Scope<'l>,
     /// Where rows come from: whoever is behind the node is to be linked to all of these.
-    links: Vec<Link>,
+    pub(super) links: Vec<Link>,
 }
 
 #[derive(Clone, Copy)]
-enum Link {
+pub(super) enum Link {
     Input(usize),
     Operator(OperatorId),
     Way(OperatorId, usize),
+}
+
+/// What an operator is told at the end, when it is known which fields anybody asks for.
+pub(super) enum Filling {
+    /// What it moves to this place in the layout, of one of its inputs.
+    Moves {
+        operator: OperatorId,
+        place: NodeName,
+        input: usize,
+    },
+    /// What it reads of kept rows into that place.
+    Wanted {
+        operator: OperatorId,
+        place: NodeName,
+        prefixes: Vec<String>,
+    },
 }
 
 impl<'l, 't> Draft<'l, 't> {
@@ -64,6 +85,8 @@ impl<'l, 't> Draft<'l, 't> {
             operators: Vec::new(),
             stores: Vec::new(),
             outlets: BTreeMap::new(),
+            arrivals: BTreeMap::new(),
+            fillings: Vec::new(),
             sized_like,
             topics: Vec::new(),
         }
@@ -71,17 +94,38 @@ impl<'l, 't> Draft<'l, 't> {
 
     /// What is known behind the only input of a node.
     fn before(&self, node: &Node) -> Result<Outlet<'l>, PlanError> {
-        let from = node.kind.inputs().first();
+        self.before_input(node, 0)
+    }
+
+    /// What is known behind an input of a node; where its records are moved, as they arrive.
+    pub(super) fn before_input(&self, node: &Node, input: usize) -> Result<Outlet<'l>, PlanError> {
+        let from = node.kind.inputs().get(input);
         let from = from.ok_or_else(|| error(node, "has no input"))?;
-        let outlet = self.outlets.get(from).cloned();
+        let arrival = self.arrivals.get(&(&node.name, input));
+        let outlet = arrival.or_else(|| self.outlets.get(from)).cloned();
         outlet.ok_or_else(|| error(node, format!("cannot read from {from}")))
     }
 
+    /// What is known behind a node that has been added.
+    pub(super) fn set_outlet(&mut self, node: &'t Node, outlet: Outlet<'l>) {
+        self.outlets.insert(&node.name, outlet);
+    }
+
+    /// Something that the last operators are told at the end.
+    pub(super) fn fill(&mut self, filling: Filling) {
+        self.fillings.push(filling);
+    }
+
     /// Adds an operator behind these.
-    fn push(&mut self, node: &Node, work: Work, behind: &[Link]) -> OperatorId {
+    pub(super) fn push(&mut self, node: &Node, work: Work, behind: &[Link]) -> OperatorId {
+        self.push_as(node.name.clone(), work, behind)
+    }
+
+    /// Adds an operator that goes by another name than its node.
+    pub(super) fn push_as(&mut self, name: NodeName, work: Work, behind: &[Link]) -> OperatorId {
         let id = self.operators.len();
         self.operators.push(Operator {
-            node: node.name.clone(),
+            node: name,
             work,
             next: Vec::new(),
         });
@@ -133,23 +177,95 @@ impl<'l, 't> Draft<'l, 't> {
         })
     }
 
-    /// The rows of a table that another sub-topology keeps.
+    /// The rows behind a node that another sub-topology runs: of a table from its changelog, of
+    /// anything else from where they are sent for this.
     pub(super) fn add_rows(&mut self, node: &'t Node) {
+        let (suffix, topic) = match &node.kind {
+            NodeKind::Table(_) => ("changelog", RowTopic::Changelog),
+            _ => ("results", RowTopic::Sent),
+        };
+        let name = self.graph.internal_topic(&node.name, suffix);
+        let outlet = self.read_rows(node, name, topic);
+        self.outlets.insert(&node.name, outlet);
+    }
+
+    /// The moved records of an input of a node, where they arrive.
+    pub(super) fn add_arrival(&mut self, node: &'t Node, input: usize) {
+        let from = self.graph.node(&node.kind.inputs()[input]);
+        let name = self.graph.repartition_topic(node, input);
+        let outlet = self.read_rows(from, name, RowTopic::Sent);
+        self.arrivals.insert((&node.name, input), outlet);
+    }
+
+    /// The rows that leave a node, read from that topic.
+    fn read_rows(&mut self, node: &Node, name: String, topic: RowTopic) -> Outlet<'l> {
+        let shape = self.graph.shape(node);
         self.inputs.push(Input {
-            topics: vec![self.graph.internal_topic(&node.name, "changelog")],
+            topics: vec![name],
             reader: Reader::Rows(RowsReader {
                 node: node.name.clone(),
+                topic,
                 wanted: WantedFields::default(),
                 key: self.key_field(node),
+                replace: shape.replace(),
             }),
             next: Vec::new(),
         });
-        let fields = self.graph.shape(node).fields();
-        let outlet = Outlet {
-            scope: Scope::of_source(self.layout, &node.name, fields),
+        Outlet {
+            scope: Scope::of_source(self.layout, &node.name, shape.fields()),
             links: vec![Link::Input(self.inputs.len() - 1)],
+        }
+    }
+
+    /// Sends the records of an input of a node to the partitions of their keys.
+    pub(super) fn add_departure(
+        &mut self,
+        node: &'t Node,
+        input: usize,
+        sized_like: Vec<String>,
+    ) -> Result<(), PlanError> {
+        let from = &node.kind.inputs()[input];
+        let outlet = self.outlets.get(from).cloned();
+        let outlet = outlet.ok_or_else(|| error(node, format!("cannot read from {from}")))?;
+        let topic = self.graph.repartition_topic(node, input);
+        self.topics.push(InternalTopic {
+            name: topic.clone(),
+            purpose: Purpose::Repartition,
+            sized_like,
+        });
+        let on_error = match &node.kind {
+            NodeKind::Join(join) => join.on_error,
+            NodeKind::Table(table) => table.on_error,
+            _ => OnError::default(),
         };
-        self.outlets.insert(&node.name, outlet);
+        self.add_send(node, topic, Route::ByKey, on_error, &outlet);
+        Ok(())
+    }
+
+    /// Sends what leaves a node to a topic from which SQL sinks read it, if there are any.
+    pub(super) fn add_results_topic(&mut self, node: &'t Node, on_error: OnError) {
+        if self.graph.feeds_sql(node) {
+            let outlet = self.outlets[&node.name].clone();
+            let topic = self.own_topic(node, "results", Purpose::Results);
+            self.add_send(node, topic, Route::Same, on_error, &outlet);
+        }
+    }
+
+    fn add_send(
+        &mut self,
+        node: &Node,
+        topic: String,
+        route: Route,
+        on_error: OnError,
+        outlet: &Outlet<'l>,
+    ) {
+        let work = Work::Send(SendPlan {
+            computed: computed(&outlet.scope),
+            topic,
+            route,
+            on_error,
+        });
+        self.push(node, work, &outlet.links);
     }
 
     /// The results of an aggregate that another sub-topology runs.
@@ -213,11 +329,16 @@ impl<'l, 't> Draft<'l, 't> {
     fn add_merge(&mut self, node: &'t Node, from: &[NodeName]) -> Result<(), PlanError> {
         let mut links = Vec::new();
         let mut scopes = Vec::new();
-        for input in from {
-            let outlet = self.outlets.get(input).cloned();
-            let outlet = outlet.ok_or_else(|| error(node, format!("cannot read from {input}")))?;
+        for input in 0..from.len() {
+            let outlet = self.before_input(node, input)?;
             let work = Work::Merge { moves: Vec::new() };
-            links.push(Link::Operator(self.push(node, work, &outlet.links)));
+            let operator = self.push(node, work, &outlet.links);
+            self.fill(Filling::Moves {
+                operator,
+                place: node.name.clone(),
+                input,
+            });
+            links.push(Link::Operator(operator));
             scopes.push(outlet.scope);
         }
         let outlet = Outlet {
@@ -228,19 +349,31 @@ impl<'l, 't> Draft<'l, 't> {
         Ok(())
     }
 
-    /// A table whose input is partitioned by its key. Which fields of its rows are wanted is known at
-    /// the end.
+    /// A table whose input is partitioned by its key.
     pub(super) fn add_table(&mut self, node: &'t Node, table: &Table) -> Result<(), PlanError> {
         let outlet = self.before(node)?;
-        let computed = outlet.scope.names().to_vec();
-        let scope = Scope::of_merge(self.layout, &node.name, vec![outlet.scope]);
-        let slot = |path: &FieldPath| scope.find(path).map(|(slot, _)| (path.to_string(), slot));
-        let computed = computed.iter().filter_map(slot).collect();
+        let prefixes = self.graph.shape(node).prefixes();
+        let outlet = self.keep_rows(&node.name, prefixes, table.on_error, &outlet);
+        self.outlets.insert(&node.name, outlet);
+        Ok(())
+    }
+
+    /// Keeps the last row of each key in a store of that name. Which fields of its rows are wanted is
+    /// known at the end.
+    pub(super) fn keep_rows(
+        &mut self,
+        name: &NodeName,
+        prefixes: Vec<String>,
+        on_error: OnError,
+        outlet: &Outlet<'l>,
+    ) -> Outlet<'l> {
+        let scope = Scope::of_merge(self.layout, name, vec![outlet.scope.clone()]);
+        let computed = computed(&scope);
         let store = self.stores.len();
         let changelog =
-            self.own_topic(node, "changelog", Purpose::Changelog { retention_ms: None });
+            self.own_topic_of(name, "changelog", Purpose::Changelog { retention_ms: None });
         self.stores.push(StorePlan {
-            name: node.name.to_string(),
+            name: name.to_string(),
             changelog,
             content: "rows".to_owned(),
         });
@@ -249,15 +382,23 @@ impl<'l, 't> Draft<'l, 't> {
             moves: Vec::new(),
             computed,
             wanted: WantedFields::default(),
-            on_error: table.on_error,
+            on_error,
         });
-        let id = self.push(node, work, &outlet.links);
-        let outlet = Outlet {
+        let operator = self.push_as(name.clone(), work, &outlet.links);
+        self.fill(Filling::Moves {
+            operator,
+            place: name.clone(),
+            input: 0,
+        });
+        self.fill(Filling::Wanted {
+            operator,
+            place: name.clone(),
+            prefixes,
+        });
+        Outlet {
             scope,
-            links: vec![Link::Operator(id)],
-        };
-        self.outlets.insert(&node.name, outlet);
-        Ok(())
+            links: vec![Link::Operator(operator)],
+        }
     }
 
     /// An aggregate whose input is partitioned by its key.
@@ -380,7 +521,11 @@ impl<'l, 't> Draft<'l, 't> {
     }
 
     fn own_topic(&mut self, node: &Node, suffix: &str, purpose: Purpose) -> String {
-        let name = self.graph.internal_topic(&node.name, suffix);
+        self.own_topic_of(&node.name, suffix, purpose)
+    }
+
+    fn own_topic_of(&mut self, name: &NodeName, suffix: &str, purpose: Purpose) -> String {
+        let name = self.graph.internal_topic(name, suffix);
         self.topics.push(InternalTopic {
             name: name.clone(),
             purpose,
@@ -400,12 +545,14 @@ impl<'l, 't> Draft<'l, 't> {
                         Projection::new(fields.iter().map(|(path, slot)| (path, *slot)));
                 }
                 Reader::Rows(rows) => {
-                    rows.wanted = WantedFields::new(&self.layout.source_fields(&rows.node));
+                    let fields = self.layout.source_fields(&rows.node);
+                    let node = self.graph.node(&rows.node);
+                    rows.wanted = WantedFields::new(&fields, &self.graph.shape(node).prefixes());
                 }
                 Reader::Partials | Reader::Results(_) => {}
             }
         }
-        self.fill_moves();
+        self.fill_in();
         let sub_topology = SubTopology {
             id,
             name: name.clone(),
@@ -433,23 +580,45 @@ impl<'l, 't> Draft<'l, 't> {
         }
     }
 
-    /// What merges and tables move to where those behind them look for it.
-    fn fill_moves(&mut self) {
-        let mut inputs: BTreeMap<NodeName, usize> = BTreeMap::new();
-        for operator in &mut self.operators {
-            let node = &operator.node;
-            match &mut operator.work {
-                Work::Merge { moves } => {
-                    let input = inputs.entry(node.clone()).or_default();
-                    *moves = self.layout.copies(node, *input);
-                    *input += 1;
+    /// What operators move to where those behind them look for it, and read of kept rows.
+    fn fill_in(&mut self) {
+        for filling in &self.fillings {
+            match filling {
+                Filling::Moves {
+                    operator,
+                    place,
+                    input,
+                } => {
+                    let copies = self.layout.copies(place, *input);
+                    match &mut self.operators[*operator].work {
+                        Work::Merge { moves } => *moves = copies,
+                        Work::Table(table) => table.moves = copies,
+                        Work::Join(join) => join.moves = copies,
+                        _ => unreachable!("no other operator moves fields"),
+                    }
                 }
-                Work::Table(table) => {
-                    table.moves = self.layout.copies(node, 0);
-                    table.wanted = WantedFields::new(&self.layout.merged_fields(node));
+                Filling::Wanted {
+                    operator,
+                    place,
+                    prefixes,
+                } => {
+                    let fields = self.layout.merged_fields(place);
+                    let fields = WantedFields::new(&fields, prefixes);
+                    match &mut self.operators[*operator].work {
+                        Work::Table(table) => table.wanted = fields,
+                        Work::Join(join) => join.wanted = fields,
+                        _ => unreachable!("no other operator reads kept rows"),
+                    }
                 }
-                _ => {}
             }
         }
+        joins::decide_what_keeps_events(&mut self.operators);
     }
+}
+
+/// The fields of rows that their events do not hold, or otherwise.
+fn computed(scope: &Scope<'_>) -> Vec<(String, Slot)> {
+    let names = scope.names().iter();
+    let slot = |path: &FieldPath| Some((path.to_string(), scope.find(path)?.0));
+    names.filter_map(slot).collect()
 }

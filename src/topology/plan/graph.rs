@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::planner::{PlanError, error};
-use crate::topology::graph::{Aggregate, AppId, Node, NodeKind, NodeName, Topology};
+use crate::topology::graph::{Aggregate, AppId, Node, NodeKind, NodeName, Side, Topology};
 use crate::topology::shape::Shape;
 use crate::value::FieldPath;
 
@@ -17,16 +17,18 @@ pub(super) struct Graph<'t> {
     order: Vec<&'t Node>,
     /// What leaves each node.
     shapes: BTreeMap<&'t NodeName, Shape>,
-    keys: BTreeMap<&'t NodeName, Keys<'t>>,
+    keys: BTreeMap<&'t NodeName, Keys>,
 }
 
 /// Which fields of a record are the key by which it was partitioned, as a text.
 #[derive(Clone, Default)]
-pub(super) struct Keys<'t> {
+pub(super) struct Keys {
     /// Records with equal values in one of these are in one partition.
-    pub(super) fields: Vec<&'t FieldPath>,
+    fields: Vec<FieldPath>,
     /// Whether the record still has that key.
     has_record_key: bool,
+    /// The field that the record's key was taken from since.
+    selected: Option<FieldPath>,
 }
 
 impl<'t> Graph<'t> {
@@ -87,6 +89,11 @@ impl<'t> Graph<'t> {
         self.nodes[name]
     }
 
+    /// The node of that name; of the stores that joins have for their sides, none.
+    pub(super) fn find(&self, name: &NodeName) -> Option<&'t Node> {
+        self.nodes.get(name).copied()
+    }
+
     pub(super) fn consumers(&self, name: &NodeName) -> &[&'t Node] {
         self.consumers.get(name).map_or(&[], Vec::as_slice)
     }
@@ -104,7 +111,7 @@ impl<'t> Graph<'t> {
     /// somebody behind it does. What leads to SQL sinks only is run by their groups.
     pub(super) fn is_processing(&self, node: &Node) -> bool {
         match node.kind {
-            NodeKind::Aggregate(_) | NodeKind::Kafka(_) => true,
+            NodeKind::Aggregate(_) | NodeKind::Join(_) | NodeKind::Kafka(_) => true,
             NodeKind::Sql(_) => false,
             NodeKind::Table(_) if !node.kind.is_stateless() => true,
             _ => self
@@ -141,9 +148,9 @@ impl<'t> Graph<'t> {
     }
 
     /// The field that holds the key of a record, as a text, where the key is still the record's own.
-    pub(super) fn key_field(&self, node: &Node) -> Option<&'t FieldPath> {
+    pub(super) fn key_field(&self, node: &Node) -> Option<&FieldPath> {
         let keys = &self.keys[&node.name];
-        keys.fields.first().copied().filter(|_| keys.has_record_key)
+        keys.fields.first().filter(|_| keys.has_record_key)
     }
 
     /// The field of an aggregate's key by which its input is partitioned already; none: records
@@ -151,57 +158,113 @@ impl<'t> Graph<'t> {
     pub(super) fn partitioned_by(&self, aggregate: &Aggregate) -> Option<usize> {
         let keys = self.keys.get(&aggregate.from)?;
         let mut fields = keys.fields.iter();
-        fields.find_map(|key| aggregate.by.iter().position(|path| path == *key))
+        fields.find_map(|key| aggregate.by.iter().position(|path| path == key))
     }
 
-    fn keys_after(&self, node: &'t Node) -> Keys<'t> {
+    /// Whether the records of an input have to be moved to the partitions of their keys, for a node
+    /// that needs those of one key together.
+    pub(super) fn is_moved(&self, node: &Node, input: usize) -> bool {
+        let needs_keys = match &node.kind {
+            NodeKind::Join(_) => true,
+            NodeKind::Table(table) => table.stored,
+            _ => false,
+        };
+        needs_keys && !self.keys[&node.kind.inputs()[input]].has_record_key
+    }
+
+    /// The name of the topic through which they are moved.
+    pub(super) fn repartition_topic(&self, node: &Node, input: usize) -> String {
+        match &node.kind {
+            NodeKind::Join(_) => {
+                let suffix = format!("{}-repartition", Side::BOTH[input].word());
+                self.internal_topic(&node.name, &suffix)
+            }
+            _ => self.internal_topic(&node.name, "repartition"),
+        }
+    }
+
+    fn keys_after(&self, node: &'t Node) -> Keys {
         let mut inputs = node.kind.inputs().iter().map(|name| &self.keys[name]);
+        let mut first = || inputs.next().cloned().unwrap_or_default();
         match &node.kind {
             NodeKind::Source(source) => Keys {
-                fields: source.key.iter().collect(),
+                fields: source.key.iter().cloned().collect(),
                 has_record_key: true,
+                selected: None,
             },
             NodeKind::Aggregate(_) | NodeKind::Sql(_) | NodeKind::Kafka(_) => Keys::default(),
-            NodeKind::SelectKey(_) => Keys {
+            NodeKind::SelectKey(select) => Keys {
                 has_record_key: false,
-                ..inputs.next().cloned().unwrap_or_default()
+                selected: select.key.field(),
+                ..first()
             },
             NodeKind::Merge(_) => {
-                let first = inputs.next().cloned().unwrap_or_default();
+                let first = first();
                 inputs.fold(first, Keys::common)
             }
             NodeKind::Map(map) => {
-                let mut keys = inputs.next().cloned().unwrap_or_default();
+                let mut keys = first();
                 for (path, expression) in &map.set {
-                    keys.fields.retain(|key| *key != path);
+                    keys.forget(path);
                     if keys.has_record_key && expression.is_record_key() {
-                        keys.fields.push(path);
+                        keys.fields.push(path.clone());
                     }
                 }
                 keys
             }
             NodeKind::FlatMap(node) => {
-                let mut keys = inputs.next().cloned().unwrap_or_default();
-                let position = node.position.as_ref();
-                keys.fields
-                    .retain(|key| **key != node.element && Some(*key) != position);
+                let mut keys = first();
+                keys.forget(&node.element);
+                node.position.iter().for_each(|path| keys.forget(path));
                 keys
             }
+            NodeKind::Join(join) => {
+                let mut keys = first().moved();
+                match join.kind.keeps(Side::Right) {
+                    // Results that only the right side has lack the fields of the left one.
+                    true => keys.fields.clear(),
+                    false => keys.forget(&join.prefix),
+                }
+                keys
+            }
+            NodeKind::Table(table) if table.stored => first().moved(),
             NodeKind::Filter(_)
             | NodeKind::Branch(_)
             | NodeKind::Arm(_)
             | NodeKind::Log(_)
-            | NodeKind::Table(_) => inputs.next().cloned().unwrap_or_default(),
+            | NodeKind::Table(_) => first(),
         }
     }
 }
 
-impl<'t> Keys<'t> {
-    fn common(self, other: &Keys<'t>) -> Keys<'t> {
+impl Keys {
+    /// When records are where their keys belong.
+    fn moved(self) -> Keys {
+        match self.has_record_key {
+            true => self,
+            false => Keys {
+                fields: self.selected.into_iter().collect(),
+                has_record_key: true,
+                selected: None,
+            },
+        }
+    }
+
+    /// The field holds something else from here on.
+    fn forget(&mut self, path: &FieldPath) {
+        let stays = |key: &FieldPath| key != path && !key.lies_in(path);
+        self.fields.retain(stays);
+        self.selected = self.selected.take().filter(stays);
+    }
+
+    fn common(self, other: &Keys) -> Keys {
         let fields = self.fields.into_iter();
         Keys {
             fields: fields.filter(|key| other.fields.contains(key)).collect(),
             has_record_key: self.has_record_key && other.has_record_key,
+            selected: self
+                .selected
+                .filter(|key| other.selected.as_ref() == Some(key)),
         }
     }
 }

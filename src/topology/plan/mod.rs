@@ -17,12 +17,14 @@
 mod aggregates;
 mod draft;
 mod graph;
+mod joins;
 mod planner;
 mod scope;
 mod sinks;
 mod stages;
 mod stateless;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -31,7 +33,8 @@ pub use planner::{PlanError, plan};
 use crate::expr::Evaluator;
 use crate::record::Projection;
 use crate::topology::graph::{
-    AppId, Emit, Function, Guarantee, NodeName, NullValues, OnError, OnLate, TableUse,
+    AppId, Emit, Function, Guarantee, JoinKind, NodeName, NullValues, OnError, OnLate, Side,
+    TableUse,
 };
 use crate::value::{FieldPath, Slot, ValueType};
 use crate::window::Windows;
@@ -99,15 +102,28 @@ pub enum Reader {
     Rows(RowsReader),
 }
 
-/// How the rows of a table are read from its changelog.
+/// How rows are read that another sub-topology has written.
 #[derive(Debug)]
 pub struct RowsReader {
-    /// The table.
+    /// The node behind which they were written.
     pub node: NodeName,
+    /// Where.
+    pub topic: RowTopic,
     /// What is read of them.
     pub wanted: WantedFields,
     /// Where the key goes when a row is deleted.
     pub key: Option<KeyField>,
+    /// Whether they replace one another.
+    pub replace: bool,
+}
+
+/// Where rows are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RowTopic {
+    /// The changelog of the store in which they are kept.
+    Changelog,
+    /// A topic to which they were sent, to be with others of their key or for a SQL sink to read.
+    Sent,
 }
 
 /// The field that holds the key of a record: of a record without a value it is all there is.
@@ -124,18 +140,44 @@ pub struct KeyField {
 pub struct WantedFields {
     /// The fields that anyone asks for, by their paths.
     pub fields: Vec<(String, Slot)>,
-    /// The same, to be found in an event.
+    /// Those that the row's own event may hold.
     pub projection: Projection,
+    /// Those that the event of a row may hold which was joined to it, by what their paths begin
+    /// with.
+    pub joined: Vec<(String, Projection)>,
 }
 
 impl WantedFields {
-    fn new(fields: &[(FieldPath, Slot)]) -> WantedFields {
+    /// These fields of rows to which others were joined under `prefixes`, each with its dot.
+    fn new(fields: &[(FieldPath, Slot)], prefixes: &[String]) -> WantedFields {
+        let mut own = Vec::new();
+        let mut joined: BTreeMap<&str, Vec<(FieldPath, Slot)>> = BTreeMap::new();
+        for (path, slot) in fields {
+            let inside = prefixes
+                .iter()
+                .filter(|prefix| path.as_str().starts_with(prefix.as_str()))
+                .max_by_key(|prefix| prefix.len());
+            match inside {
+                None => own.push((path.clone(), *slot)),
+                Some(prefix) => {
+                    let path = FieldPath::new(&path.as_str()[prefix.len()..]);
+                    joined.entry(prefix).or_default().push((path, *slot));
+                }
+            }
+        }
+        let projection = |fields: &[(FieldPath, Slot)]| {
+            Projection::new(fields.iter().map(|(path, slot)| (path, *slot)))
+        };
         WantedFields {
             fields: fields
                 .iter()
                 .map(|(path, slot)| (path.to_string(), *slot))
                 .collect(),
-            projection: Projection::new(fields.iter().map(|(path, slot)| (path, *slot))),
+            projection: projection(&own),
+            joined: joined
+                .into_iter()
+                .map(|(prefix, fields)| (prefix.to_owned(), projection(&fields)))
+                .collect(),
         }
     }
 }
@@ -264,6 +306,10 @@ pub enum Work {
     },
     /// Keeps the last row of each key.
     Table(TablePlan),
+    /// Looks for the row of the other side of a join.
+    Join(JoinPlan),
+    /// Sends rows to a topic of the application's own.
+    Send(SendPlan),
     /// Folds rows into a store.
     Aggregate(AggregatePlan),
     /// Folds rows for one commit interval and sends the partial results to a repartition topic.
@@ -346,6 +392,49 @@ pub struct TablePlan {
     pub wanted: WantedFields,
     /// When a record has no key.
     pub on_error: OnError,
+}
+
+/// One side of a join, where the other one is a table.
+#[derive(Debug)]
+pub struct JoinPlan {
+    /// Which side the rows are on that come here.
+    pub side: Side,
+    /// Which keys have a result.
+    pub kind: JoinKind,
+    /// The fields of these rows: from where, if they have them, and to where.
+    pub moves: Vec<(Option<Slot>, Slot)>,
+    /// The table that has the other side's rows.
+    pub other: OperatorId,
+    /// What is read of those.
+    pub wanted: WantedFields,
+    /// What the paths of the right side's fields begin with behind the join, with the dot.
+    pub prefix: String,
+    /// Whether anybody behind it keeps or sends rows, with the events that they were made of.
+    pub keeps_events: bool,
+    /// When a record has no key or no value.
+    pub on_error: OnError,
+}
+
+/// How rows are sent to a topic of the application's own.
+#[derive(Debug)]
+pub struct SendPlan {
+    /// The topic.
+    pub topic: String,
+    /// To which of its partitions.
+    pub route: Route,
+    /// The fields that the event does not hold, or otherwise.
+    pub computed: Vec<(String, Slot)>,
+    /// When a record has no key.
+    pub on_error: OnError,
+}
+
+/// To which partition a row goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// To that of its key: rows that are to be together. One without a key ends here.
+    ByKey,
+    /// To that of the task.
+    Same,
 }
 
 /// The near side of a repartition.

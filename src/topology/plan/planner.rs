@@ -79,9 +79,15 @@ impl<'t> Planner<'_, 't> {
                     draft.add_near(node, aggregate, size)?;
                 }
                 Part::Far(node, aggregate) => draft.add_far(node, aggregate),
+                Part::Send(node, input) => {
+                    let size = repartition_size(self.graph, stages, &node.name);
+                    draft.add_departure(node, input, size)?;
+                }
+                Part::Receive(node, input) => draft.add_arrival(node, input),
                 Part::Whole(node) => match &node.kind {
                     NodeKind::Aggregate(aggregate) => draft.add_aggregate(node, aggregate)?,
                     NodeKind::Table(table) if table.stored => draft.add_table(node, table)?,
+                    NodeKind::Join(join) => draft.add_join(node, join)?,
                     NodeKind::Kafka(sink) => draft.add_kafka(node, sink)?,
                     _ => draft.add_stateless(node)?,
                 },
@@ -106,6 +112,7 @@ impl<'t> Planner<'_, 't> {
                     aggregates.push(aggregate);
                 }
                 NodeKind::Table(table) if table.stored => draft.add_rows(before),
+                NodeKind::Join(_) => draft.add_rows(before),
                 _ => draft.add_stateless(before)?,
             }
         }
@@ -128,7 +135,10 @@ impl<'t> Planner<'_, 't> {
         let earlier = || self.processing.iter().chain(&self.sinks);
         let mut copies: Vec<NodeName> = nodes(planned)
             // The two sides of a repartition are no copies of each other.
-            .filter(|node| !matches!(self.graph.node(node).kind, NodeKind::Aggregate(_)))
+            .filter(|name| {
+                let kind = self.graph.find(name).map(|node| &node.kind);
+                kind.is_some_and(|kind| kind.is_stateless() || matches!(kind, NodeKind::Source(_)))
+            })
             .filter(|node| earlier().any(|sub| nodes(sub).any(|each| each == *node)))
             .cloned()
             .collect();

@@ -108,6 +108,12 @@ enum Base<'l> {
         node: NodeName,
         inputs: Rc<[Scope<'l>]>,
     },
+    /// What the left side has, and below the prefix what the right side has.
+    Join {
+        left: Rc<Scope<'l>>,
+        prefix: FieldPath,
+        right: Rc<Scope<'l>>,
+    },
 }
 
 impl<'l> Scope<'l> {
@@ -148,6 +154,20 @@ impl<'l> Scope<'l> {
         Scope::over(layout, base, order)
     }
 
+    /// Behind a join of what is seen on its sides.
+    pub(super) fn of_join(left: Scope<'l>, prefix: &FieldPath, right: Scope<'l>) -> Scope<'l> {
+        let inside = right.order.iter().map(|path| prefix.join(path));
+        let outside = left.order.iter().filter(|path| !hides(prefix, path));
+        let order = outside.cloned().chain(inside).collect();
+        let layout = left.layout;
+        let base = Base::Join {
+            left: Rc::new(left),
+            prefix: prefix.clone(),
+            right: Rc::new(right),
+        };
+        Scope::over(layout, base, order)
+    }
+
     fn over(layout: &'l Layout, base: Base<'l>, order: Vec<FieldPath>) -> Scope<'l> {
         Scope {
             layout,
@@ -173,6 +193,7 @@ impl<'l> Scope<'l> {
             Base::Nowhere => false,
             Base::Source { .. } => true,
             Base::Merge { inputs, .. } => inputs.iter().any(Scope::is_open),
+            Base::Join { left, right, .. } => left.is_open() || right.is_open(),
         }
     }
 
@@ -189,7 +210,7 @@ impl<'l> Scope<'l> {
         let hidden = self
             .computed
             .keys()
-            .any(|known| is_below(path, known) || is_below(known, path));
+            .any(|known| path.lies_in(known) || known.lies_in(path));
         if hidden {
             return None;
         }
@@ -200,6 +221,15 @@ impl<'l> Scope<'l> {
                 Some((self.layout.source_slot(node, path), kind))
             }
             Base::Merge { node, inputs } => self.find_merged(node, inputs, path),
+            Base::Join {
+                left,
+                prefix,
+                right,
+            } => match path.inside(prefix) {
+                Some(inside) => right.find(&inside),
+                None if path == prefix => None,
+                None => left.find(path),
+            },
         }
     }
 
@@ -251,13 +281,21 @@ impl expr::Scope for Scope<'_> {
                 let inputs = inputs.iter().flat_map(expr::Scope::known);
                 computed.chain(inputs).collect()
             }
+            Base::Join {
+                left,
+                prefix,
+                right,
+            } => {
+                let left = expr::Scope::known(&**left).into_iter();
+                let right = expr::Scope::known(&**right).into_iter();
+                let right = right.map(|path| prefix.join(&path));
+                computed.chain(left).chain(right).collect()
+            }
         }
     }
 }
 
-/// Whether `path` is a field of `parent`.
-fn is_below(path: &FieldPath, parent: &FieldPath) -> bool {
-    path.as_str()
-        .strip_prefix(parent.as_str())
-        .is_some_and(|rest| rest.starts_with('.'))
+/// Whether a field cannot be seen where something else has this name.
+fn hides(name: &FieldPath, path: &FieldPath) -> bool {
+    path == name || path.lies_in(name)
 }

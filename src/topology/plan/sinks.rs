@@ -4,7 +4,7 @@ use super::planner::{PlanError, compile, error};
 use super::scope::Scope;
 use super::{KafkaPlan, SqlColumn, SqlPlan};
 use crate::expr::{Evaluator, Expression};
-use crate::topology::graph::{Aggregate, Function, KafkaSink, Node, SqlSink};
+use crate::topology::graph::{Aggregate, Function, KafkaSink, Node, SqlSink, flat_name};
 use crate::topology::shape::Shape;
 use crate::value::{FieldPath, ValueType};
 
@@ -25,7 +25,7 @@ pub(super) fn kafka_plan(
     if fields.is_empty() && !scope.is_open() {
         for path in scope.names() {
             fields.push((
-                path.to_string(),
+                flat_name(path).to_string(),
                 compile(node, &Expression::parse(path.as_str()), scope)?,
             ));
         }
@@ -51,7 +51,7 @@ pub(super) fn sql_plan(
             let value = compile(node, &Expression::parse(path.as_str()), scope)?;
             let kind = column_type(&value, aggregates, path, shape);
             columns.push(SqlColumn {
-                name: path.to_string(),
+                name: flat_name(path).to_string(),
                 value,
                 kind,
             });

@@ -2,7 +2,8 @@
 //!
 //! Nodes of the processing group are in one stage as long as records go from one to the other
 //! without being moved between partitions. An aggregate whose input is not partitioned by its key
-//! has one side in each of two stages.
+//! has one side in each of two stages. Tables and joins receive the records whose key was replaced
+//! from another stage.
 
 use std::collections::BTreeMap;
 
@@ -29,6 +30,10 @@ pub(super) enum Part<'t> {
     Near(&'t Node, &'t Aggregate),
     /// The side behind it.
     Far(&'t Node, &'t Aggregate),
+    /// The records of an input on their way to the partitions of their keys.
+    Send(&'t Node, usize),
+    /// The same where they arrive.
+    Receive(&'t Node, usize),
 }
 
 impl<'t> Part<'t> {
@@ -37,19 +42,31 @@ impl<'t> Part<'t> {
             Part::Source(node, _)
             | Part::Whole(node)
             | Part::Near(node, _)
-            | Part::Far(node, _) => node,
+            | Part::Far(node, _)
+            | Part::Send(node, _)
+            | Part::Receive(node, _) => node,
         }
+    }
+
+    /// Whether it begins behind a repartition.
+    fn arrives(&self) -> bool {
+        matches!(self, Part::Far(..) | Part::Receive(..))
+    }
+
+    /// Whether records leave for one.
+    fn leaves(&self) -> bool {
+        matches!(self, Part::Near(..) | Part::Send(..))
     }
 }
 
 impl<'t> Stage<'t> {
-    /// The topics that it reads: those of its sources, and the repartition topics of its
-    /// aggregates.
+    /// The topics that it reads: those of its sources, and the repartition topics of its nodes.
     pub(super) fn topics(&self, graph: &Graph<'_>) -> Vec<String> {
         let topics = self.parts.iter().flat_map(|part| match part {
             Part::Source(_, source) => source.topics.clone(),
             Part::Far(node, _) => vec![graph.internal_topic(&node.name, "repartition")],
-            Part::Whole(_) | Part::Near(..) => Vec::new(),
+            Part::Receive(node, input) => vec![graph.repartition_topic(node, *input)],
+            Part::Whole(_) | Part::Near(..) | Part::Send(..) => Vec::new(),
         });
         topics.collect()
     }
@@ -79,10 +96,11 @@ pub(super) fn cut<'t>(graph: &Graph<'t>) -> Vec<Stage<'t>> {
             }
             _ => Part::Whole(node),
         };
+        let (moved, in_place): (Vec<usize>, Vec<usize>) =
+            (0..node.kind.inputs().len()).partition(|input| graph.is_moved(node, *input));
         let stage = match part {
-            Part::Source(..) | Part::Far(..) => number,
-            Part::Whole(_) | Part::Near(..) => {
-                let inputs = node.kind.inputs().iter().map(|input| stages[input]);
+            Part::Whole(_) if !in_place.is_empty() => {
+                let inputs = in_place.iter().map(|at| stages[&node.kind.inputs()[*at]]);
                 let inputs: Vec<usize> = inputs.collect();
                 // From here on they are one.
                 let of_nodes = stages.values_mut();
@@ -93,7 +111,13 @@ pub(super) fn cut<'t>(graph: &Graph<'t>) -> Vec<Stage<'t>> {
                     .for_each(|stage| *stage = inputs[0]);
                 inputs[0]
             }
+            _ => number,
         };
+        for input in moved {
+            let from = stages[&node.kind.inputs()[input]];
+            parts.push((from, Part::Send(node, input)));
+            parts.push((stage, Part::Receive(node, input)));
+        }
         stages.insert(&node.name, stage);
         parts.push((stage, part));
     }
@@ -117,35 +141,32 @@ fn name<'t>(parts: &[Part<'t>]) -> &'t NodeName {
         found.map(|part| &part.node().name).min()
     };
     first(|part| matches!(part, Part::Source(..)))
-        .or_else(|| first(|part| matches!(part, Part::Far(..))))
+        .or_else(|| first(|part| part.arrives()))
         .expect("a stage begins with a source or behind a repartition")
 }
 
-/// The topics that the repartition topic of an aggregate is sized like: what is read together has
-/// equal partition counts.
+/// The topics that the repartition topics of a node are sized like: what is read together has equal
+/// partition counts.
 pub(super) fn repartition_size(
     graph: &Graph<'_>,
     stages: &[Stage<'_>],
-    aggregate: &NodeName,
+    node: &NodeName,
 ) -> Vec<String> {
-    let is_far = |part: &Part<'_>| matches!(part, Part::Far(node, _) if node.name == *aggregate);
+    let is_arrival = |part: &Part<'_>| part.arrives() && part.node().name == *node;
     let behind = stages
         .iter()
-        .find(|stage| stage.parts.iter().any(is_far))
+        .find(|stage| stage.parts.iter().any(is_arrival))
         .expect("it has a side behind its repartition");
     let topics: Vec<String> = behind.sources().flat_map(|s| s.topics.clone()).collect();
     if !topics.is_empty() {
         return topics;
     }
-    let is_near = |part: &Part<'_>| {
-        let Part::Near(near, _) = part else {
-            return false;
-        };
-        let is_same = |far: &Part<'_>| matches!(far, Part::Far(far, _) if far.name == near.name);
-        behind.parts.iter().any(is_same)
+    let leads_there = |part: &Part<'_>| {
+        let arrives = |other: &Part<'_>| other.arrives() && other.node().name == part.node().name;
+        part.leaves() && behind.parts.iter().any(arrives)
     };
     let before = stages
         .iter()
-        .filter(|stage| stage.parts.iter().any(is_near));
+        .filter(|stage| stage.parts.iter().any(leads_there));
     before.flat_map(|stage| stage.topics(graph)).collect()
 }

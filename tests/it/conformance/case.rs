@@ -19,6 +19,12 @@ pub struct Case {
     pub store: Option<Vec<Stored>>,
 }
 
+impl Case {
+    pub fn is_join(&self) -> bool {
+        self.family.ends_with("-join")
+    }
+}
+
 /// What is run; its parts are read where they are needed.
 #[derive(Deserialize)]
 #[serde(transparent)]

@@ -31,7 +31,10 @@ pub fn play(case: &Case, topology: &Topology, way: Way) -> Played {
     for (number, step) in case.input.iter().enumerate() {
         match step {
             Step::Record(record) => {
-                let value = (!record.value.is_null()).then(|| record.value.to_string());
+                let value = (!record.value.is_null()).then(|| match case.is_join() {
+                    true => serde_json::json!({"v": record.value}).to_string(),
+                    false => record.value.to_string(),
+                });
                 let key = record.key.as_deref().map(str::as_bytes);
                 let time = Timestamp(record.timestamp_ms);
                 let piped = driver.try_pipe(
@@ -58,7 +61,8 @@ pub fn play(case: &Case, topology: &Topology, way: Way) -> Played {
             driver.restart().unwrap();
         }
     }
-    let counts = |reason| driver.drops("agg", reason) + driver.drops("rows", reason);
+    let nodes = ["agg", "rows", "joined", "left_rows", "right_rows"];
+    let counts = |reason| -> u64 { nodes.iter().map(|node| driver.drops(node, reason)).sum() };
     Played {
         late: counts(DropReason::Late),
         null: counts(DropReason::NullKey) + counts(DropReason::NoValue),
@@ -120,12 +124,16 @@ fn unwrapped(mut value: Value) -> Value {
 }
 
 fn stored(case: &Case, driver: &TopologyTestDriver) -> Vec<Stored> {
-    if case.family == "table" {
+    if case.family == "table" || case.is_join() {
+        let is_pair = case.family == "table-table-join";
         let rows = driver.rows("agg").into_iter();
         let stored = rows.map(|row| Stored {
             key: Some(row.key),
             window: None,
-            value: without_nulls(row.fields),
+            value: match is_pair {
+                true => serde_json::json!({"left": row.fields["v"], "right": row.fields["r"]["v"]}),
+                false => without_nulls(unwrapped(row.fields)),
+            },
             timestamp_ms: Some(row.timestamp.millis()),
         });
         return stored.collect();

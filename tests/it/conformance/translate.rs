@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 use tidemill::topology::builder::{
-    Branch, Builder, FlatMap, KafkaSink, Map, Rollup, Source, Table,
+    Branch, Builder, FlatMap, Join, JoinKind, KafkaSink, Map, Rollup, Source, Table,
 };
 use tidemill::topology::duration::Millis;
 use tidemill::topology::graph::{Emit, NodeKind, NullValues, Topology};
@@ -19,6 +19,8 @@ pub fn topology(operator: &Operator) -> Option<Topology> {
         "aggregate" | "reduce" => over_all_time(operator)?,
         "stateless" => stateless(operator)?,
         "table" => table(operator)?,
+        "stream_table_join" => stream_table_join(operator)?,
+        "table_table_join" => table_table_join(operator)?,
         _ => return None,
     };
     Some(
@@ -150,6 +152,69 @@ fn table(operator: &Operator) -> Option<Builder> {
         false => sink,
     };
     Some(builder.kafka("out", &from, sink))
+}
+
+/// A value is read as `{"v": …}`, so that it can be told from a side that is missing.
+fn joined(builder: Builder, operator: &Operator, left: &str, right: &str) -> Option<Builder> {
+    let kind = match operator.text("join") {
+        "inner" => JoinKind::Inner,
+        "left" => JoinKind::Left,
+        "outer" => JoinKind::Outer,
+        _ => return None,
+    };
+    Some(builder.join("joined", left, Join::with(right, "r").kind(kind)))
+}
+
+fn joined_sink() -> KafkaSink {
+    KafkaSink::topic("out")
+        .field("left", "v")
+        .field("right", "r.v")
+}
+
+fn with_nulls(topic: &str) -> Source {
+    Source::json(topic).null_values(NullValues::Pass)
+}
+
+fn stream_table_join(operator: &Operator) -> Option<Builder> {
+    let builder = Topology::builder("case")
+        .source("stream", with_nulls("stream"))
+        .source("table", with_nulls("table"))
+        .table("agg", "table", Table::new());
+    let builder = joined(builder, operator, "stream", "agg")?;
+    Some(builder.kafka("out", "joined", joined_sink()))
+}
+
+fn table_table_join(operator: &Operator) -> Option<Builder> {
+    let filter = &operator.raw["left_filter"];
+    let left = match (filter.is_null(), operator.text("join")) {
+        // Kafka Streams does not ask for the earlier row there.
+        (false, "inner") => Table::new().not_stored(),
+        _ => Table::new(),
+    };
+    let builder = Topology::builder("case")
+        .source("left", with_nulls("left"))
+        .table("left_rows", "left", left)
+        .source("right", with_nulls("right"))
+        .table("right_rows", "right", Table::new());
+    let (builder, left) = match filter["op"].as_str() {
+        None => (builder, "left_rows"),
+        Some("filter") => {
+            let condition = predicate(filter)
+                .replace("n ", "v.n ")
+                .replace("(n)", "(v.n)");
+            (
+                builder.filter("passing", "left_rows", &condition),
+                "passing",
+            )
+        }
+        Some(_) => return None,
+    };
+    let builder = joined(builder, operator, left, "right_rows")?;
+    let (builder, from) = match operator.raw["materialized"].as_bool()? {
+        true => (builder.table("agg", "joined", Table::new()), "agg"),
+        false => (builder, "joined"),
+    };
+    Some(builder.kafka("out", from, joined_sink()))
 }
 
 /// Stateless operators alone; keys are those of the records.

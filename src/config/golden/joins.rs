@@ -1,0 +1,203 @@
+//! Joins: what can be put together, and under which names.
+
+use expect_test::expect;
+
+use super::shows;
+
+#[test]
+fn t083_a_join_looks_for_one_row_by_key() {
+    shows(
+        "
+app: a
+nodes:
+  s: { source: { topic: t, key: wiki } }
+  wikis: { source: { topic: w } }
+  n: { aggregate: { from: s, by: wiki, window: { tumbling: 1m }, set: { n: count() } } }
+  j: { join: { from: s, with: wikis, as: wiki_row } }
+  k: { kafka: { from: j, topic: u, fields: { wiki: wiki } } }
+  i: { join: { from: s, with: n, as: counts } }
+  l: { kafka: { from: i, topic: v, fields: { wiki: wiki } } }
+",
+        expect![[r#"
+            error[T083]: the records of `wikis` do not replace one another, so there is no row to be found
+             --> t.yaml:7:31
+              |
+            7 |   j: { join: { from: s, with: wikis, as: wiki_row } }
+              |                               ^^^^^
+              |
+              = help: add a `table` node behind `wikis`, and join with that
+
+            error[T083]: the results of `n` have a row for each window, and a join looks by key alone
+             --> t.yaml:9:31
+              |
+            9 |   i: { join: { from: s, with: n, as: counts } }
+              |                               ^
+              |
+              = help: give `n` `window: none`, or `emit: close` with a `table` node behind it, which keeps the last window of each key"#]],
+    );
+}
+
+#[test]
+fn t084_what_is_joined_hides_nothing() {
+    shows(
+        "
+app: a
+nodes:
+  s: { source: { topic: t, fields: { user: string } } }
+  changes: { source: { topic: w, null_values: pass } }
+  users: { table: { from: changes } }
+  j: { join: { from: s, with: users, as: user } }
+  k: { kafka: { from: j, topic: u, fields: { name: user.name } } }
+",
+        expect![[r#"
+            error[T084]: `s` has the field `user`, which could not be seen any more
+             --> t.yaml:7:42
+              |
+            7 |   j: { join: { from: s, with: users, as: user } }
+              |                                          ^^^^
+              |
+              = help: join under another name: `as: users`"#]],
+    );
+}
+
+#[test]
+fn t085_rows_alone_have_no_result_where_a_stream_is_joined() {
+    shows(
+        "
+app: a
+nodes:
+  s: { source: { topic: t } }
+  changes: { source: { topic: w, null_values: pass } }
+  users: { table: { from: changes } }
+  j: { join: { from: s, with: users, as: user, type: outer } }
+  k: { kafka: { from: j, topic: u, fields: { name: user.name } } }
+",
+        expect![[r#"
+            error[T085]: `s` is a stream: each of its records finds the row that is there, and rows alone have no result
+             --> t.yaml:7:54
+              |
+            7 |   j: { join: { from: s, with: users, as: user, type: outer } }
+              |                                                      ^^^^^
+              |
+              = help: use `type: left`, or add a `table` node behind `s` to join two tables"#]],
+    );
+}
+
+#[test]
+fn t086_a_topic_cannot_have_a_joined_record_as_it_came() {
+    shows(
+        "
+app: a
+nodes:
+  s: { source: { topic: t } }
+  changes: { source: { topic: w, null_values: pass } }
+  users: { table: { from: changes } }
+  j: { join: { from: s, with: users, as: user } }
+  k: { kafka: { from: j, topic: u } }
+",
+        expect![[r#"
+            error[T086]: records behind a join are made of several events
+             --> t.yaml:8:8
+              |
+            8 |   k: { kafka: { from: j, topic: u } }
+              |        ^^^^^
+              |
+              = help: name what is to be written: `fields: { wiki: wiki, name: user.name }`"#]],
+    );
+}
+
+#[test]
+fn the_fields_of_both_sides_are_known() {
+    shows(
+        "
+app: a
+nodes:
+  s: { source: { topic: t, fields: { title: string } } }
+  changes: { source: { topic: w, null_values: pass, fields: { name: string, age: int } } }
+  users: { table: { from: changes } }
+  per_user: { aggregate: { from: s, by: author, window: none, set: { edits: count() } } }
+  j: { join: { from: s, with: users, as: user } }
+  i: { join: { from: j, with: per_user, as: stats } }
+  older: { map: { from: i, set: { a: user.age + 1, b: user.nme, c: stats.edit, d: title + 1, e: user } } }
+  k: { kafka: { from: older, topic: u, fields: { a: a } } }
+",
+        expect![[r#"
+            warning[T024]: the field `user.nme` is not declared
+              --> t.yaml:10:55
+               |
+            10 |   older: { map: { from: i, set: { a: user.age + 1, b: user.nme, c: stats.edit, d: title + 1, e: user } } }
+               |                                                       ^^^^^^^^
+               |
+               = help: did you mean `user.name`? Declare the field if it exists
+
+            error[T023]: unknown field `stats.edit`
+              --> t.yaml:10:68
+               |
+            10 |   older: { map: { from: i, set: { a: user.age + 1, b: user.nme, c: stats.edit, d: title + 1, e: user } } }
+               |                                                                    ^^^^^^^^^^
+               |
+               = help: did you mean `stats.edits`?
+
+            error[T031]: `+` does not take string and int
+              --> t.yaml:10:83
+               |
+            10 |   older: { map: { from: i, set: { a: user.age + 1, b: user.nme, c: stats.edit, d: title + 1, e: user } } }
+               |                                                                                   ^^^^^^^^^
+               |
+               = help: `int(text)` reads a number, `string(number)` writes one
+
+            error[T023]: unknown field `user`
+              --> t.yaml:10:97
+               |
+            10 |   older: { map: { from: i, set: { a: user.age + 1, b: user.nme, c: stats.edit, d: title + 1, e: user } } }
+               |                                                                                                 ^^^^
+               |
+               = help: known are title, user.name, user.age, stats.author, stats.edits, a, b, c, d"#]],
+    );
+}
+
+#[test]
+fn mistakes_in_the_keys_of_a_join_are_shown_where_they_are() {
+    shows(
+        "
+app: a
+nodes:
+  s: { source: { topic: t } }
+  j: { join: { from: s, with: usres, as: user.row, type: cross } }
+  users: { table: { from: s } }
+  k: { kafka: { from: j, topic: u, fields: { a: a } } }
+",
+        expect![[r#"
+            error[T004]: there is no node `usres`
+             --> t.yaml:5:31
+              |
+            5 |   j: { join: { from: s, with: usres, as: user.row, type: cross } }
+              |                               ^^^^^
+              |
+              = help: did you mean `users`?
+
+            error[T021]: a field cannot be called `user.row` here: only whole fields can be set, not fields inside an object
+             --> t.yaml:5:42
+              |
+            5 |   j: { join: { from: s, with: usres, as: user.row, type: cross } }
+              |                                          ^^^^^^^^
+              |
+              = help: call it `user_row`
+
+            error[Y009]: `type` cannot be `cross`
+             --> t.yaml:5:58
+              |
+            5 |   j: { join: { from: s, with: usres, as: user.row, type: cross } }
+              |                                                          ^^^^^
+              |
+              = help: it is one of inner, left, outer
+
+            warning[T081]: `s` lets no record without a value through
+             --> t.yaml:6:27
+              |
+            6 |   users: { table: { from: s } }
+              |                           ^
+              |
+              = help: add `null_values: pass` to `s`: such a record deletes a row"#]],
+    );
+}

@@ -1,0 +1,332 @@
+//! Joins: a stream that finds the rows of a table, and two tables that make one.
+
+use serde_json::{Value, json};
+
+use super::{DriverOptions, TopologyTestDriver};
+use crate::processor::DropReason;
+use crate::time::Timestamp;
+use crate::topology::builder::{Builder, Join, JoinKind, KafkaSink, Rollup, Source, Table};
+use crate::topology::graph::{NullValues, Topology};
+
+/// A source of the topic of that name, with tombstones.
+fn source(builder: Builder, topic: &str) -> Builder {
+    let source = Source::json(topic).null_values(NullValues::Pass);
+    builder.source(&format!("{topic}_in"), source)
+}
+
+/// A table of the topic of that name.
+fn table(builder: Builder, topic: &str) -> Builder {
+    source(builder, topic).table(topic, &format!("{topic}_in"), Table::new())
+}
+
+/// Edits with the team of their user.
+fn edits_with_users(kind: JoinKind) -> Builder {
+    let builder = table(Topology::builder("app"), "users").source("edits", Source::json("edits"));
+    builder
+        .join("both", "edits", Join::with("users", "user").kind(kind))
+        .kafka(
+            "out",
+            "both",
+            KafkaSink::topic("out")
+                .field("title", "title")
+                .field("team", "user.team"),
+        )
+}
+
+/// Two tables, `left` and `right`, with the field `n` of each.
+fn two_tables(kind: JoinKind) -> Builder {
+    let builder = table(table(Topology::builder("app"), "left"), "right");
+    builder
+        .join("both", "left", Join::with("right", "r").kind(kind))
+        .kafka("out", "both", sides())
+}
+
+fn sides() -> KafkaSink {
+    KafkaSink::topic("out").field("l", "n").field("r", "r.n")
+}
+
+fn driver(builder: Builder) -> TopologyTestDriver {
+    with_partitions(builder, 1)
+}
+
+fn with_partitions(builder: Builder, partitions: u32) -> TopologyTestDriver {
+    let topology = builder
+        .build()
+        .unwrap_or_else(|findings| panic!("{findings}"));
+    let options = DriverOptions {
+        partitions,
+        ..DriverOptions::default()
+    };
+    TopologyTestDriver::with_options(&topology, options).unwrap()
+}
+
+/// The key and the value of the new records of the topic `out`.
+fn written(driver: &mut TopologyTestDriver) -> Vec<(String, Value)> {
+    let records = driver.read("out").into_iter();
+    let parse = |bytes: Vec<u8>| serde_json::from_slice(&bytes).unwrap();
+    records
+        .map(|record| {
+            let key = record.key.unwrap_or_default();
+            let key = String::from_utf8(key).unwrap();
+            (key, record.value.map_or(Value::Null, parse))
+        })
+        .collect()
+}
+
+fn pair(key: &str, value: Value) -> (String, Value) {
+    (key.to_owned(), value)
+}
+
+/// ```text
+///   users   ann → red ───────────── ann → blue ────── ann deleted ─────
+///   edits              ann edits A              ann edits B         ann edits C
+///   inner              A red                    B blue              (nothing)
+///   left               A red                    B blue              C, no team
+/// ```
+#[test]
+fn a_record_finds_the_row_that_is_there_when_it_comes() {
+    for (kind, last) in [
+        (JoinKind::Inner, None),
+        (JoinKind::Left, Some(json!({"title": "C", "team": null}))),
+    ] {
+        let mut driver = driver(edits_with_users(kind));
+        driver.pipe("users", Some("ann"), r#"{"team":"red"}"#);
+        driver.pipe("edits", Some("ann"), r#"{"title":"A"}"#);
+        driver.pipe("users", Some("ann"), r#"{"team":"blue"}"#);
+        driver.crash();
+        driver.restart().unwrap();
+        driver.pipe("edits", Some("ann"), r#"{"title":"B"}"#);
+        driver.pipe_tombstone("users", "ann");
+        driver.pipe("edits", Some("ann"), r#"{"title":"C"}"#);
+        let expected: Vec<(String, Value)> = [
+            Some(json!({"title": "A", "team": "red"})),
+            Some(json!({"title": "B", "team": "blue"})),
+            last,
+        ]
+        .into_iter()
+        .flatten()
+        .map(|value| pair("ann", value))
+        .collect();
+        assert_eq!(written(&mut driver), expected, "{kind:?}");
+    }
+}
+
+/// ```text
+///   edits   (no key) A ─→ inner: a dead letter     left: A, no team
+/// ```
+#[test]
+fn a_record_without_a_key_finds_nothing() {
+    let mut inner = driver(edits_with_users(JoinKind::Inner));
+    inner.pipe("edits", None, r#"{"title":"A"}"#);
+    assert!(written(&mut inner).is_empty());
+    assert_eq!(inner.drops("both", DropReason::NullKey), 1);
+    assert_eq!(inner.dead_letters().len(), 1);
+    let mut left = driver(edits_with_users(JoinKind::Left));
+    left.pipe("edits", None, r#"{"title":"A"}"#);
+    let expected = [pair("", json!({"title": "A", "team": null}))];
+    assert_eq!(written(&mut left), expected);
+}
+
+/// ```text
+///   left    a 1 ─────────── a 3 ────────────── a deleted
+///   right         a 2 ──────────── a deleted ─────────────── a 4
+///   inner         1,2      3,2     deleted
+///   left    1,-   1,2      3,2     3,-         deleted
+///   outer   1,-   1,2      3,2     3,-         deleted       -,4
+/// ```
+#[test]
+fn two_tables_make_one_that_changes_with_either() {
+    let one_two = json!({"l": 1, "r": 2});
+    let three_two = json!({"l": 3, "r": 2});
+    let left_only = |l: i64| json!({"l": l, "r": null});
+    let right_only = json!({"l": null, "r": 4});
+    for (kind, expected) in [
+        (
+            JoinKind::Inner,
+            vec![one_two.clone(), three_two.clone(), Value::Null],
+        ),
+        (
+            JoinKind::Left,
+            vec![
+                left_only(1),
+                one_two.clone(),
+                three_two.clone(),
+                left_only(3),
+                Value::Null,
+            ],
+        ),
+        (
+            JoinKind::Outer,
+            vec![
+                left_only(1),
+                one_two,
+                three_two,
+                left_only(3),
+                Value::Null,
+                right_only,
+            ],
+        ),
+    ] {
+        let mut driver = driver(two_tables(kind));
+        driver.pipe("left", Some("a"), r#"{"n":1}"#);
+        driver.pipe("right", Some("a"), r#"{"n":2}"#);
+        driver.lose_state();
+        driver.restart().unwrap();
+        driver.pipe("left", Some("a"), r#"{"n":3}"#);
+        driver.pipe_tombstone("right", "a");
+        driver.pipe_tombstone("left", "a");
+        driver.pipe("right", Some("a"), r#"{"n":4}"#);
+        let found: Vec<Value> = written(&mut driver).into_iter().map(|(_, v)| v).collect();
+        assert_eq!(found, expected, "{kind:?}");
+    }
+}
+
+/// ```text
+///   left    a 1 ──────── a 1
+///   right         a 2 ──────── a 8
+///   n + r.n       3      3     9 ──→ filter > 5 ──→ only 9: 3 had never passed
+///                                    then a 1, a 2: 3 ──→ 9 is deleted
+/// ```
+#[test]
+fn a_filter_behind_two_tables_knows_the_earlier_pair() {
+    let builder = table(table(Topology::builder("app"), "left"), "right")
+        .join("both", "left", Join::with("right", "r"))
+        .map("added", "both", [("sum", "n + r.n")])
+        .filter("large", "added", "sum > 5")
+        .kafka("out", "large", KafkaSink::topic("out").field("sum", "sum"));
+    let mut driver = driver(builder);
+    driver.pipe("left", Some("a"), r#"{"n":1}"#);
+    for right in [2, 8, 2] {
+        driver.pipe("right", Some("a"), &format!(r#"{{"n":{right}}}"#));
+        driver.pipe("left", Some("a"), r#"{"n":1}"#);
+    }
+    let nine = pair("a", json!({"sum": 9}));
+    let expected = [nine.clone(), nine, pair("a", Value::Null)];
+    assert_eq!(written(&mut driver), expected);
+}
+
+/// ```text
+///   partition 0, 1, 2 …  edits by title ─→ select_key user ┄ repartition ┄┐
+///                        users by user ─────────────────────────────────── join ─→ title, team
+/// ```
+#[test]
+fn records_with_another_key_are_moved_to_the_rows_of_their_key() {
+    let builder = table(Topology::builder("app"), "users")
+        .source("edits", Source::json("edits").timestamp("at"))
+        .map("loud", "edits", [("shout", "title + \"!\"")])
+        .select_key("by_user", "loud", "user_name")
+        .join("both", "by_user", Join::with("users", "user"))
+        .kafka(
+            "out",
+            "both",
+            KafkaSink::topic("out")
+                .field("shout", "shout")
+                .field("team", "user.team"),
+        );
+    let mut driver = with_partitions(builder, 3);
+    for user in ["ann", "bob", "cid", "dan"] {
+        let team = format!(r#"{{"team":"team of {user}"}}"#);
+        driver.pipe("users", Some(user), &team);
+    }
+    for (title, user) in [("A", "ann"), ("B", "bob"), ("C", "cid"), ("D", "dan")] {
+        let edit = format!(r#"{{"title":"{title}","user_name":"{user}","at":1000}}"#);
+        driver.pipe("edits", Some(title), &edit);
+    }
+    driver.pipe("edits", Some("E"), r#"{"title":"E","at":1000}"#);
+    let mut found = written(&mut driver);
+    found.sort_by(|a, b| a.0.cmp(&b.0));
+    let expected = [("A", "ann"), ("B", "bob"), ("C", "cid"), ("D", "dan")].map(|(title, user)| {
+        let value = json!({"shout": format!("{title}!"), "team": format!("team of {user}")});
+        pair(user, value)
+    });
+    assert_eq!(found, expected);
+    assert_eq!(driver.drops("both", DropReason::NullKey), 1);
+}
+
+/// ```text
+///   edits ─→ count by user, over all time ─┐
+///   users ─────────────────────────────────┴ join ─→ user, team, edits
+/// ```
+#[test]
+fn results_over_all_time_are_a_table() {
+    let builder = table(Topology::builder("app"), "users")
+        .source("edits", Source::json("edits"))
+        .aggregate(
+            "per_user",
+            "edits",
+            Rollup::by(["name"]).unbounded().set("edits", "count()"),
+        )
+        .join(
+            "both",
+            "users",
+            Join::with("per_user", "stats").kind(JoinKind::Left),
+        )
+        .kafka(
+            "out",
+            "both",
+            KafkaSink::topic("out")
+                .field("team", "team")
+                .field("edits", "stats.edits"),
+        );
+    let mut driver = with_partitions(builder, 2);
+    driver.pipe("users", Some("ann"), r#"{"team":"red"}"#);
+    for _ in 0..2 {
+        driver.pipe("edits", Some("x"), r#"{"name":"ann"}"#);
+    }
+    let values: Vec<Value> = written(&mut driver).into_iter().map(|(_, v)| v).collect();
+    let expected = [Value::Null, json!(1), json!(2)];
+    assert_eq!(
+        values,
+        expected.map(|edits| json!({"team": "red", "edits": edits}))
+    );
+}
+
+/// ```text
+///   left, right ─→ join as r ─→ table ─┐
+///   third ─→ table ────────────────────┴ join as t ─→ table ─→ n, r.n, t.n after a restore
+/// ```
+#[test]
+fn rows_of_joins_are_kept_with_the_events_that_they_were_made_of() {
+    let mut builder = Topology::builder("app");
+    for topic in ["left", "right", "third"] {
+        builder = table(builder, topic);
+    }
+    let builder = builder
+        .join("two", "left", Join::with("right", "r"))
+        .table("pairs", "two", Table::new())
+        .join("three", "third", Join::with("pairs", "p"))
+        .table("all", "three", Table::new())
+        .kafka("out", "all", KafkaSink::topic("out").field("n", "n"));
+    let mut driver = driver(builder);
+    for (topic, n) in [("left", 1), ("right", 2), ("third", 3)] {
+        driver.pipe(
+            topic,
+            Some("a"),
+            &format!(r#"{{"n":{n},"only":"{topic}"}}"#),
+        );
+    }
+    driver.lose_state();
+    driver.restart().unwrap();
+    let rows = driver.rows("all");
+    let fields = json!({
+        "n": 3, "only": "third",
+        "p": {"n": 1, "only": "left", "r": {"n": 2, "only": "right"}},
+    });
+    assert_eq!(rows[0].fields, fields);
+    assert_eq!(rows.len(), 1);
+}
+
+/// A pair is as new as the newer of its rows; a record of a stream keeps its time.
+#[test]
+fn pairs_have_the_time_of_the_newer_row() {
+    let mut tables = driver(two_tables(JoinKind::Inner));
+    let mut pipe = |topic: &str, time: i64| {
+        let piped = tables.try_pipe(topic, Some(b"a"), Some(br#"{"n":1}"#), Timestamp(time));
+        piped.unwrap();
+    };
+    pipe("left", 50);
+    pipe("right", 20);
+    pipe("left", 10);
+    let times: Vec<i64> = tables.read("out").iter().map(|r| r.timestamp.0).collect();
+    assert_eq!(times, [50, 20]);
+}

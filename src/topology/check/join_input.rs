@@ -1,0 +1,66 @@
+//! T083: what a join looks up is a table, with one row for each key.
+
+use super::{Context, Finding, Rule, Severity};
+use crate::topology::graph::{Emit, NodeKind, Side};
+
+pub(super) const RULE: Rule = Rule {
+    code: "T083",
+    severity: Severity::Error,
+    title: "a join with what is no table",
+    check,
+};
+
+fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
+    for (number, _) in cx.joins() {
+        for side in Side::BOTH {
+            let Some(input) = cx.analysis.inputs[number][side as usize] else {
+                continue;
+            };
+            let found = match cx.analysis.after[input].replace() {
+                true => rows_by_window(cx, input),
+                false if side == Side::Right => stream(cx, input),
+                false => None,
+            };
+            let place = cx.input_place(number, side as usize);
+            out.extend(found.map(|(message, help)| RULE.finding(place, message).help(help)));
+        }
+    }
+}
+
+/// What is wrong with a stream on the side that is looked up.
+fn stream(cx: &Context<'_>, input: usize) -> Option<(String, String)> {
+    cx.nodes[input].kind.as_ref()?;
+    let name = cx.name(input);
+    Some((
+        format!(
+            "the records of `{name}` do not replace one another, so there is no row to be found"
+        ),
+        format!("add a `table` node behind `{name}`, and join with that"),
+    ))
+}
+
+/// What is wrong with updated results that have a row for each window.
+fn rows_by_window(cx: &Context<'_>, input: usize) -> Option<(String, String)> {
+    let origins = cx.origins(&[Some(input)], keeps_key).into_iter();
+    let mut windowed = origins.filter(|node| match &cx.nodes[*node].kind {
+        Some(NodeKind::Aggregate(aggregate)) => {
+            aggregate.window.is_some() && aggregate.emit == Emit::Updates
+        }
+        _ => false,
+    });
+    let name = cx.name(windowed.next()?);
+    Some((
+        format!(
+            "the results of `{name}` have a row for each window, and a join looks by key alone"
+        ),
+        format!(
+            "give `{name}` `window: none`, or `emit: close` with a `table` node behind it, which \
+             keeps the last window of each key"
+        ),
+    ))
+}
+
+/// Under another key there may be one row for each.
+fn keeps_key(kind: &NodeKind) -> bool {
+    kind.is_stateless() && !matches!(kind, NodeKind::SelectKey(_))
+}

@@ -1,0 +1,165 @@
+//! What a join is planned as: a table for each side that is looked up, and an operator for each side
+//! that looks.
+//!
+//! ```text
+//!  stream ──────────────────▶ join (left) ──▶         left ──▶ table ──▶ join (left) ──▶
+//!                                 │ looks up                     ▲  ╲       │
+//!  right ──▶ table ◀──────────────┘                              │   ╲──────┼─ looks up
+//!                                                     right ──▶ table ◀─────┘
+//!                                                                 ╲──▶ join (right) ──▶
+//! ```
+//!
+//! A side that is a `table` node is looked up in the store of that; any other one gets a store of its
+//! own, `<join>-left` or `<join>-right`.
+
+use super::draft::{Draft, Filling, Link, Outlet};
+use super::planner::PlanError;
+use super::scope::Scope;
+use super::{JoinPlan, Operator, OperatorId, WantedFields, Work};
+use crate::topology::graph::{Join, Node, NodeName, Side};
+
+/// A side of a join.
+struct Half<'l> {
+    /// What is seen of it behind the join.
+    scope: Scope<'l>,
+    /// Where its rows come from.
+    links: Vec<Link>,
+    /// The operator that keeps them; none for a stream.
+    table: Option<OperatorId>,
+    /// Where its fields are in the layout, if they have a place there of their own.
+    place: Option<NodeName>,
+}
+
+impl<'l, 't> Draft<'l, 't> {
+    /// A join whose inputs are partitioned by their keys.
+    pub(super) fn add_join(&mut self, node: &'t Node, join: &Join) -> Result<(), PlanError> {
+        let left = self.graph.node(join.input(Side::Left));
+        let left = match self.graph.shape(left).replace() {
+            true => self.table_half(node, join, Side::Left)?,
+            false => {
+                let Outlet { scope, links } = self.before_input(node, 0)?;
+                Half {
+                    scope,
+                    links,
+                    table: None,
+                    place: None,
+                }
+            }
+        };
+        let right = self.table_half(node, join, Side::Right)?;
+        let mut links = vec![self.add_half(node, join, Side::Left, &left, &right)];
+        if left.table.is_some() {
+            links.push(self.add_half(node, join, Side::Right, &right, &left));
+        }
+        let scope = Scope::of_join(left.scope, &join.prefix, right.scope);
+        self.set_outlet(node, Outlet { scope, links });
+        self.add_results_topic(node, join.on_error);
+        Ok(())
+    }
+
+    /// A side whose rows are kept.
+    fn table_half(
+        &mut self,
+        node: &'t Node,
+        join: &Join,
+        side: Side,
+    ) -> Result<Half<'l>, PlanError> {
+        let mut outlet = self.before_input(node, side as usize)?;
+        let table = match self.kept_at(&outlet) {
+            Some(table) => table,
+            None => {
+                let name = NodeName::new(&format!("{}-{}", node.name, side.word()));
+                let prefixes = self.prefixes(join, side);
+                outlet = self.keep_rows(&name, prefixes, join.on_error, &outlet);
+                self.kept_at(&outlet).expect("just added")
+            }
+        };
+        // No node has a dot in its name but an arm, and that one is no join.
+        let place = NodeName::new(&format!("{}.{}", node.name, side.word()));
+        Ok(Half {
+            scope: Scope::of_merge(self.layout, &place, vec![outlet.scope]),
+            links: outlet.links,
+            table: Some(table),
+            place: Some(place),
+        })
+    }
+
+    /// The table that keeps all rows that come from there.
+    fn kept_at(&self, outlet: &Outlet<'l>) -> Option<OperatorId> {
+        match outlet.links.as_slice() {
+            [Link::Operator(only)] => {
+                let is_table = matches!(self.operators[*only].work, Work::Table(_));
+                is_table.then_some(*only)
+            }
+            _ => None,
+        }
+    }
+
+    fn prefixes(&self, join: &Join, side: Side) -> Vec<String> {
+        let input = self.graph.node(join.input(side));
+        self.graph.shape(input).prefixes()
+    }
+
+    /// The operator that gets the rows of a side and looks for the other one's.
+    fn add_half(
+        &mut self,
+        node: &'t Node,
+        join: &Join,
+        side: Side,
+        own: &Half<'l>,
+        other: &Half<'l>,
+    ) -> Link {
+        let work = Work::Join(JoinPlan {
+            side,
+            kind: join.kind,
+            moves: Vec::new(),
+            other: other.table.expect("a stream is not looked up"),
+            wanted: WantedFields::default(),
+            prefix: format!("{}.", join.prefix),
+            keeps_events: false,
+            on_error: join.on_error,
+        });
+        let operator = self.push(node, work, &own.links);
+        if let Some(place) = &own.place {
+            self.fill(Filling::Moves {
+                operator,
+                place: place.clone(),
+                input: 0,
+            });
+        }
+        if let Some(place) = &other.place {
+            let prefixes = self.prefixes(join, side.other());
+            self.fill(Filling::Wanted {
+                operator,
+                place: place.clone(),
+                prefixes,
+            });
+        }
+        Link::Operator(operator)
+    }
+}
+
+/// Joins put the events of their rows together only where somebody behind them keeps or sends those.
+pub(super) fn decide_what_keeps_events(operators: &mut [Operator]) {
+    for at in (0..operators.len()).rev() {
+        let keeps = keeps_events(operators, at);
+        if let Work::Join(join) = &mut operators[at].work {
+            join.keeps_events = keeps;
+        }
+    }
+}
+
+/// Whether anybody behind an operator keeps or sends rows.
+fn keeps_events(operators: &[Operator], at: OperatorId) -> bool {
+    let ways = match &operators[at].work {
+        Work::Branch { ways, .. } => ways.as_slice(),
+        _ => &[],
+    };
+    let ways = ways.iter().filter_map(|way| way.next);
+    let mut next = operators[at].next.iter().copied().chain(ways);
+    next.any(|behind| match &operators[behind].work {
+        Work::Table(_) | Work::Send(_) => true,
+        Work::Aggregate(_) | Work::Fold(_) => false,
+        _ => keeps_events(operators, behind),
+    })
+}
