@@ -210,10 +210,30 @@ fn join(keys: &mut Keys<'_, '_>, name: &str, builder: Builder) -> Builder {
     if let Some(kind) = keys.choice("type", JOINS) {
         join = join.kind(kind);
     }
+    join = read_join_window(keys, join);
     if let Some(reaction) = keys.choice("on_error", ON_ERROR) {
         join = join.on_error(reaction);
     }
     builder.join(name, from, join)
+}
+
+fn read_join_window(keys: &mut Keys<'_, '_>, mut join: Join) -> Join {
+    keys.exclude("within", "before");
+    keys.exclude("within", "after");
+    if let Some(length) = keys.duration("within") {
+        join = join.within(length);
+    }
+    let (before, after) = (keys.duration("before"), keys.duration("after"));
+    if before.is_some() || after.is_some() {
+        join = join.before_and_after(before.unwrap_or_default(), after.unwrap_or_default());
+    }
+    if keys.entry("grace").is_some() && join.within.is_none() {
+        keys.required("within");
+    }
+    if let Some(grace) = keys.duration("grace") {
+        join = join.grace(grace);
+    }
+    join
 }
 
 fn aggregate(keys: &mut Keys<'_, '_>, name: &str, builder: Builder) -> Builder {

@@ -5,24 +5,17 @@
 //! rows it has. Lateness is judged here, by the stream time of the partition that a row came from,
 //! so the order in which the far side reads its upstreams decides nothing.
 
-use super::aggregate::{Addition, NodeProgress, UpstreamTime};
+use super::aggregate::Addition;
+use super::clock::NodeProgress;
 use super::table::{Folded, Lookup, Table};
-use super::{Context, Outputs, ProcessError, Produced};
+use super::upstream::TimeTeller;
+use super::{Context, ProcessError, Produced};
 use crate::codec::{self, Decode, Encode};
 use crate::state::keys;
 use crate::time::Timestamp;
 use crate::topology::graph::{Emit, Function};
 use crate::topology::plan::{FoldPlan, OperatorId, Work};
 use crate::window::Place;
-
-/// A partition that is read to its end says after so long that it is silent.
-const SILENT_AFTER_MS: i64 = 5_000;
-
-/// It says so again after so long, until something comes: where windows wait for it to close.
-const SILENT_AGAIN_MS: i64 = 5_000;
-
-/// And where it matters only for how long windows are kept.
-const SILENT_AGAIN_RARELY_MS: i64 = 60_000;
 
 /// A partial result on its way through a repartition topic; the record's key is the group's.
 #[derive(Debug, Encode, Decode)]
@@ -46,13 +39,7 @@ pub(super) struct Fold {
     /// By place and group.
     table: Table<Folded>,
     functions: Vec<Function>,
-    pub(super) stream_time: Timestamp,
-    /// The stream time that was last sent along.
-    sent: Timestamp,
-    /// For how long nothing had come when that was last said, in milliseconds; none: something has
-    /// come since.
-    silent_ms: Option<i64>,
-    silent_again_ms: i64,
+    pub(super) time: TimeTeller,
     buffer: Vec<u8>,
 }
 
@@ -61,12 +48,9 @@ impl Fold {
         Fold {
             table: Table::new(budget_bytes),
             functions: plan.shape.functions(),
-            stream_time: Timestamp(progress.stream_time_ms),
-            sent: Timestamp(progress.stream_time_ms),
-            silent_ms: None,
-            silent_again_ms: match plan.emit {
-                Emit::Close => SILENT_AGAIN_MS,
-                Emit::Updates => SILENT_AGAIN_RARELY_MS,
+            time: match plan.emit {
+                Emit::Close => TimeTeller::often(progress),
+                Emit::Updates => TimeTeller::rarely(progress),
             },
             buffer: Vec::new(),
         }
@@ -119,57 +103,18 @@ impl Fold {
         })?;
         // A partial result is added on the far side: it must not be sent a second time.
         table.clear();
-        let speaks_again = self.silent_ms.is_some() && idle_ms < SILENT_AFTER_MS;
-        if self.stream_time > self.sent || speaks_again || self.acts_after(idle_ms) {
-            self.silent_ms = (idle_ms >= SILENT_AFTER_MS).then_some(idle_ms);
-            self.send_stream_time(&plan.topic, context.partition(), context.outputs)?;
-        }
-        Ok(())
-    }
-
-    fn send_stream_time(
-        &mut self,
-        topic: &str,
-        (partition, partitions): (i32, u32),
-        outputs: &mut dyn Outputs,
-    ) -> Result<(), ProcessError> {
-        let time = UpstreamTime {
-            partition,
-            partitions,
-            stream_time_ms: self.stream_time.0,
-            silent: self.silent_ms.is_some(),
-        };
-        self.buffer.clear();
-        codec::encode_into(&time, &mut self.buffer);
-        for to in 0..outputs.partitions(topic) {
-            outputs.produce(Produced {
-                topic,
-                partition: Some(to as i32),
-                key: None,
-                value: Some(&self.buffer),
-                timestamp: self.stream_time,
-            })?;
-        }
-        self.sent = self.stream_time;
-        Ok(())
+        self.time.tell(&plan.topic, context, idle_ms)
     }
 
     /// Whether it is to be said that nothing has come for so long.
     pub(super) fn acts_after(&self, idle_ms: i64) -> bool {
-        let due_ms = match self.silent_ms {
-            None => SILENT_AFTER_MS,
-            Some(said_ms) => said_ms + self.silent_again_ms,
-        };
-        idle_ms >= due_ms
+        self.time.acts_after(idle_ms)
     }
 
     pub(super) fn committed(&mut self) {}
 
     pub(super) fn progress(&self) -> NodeProgress {
-        NodeProgress {
-            stream_time_ms: self.stream_time.0,
-            ..NodeProgress::default()
-        }
+        self.time.progress()
     }
 
     pub(super) fn is_full(&self) -> bool {
@@ -177,6 +122,6 @@ impl Fold {
     }
 
     pub(super) fn stream_time(&self) -> Timestamp {
-        self.stream_time
+        self.time.stream_time()
     }
 }

@@ -1,6 +1,7 @@
 //! From a record of an input to a row, and on to the first operators.
 
-use super::aggregate::{self, UpstreamTime, end_of};
+use super::aggregate::{self, end_of};
+use super::clock::UpstreamTime;
 use super::fold::Partial;
 use super::table::{Folded, FoldedError};
 use super::{
@@ -240,7 +241,11 @@ pub(super) fn fill_result<'a>(
 
 /// Whether an upstream of a repartition says with a record only how far it is.
 pub(super) fn is_about_time(reader: &Reader, record: &InRecord<'_>) -> bool {
-    matches!(reader, Reader::Partials) && record.key.is_none()
+    match reader {
+        Reader::Partials => record.key.is_none(),
+        Reader::Rows(rows) => rows::is_about_time(rows, record),
+        Reader::Source(_) | Reader::Results(_) => false,
+    }
 }
 
 /// A partial result of a repartition topic, or the stream time of one of its writers.

@@ -6,12 +6,12 @@
 //! | a table | a table | the new pair in place of the old one, as far as there is one |
 
 use bumpalo::Bump;
-use bumpalo::collections::Vec as ArenaVec;
 
-use super::rows::{decode_row, joined_events, read_fields};
+use super::joined::Events;
+use super::rows::{decode_row, read_fields};
 use super::run::{Parts, RowFault, drop_row, move_fields, partly, pass_on};
 use super::{Before, Context, DropReason, Kind, OperatorState, ProcessError, Row};
-use crate::record::{JoinedEvent, StoredRow};
+use crate::record::StoredRow;
 use crate::time::Timestamp;
 use crate::topology::graph::{JoinKind, Side};
 use crate::topology::plan::{JoinPlan, OperatorId};
@@ -212,7 +212,7 @@ impl<'a> Pair<'_, 'a> {
         }
         let own = (row.no_value, row.time, row.raw, row.joined);
         row.time = self.time(row);
-        (row.raw, row.joined) = self.events(plan, row);
+        self.events(plan, row).give_to(row);
         row.no_value = !self.now;
         let parts = Parts {
             value: true,
@@ -246,61 +246,17 @@ impl<'a> Pair<'_, 'a> {
         }
     }
 
-    /// The event of the left side, and, where anybody keeps them, those that are joined to it.
-    fn events(
-        &self,
-        plan: &JoinPlan,
-        row: &Row<'_, 'a>,
-    ) -> (Option<&'a [u8]>, &'a [JoinedEvent<'a>]) {
-        let arena = row.arena;
+    /// The events of the pair.
+    fn events(&self, plan: &JoinPlan, row: &Row<'_, 'a>) -> Events<'a> {
         let own = match row.no_value {
             true => Events::default(),
-            false => Events {
-                raw: row.raw,
-                joined: row.joined,
-            },
+            false => Events::of_row(row),
         };
-        let other = self.other.map_or_else(Events::default, |stored| Events {
-            raw: stored.raw(),
-            joined: match plan.keeps_events {
-                true => joined_events(stored, arena),
-                false => &[],
-            },
+        let other = self.other.map_or_else(Events::default, |stored| {
+            Events::of_kept(stored, plan.keeps_events, row.arena)
         });
-        let (left, right) = match plan.side {
-            Side::Left => (own, other),
-            Side::Right => (other, own),
-        };
-        let joined = match plan.keeps_events {
-            true => left.and(&plan.prefix, &right, arena),
-            false => &[],
-        };
-        (left.raw, joined)
-    }
-}
-
-/// What one side's row was made of.
-#[derive(Default)]
-struct Events<'a> {
-    raw: Option<&'a [u8]>,
-    joined: &'a [JoinedEvent<'a>],
-}
-
-impl<'a> Events<'a> {
-    /// What was joined to these, once the right side's are as well.
-    fn and(&self, prefix: &str, right: &Events<'a>, arena: &'a Bump) -> &'a [JoinedEvent<'a>] {
-        let room = self.joined.len() + 1 + right.joined.len();
-        let mut joined = ArenaVec::with_capacity_in(room, arena);
-        joined.extend_from_slice(self.joined);
-        joined.extend(right.raw.map(|raw| JoinedEvent {
-            prefix: arena.alloc_str(prefix),
-            raw,
-        }));
-        joined.extend(right.joined.iter().map(|inside| JoinedEvent {
-            prefix: bumpalo::format!(in arena, "{prefix}{}", inside.prefix).into_bump_str(),
-            raw: inside.raw,
-        }));
-        joined.into_bump_slice()
+        let prefix = plan.keeps_events.then_some(plan.prefix.as_str());
+        Events::of_sides(plan.side, own, other, prefix, row.arena)
     }
 }
 

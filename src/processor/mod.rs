@@ -10,22 +10,29 @@
 //! failed commit the processor is thrown away with everything it holds.
 
 mod aggregate;
+mod arrivals;
+mod clock;
 mod drops;
 mod fold;
 mod input;
 mod join;
+mod joined;
 mod keyed;
 mod outputs;
 mod rows;
 mod run;
+mod store;
+mod stream_join;
 mod table;
+mod timelines;
+mod upstream;
 
 use std::sync::Arc;
 
 use bumpalo::Bump;
 
 pub(crate) use aggregate::stored_results;
-pub use aggregate::{NodeProgress, Progress};
+pub use clock::{NodeProgress, Progress};
 pub use drops::{DropReason, NodeCounts};
 pub(crate) use input::MARKER_KEY;
 pub(crate) use keyed::record_key as stored_key;
@@ -34,13 +41,15 @@ pub use table::{Folded, FoldedError};
 
 use aggregate::Aggregator;
 use fold::Fold;
-use rows::RowTable;
+use rows::{RowTable, Sender};
 use run::{RowFault, drop_row, run_all};
+use stream_join::StreamJoin;
 
 use crate::expr;
 use crate::record::JoinedEvent;
 use crate::state::{StateBatch, StateError, TaskState};
 use crate::time::Timestamp;
+use crate::topology::graph::Side;
 use crate::topology::plan::{Input, Reader, SubTopology, Work};
 use crate::value::{Slot, Value};
 
@@ -145,8 +154,9 @@ enum Kind {
     Aggregate(Box<Aggregator>),
     Fold(Box<Fold>),
     Table(Box<RowTable>),
-    /// Sends rows; their bytes are put together here.
-    Send(Vec<u8>),
+    /// What both sides of a join of two streams keep.
+    StreamJoin(Box<StreamJoin>),
+    Send(Box<Sender>),
 }
 
 /// Everything that operators need to run, apart from what they remember.
@@ -271,7 +281,10 @@ impl Processor {
                         Kind::Fold(Box::new(Fold::new(fold, budget, &progress.of(node))))
                     }
                     Work::Table(table) => Kind::Table(Box::new(RowTable::new(table, budget))),
-                    Work::Send(_) => Kind::Send(Vec::new()),
+                    Work::StreamJoin(join) if join.side == Side::Left => {
+                        Kind::StreamJoin(Box::new(StreamJoin::new(join, node, budget, progress)))
+                    }
+                    Work::Send(send) => Kind::Send(Box::new(Sender::new(send, progress))),
                     _ => Kind::Stateless,
                 };
                 OperatorState {
@@ -384,7 +397,15 @@ impl Processor {
             // taken out for as long.
             let kind = std::mem::replace(&mut operators[id].kind, Kind::Stateless);
             let kind = match kind {
-                kind @ (Kind::Stateless | Kind::Send(_)) => kind,
+                Kind::StreamJoin(mut join) => {
+                    join.flush(&mut context, operators, id, batch, arena)?;
+                    Kind::StreamJoin(join)
+                }
+                Kind::Send(mut sender) => {
+                    sender.flush(&mut context, id, idle_ms)?;
+                    Kind::Send(sender)
+                }
+                Kind::Stateless => Kind::Stateless,
                 Kind::Aggregate(mut aggregate) => {
                     aggregate.flush(&mut context, operators, id, batch, idle_ms, arena)?;
                     Kind::Aggregate(aggregate)
@@ -416,6 +437,7 @@ impl Processor {
                 Kind::Aggregate(aggregate) => aggregate.committed(),
                 Kind::Fold(fold) => fold.committed(),
                 Kind::Table(table) => table.rows.committed(),
+                Kind::StreamJoin(join) => join.committed(),
                 Kind::Send(_) | Kind::Stateless => {}
             }
         }
@@ -430,7 +452,9 @@ impl Processor {
                     progress.set(operator.node.as_str(), aggregate.progress())
                 }
                 Kind::Fold(fold) => progress.set(operator.node.as_str(), fold.progress()),
-                Kind::Table(_) | Kind::Send(_) | Kind::Stateless => {}
+                Kind::StreamJoin(join) => join.save(operator.node.as_str(), &mut progress),
+                Kind::Send(sender) => sender.save(&operator.work, &mut progress),
+                Kind::Table(_) | Kind::Stateless => {}
             }
         }
         progress
@@ -442,6 +466,7 @@ impl Processor {
             Kind::Aggregate(aggregate) => aggregate.is_full(),
             Kind::Fold(fold) => fold.is_full(),
             Kind::Table(table) => table.rows.is_full(),
+            Kind::StreamJoin(join) => join.is_full(),
             Kind::Send(_) | Kind::Stateless => false,
         })
     }
@@ -452,7 +477,8 @@ impl Processor {
         self.operators.iter().any(|operator| match &operator.kind {
             Kind::Aggregate(aggregate) => aggregate.waits_for_silence(),
             Kind::Fold(_) => true,
-            Kind::Table(_) | Kind::Send(_) | Kind::Stateless => false,
+            Kind::Send(sender) => sender.tells_time(),
+            Kind::Table(_) | Kind::StreamJoin(_) | Kind::Stateless => false,
         })
     }
 
@@ -465,6 +491,7 @@ impl Processor {
                     aggregate.closes_after(plan, idle_ms)
                 }
                 (Kind::Fold(fold), _) => fold.acts_after(idle_ms),
+                (Kind::Send(sender), _) => sender.acts_after(idle_ms),
                 _ => false,
             },
         )
@@ -475,6 +502,7 @@ impl Processor {
         let times = self.operators.iter().map(|operator| match &operator.kind {
             Kind::Aggregate(aggregate) => aggregate.stream_time(),
             Kind::Fold(fold) => fold.stream_time(),
+            Kind::StreamJoin(join) => join.stream_time(),
             Kind::Table(_) | Kind::Send(_) | Kind::Stateless => Timestamp::MIN,
         });
         times.max().unwrap_or(Timestamp::MIN)

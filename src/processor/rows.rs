@@ -6,15 +6,17 @@ use bumpalo::collections::Vec as ArenaVec;
 use super::input::MARKER_KEY;
 use super::keyed::{self, KeyedStore};
 use super::run::move_fields;
+use super::upstream::TimeTeller;
 use super::{
-    Before, Context, FoldedError, Kind, NodeCounts, OperatorState, ProcessError, Produced, Row,
-    run_all,
+    Before, Context, FoldedError, InRecord, Kind, NodeCounts, OperatorState, ProcessError,
+    Produced, Progress, Row, run_all,
 };
-use crate::codec::DecodeError;
+use crate::codec::{self, DecodeError};
 use crate::record::{JoinedEvent, RowChange, StoredRow, decode_json};
 use crate::topology::graph::NodeName;
 use crate::topology::plan::{
     Input, KeyField, OperatorId, Route, RowTopic, RowsReader, SendPlan, TablePlan, WantedFields,
+    Work,
 };
 use crate::value::{Slot, Value, ValueType};
 
@@ -73,7 +75,10 @@ pub(super) fn keep_row<'a>(
 
 /// The row as it is kept: its event, those that were joined to it, and the fields that these do not
 /// hold, or otherwise.
-fn stored_row<'s, 'a: 's>(computed: &'s [(String, Slot)], row: &Row<'_, 'a>) -> StoredRow<'s> {
+pub(super) fn stored_row<'s, 'a: 's>(
+    computed: &'s [(String, Slot)],
+    row: &Row<'_, 'a>,
+) -> StoredRow<'s> {
     let room = row.joined.len() + computed.len();
     let mut fields: ArenaVec<'s, (&'s str, Value<'s>)> =
         ArenaVec::with_capacity_in(room, row.arena);
@@ -141,6 +146,56 @@ pub(super) fn read_fields<'a>(
     }
 }
 
+/// Sends rows to a topic of the application's own.
+pub(super) struct Sender {
+    buffer: Vec<u8>,
+    /// Where the stream time goes along.
+    time: Option<TimeTeller>,
+}
+
+impl Sender {
+    pub(super) fn new(plan: &SendPlan, progress: &Progress) -> Sender {
+        let time = plan
+            .tells_time
+            .then(|| TimeTeller::often(&progress.of(&plan.topic)));
+        Sender {
+            buffer: Vec::new(),
+            time,
+        }
+    }
+
+    pub(super) fn flush(
+        &mut self,
+        context: &mut Context<'_>,
+        id: OperatorId,
+        idle_ms: i64,
+    ) -> Result<(), ProcessError> {
+        let Work::Send(plan) = &context.plan.operators[id].work else {
+            unreachable!("rows are sent here");
+        };
+        match &mut self.time {
+            Some(time) => time.tell(&plan.topic, context, idle_ms),
+            None => Ok(()),
+        }
+    }
+
+    /// How far it has come, to be stored with the commit: a node may have two of these.
+    pub(super) fn save(&self, work: &Work, progress: &mut Progress) {
+        if let (Some(time), Work::Send(plan)) = (&self.time, work) {
+            progress.set(&plan.topic, time.progress());
+        }
+    }
+
+    pub(super) fn tells_time(&self) -> bool {
+        self.time.is_some()
+    }
+
+    pub(super) fn acts_after(&self, idle_ms: i64) -> bool {
+        let time = self.time.as_ref();
+        time.is_some_and(|time| time.acts_after(idle_ms))
+    }
+}
+
 /// Sends a row to a topic of the application's own.
 pub(super) fn send_row(
     context: &mut Context<'_>,
@@ -149,9 +204,13 @@ pub(super) fn send_row(
     plan: &SendPlan,
     row: &Row<'_, '_>,
 ) -> Result<(), ProcessError> {
-    let Kind::Send(buffer) = &mut operators[id].kind else {
+    let Kind::Send(sender) = &mut operators[id].kind else {
         unreachable!("rows are sent here");
     };
+    let Sender { buffer, time } = &mut **sender;
+    if let Some(time) = time {
+        time.advance(row.time);
+    }
     buffer.clear();
     let change = match row.no_value {
         true => RowChange::Deleted(row.time),
@@ -179,6 +238,9 @@ pub(super) fn read_row(
     input: &Input,
     row: &mut Row<'_, '_>,
 ) -> Result<(), ProcessError> {
+    if is_about_time(reader, &row.record) {
+        return take_time(context, operators, reader, input, row);
+    }
     let Some(change) = read_change(reader, row)? else {
         return Ok(());
     };
@@ -208,6 +270,34 @@ pub(super) fn read_row(
     run_all(context, operators, &input.next, row)
 }
 
+/// Whether an upstream of a repartition says with a record only how far it is.
+pub(super) fn is_about_time(reader: &RowsReader, record: &InRecord<'_>) -> bool {
+    reader.topic == RowTopic::Repartition && record.key.is_none()
+}
+
+/// Tells the joins behind a repartition how far an upstream is.
+fn take_time(
+    context: &Context<'_>,
+    operators: &mut [OperatorState],
+    reader: &RowsReader,
+    input: &Input,
+    row: &Row<'_, '_>,
+) -> Result<(), ProcessError> {
+    let time = codec::decode(row.record.value.unwrap_or_default());
+    let time = time.map_err(|_| ProcessError::Damaged {
+        node: reader.node.to_string(),
+        what: "an upstream's stream time",
+    })?;
+    for next in &input.next {
+        if let Work::StreamJoin(plan) = &context.plan.operators[*next].work
+            && let Kind::StreamJoin(join) = &mut operators[plan.sides[0]].kind
+        {
+            join.upstream(plan.side, &time);
+        }
+    }
+    Ok(())
+}
+
 /// What a record says of its key, which is put into the row; nothing, if it is no row at all.
 fn read_change<'a>(
     reader: &RowsReader,
@@ -215,7 +305,7 @@ fn read_change<'a>(
 ) -> Result<Option<RowChange<'a>>, ProcessError> {
     let bytes = row.record.value;
     match reader.topic {
-        RowTopic::Sent => {
+        RowTopic::Repartition | RowTopic::Results => {
             let change = RowChange::decode(bytes.unwrap_or_default(), row.arena);
             change.map(Some).map_err(foreign(&reader.node))
         }

@@ -2,7 +2,7 @@
 
 use super::{
     Before, Context, DeadLetter, DropReason, NodeCounts, OperatorState, ProcessError, Row,
-    aggregate, join, outputs, rows,
+    aggregate, join, outputs, rows, stream_join,
 };
 use crate::expr::{self, EvalError, Evaluator};
 use crate::topology::graph::{NodeName, OnError};
@@ -165,6 +165,9 @@ fn run(
             None => Err((table.on_error, RowFault::null_key())),
         },
         Work::Join(join) => return join::join_row(context, operators, id, join, row),
+        Work::StreamJoin(join) => {
+            return stream_join::join_record(context, operators, id, join, row);
+        }
         Work::Send(send) if send.route == Route::ByKey && row.key.is_none() => {
             Err((send.on_error, RowFault::null_key()))
         }

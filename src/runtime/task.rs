@@ -286,7 +286,7 @@ impl Task {
 /// What tells the times of the records of an input.
 fn clock(reader: &Reader) -> RecordClock {
     match reader {
-        Reader::Rows(rows) if rows.topic == RowTopic::Sent => RecordClock::Row,
+        Reader::Rows(rows) if rows.topic == RowTopic::Repartition => RecordClock::Row,
         _ => RecordClock::Log,
     }
 }

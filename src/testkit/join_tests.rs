@@ -6,6 +6,7 @@ use super::{DriverOptions, TopologyTestDriver};
 use crate::processor::DropReason;
 use crate::time::Timestamp;
 use crate::topology::builder::{Builder, Join, JoinKind, KafkaSink, Rollup, Source, Table};
+use crate::topology::duration::Millis;
 use crate::topology::graph::{NullValues, Topology};
 
 /// A source of the topic of that name, with tombstones.
@@ -329,4 +330,124 @@ fn pairs_have_the_time_of_the_newer_row() {
     pipe("left", 10);
     let times: Vec<i64> = tables.read("out").iter().map(|r| r.timestamp.0).collect();
     assert_eq!(times, [50, 20]);
+}
+
+/// Two streams, `left` and `right`, with the field `n` of each.
+fn two_streams(join: Join) -> Builder {
+    source(source(Topology::builder("app"), "left"), "right")
+        .join("both", "left_in", join)
+        .kafka("out", "both", sides())
+}
+
+/// The pairs that have come, with their times.
+fn pairs(driver: &mut TopologyTestDriver) -> Vec<(i64, Value)> {
+    let records = driver.read("out").into_iter();
+    let parse = |bytes: Vec<u8>| serde_json::from_slice(&bytes).unwrap();
+    records
+        .map(|record| (record.timestamp.0, record.value.map_or(Value::Null, parse)))
+        .collect()
+}
+
+fn pipe_at(driver: &mut TopologyTestDriver, topic: &str, key: &str, time: i64, n: i64) {
+    let value = format!(r#"{{"n":{n}}}"#);
+    let piped = driver.try_pipe(
+        topic,
+        Some(key.as_bytes()),
+        Some(value.as_bytes()),
+        Timestamp(time),
+    );
+    piped.unwrap();
+}
+
+/// ```text
+///   time    0    100        250        400   500
+///   left         1 ────────────────────2
+///   right   7              8                 9        within 150:  1,7  1,8  2,8  2,9
+/// ```
+#[test]
+fn records_of_two_streams_meet_within_a_time() {
+    let join = Join::with("right_in", "r").within(Millis(150));
+    let mut driver = driver(two_streams(join));
+    pipe_at(&mut driver, "right", "a", 0, 7);
+    pipe_at(&mut driver, "left", "a", 100, 1);
+    pipe_at(&mut driver, "right", "b", 110, 0);
+    pipe_at(&mut driver, "right", "a", 250, 8);
+    driver.lose_state();
+    driver.restart().unwrap();
+    pipe_at(&mut driver, "left", "a", 400, 2);
+    pipe_at(&mut driver, "right", "a", 500, 9);
+    let expected = [(100, 1, 7), (250, 1, 8), (400, 2, 8), (500, 2, 9)];
+    let expected = expected.map(|(time, l, r)| (time, json!({"l": l, "r": r})));
+    assert_eq!(pairs(&mut driver), expected);
+}
+
+/// ```text
+///   left    a 0 ─── b 10 ──────────────── c 200
+///   right        a 5                                within 50, left:
+///                                         b is alone since 60; it leaves with c, before c's pairs
+/// ```
+#[test]
+fn a_record_without_a_match_leaves_when_its_time_is_up() {
+    let join = Join::with("right_in", "r")
+        .within(Millis(50))
+        .kind(JoinKind::Left);
+    let mut driver = driver(two_streams(join));
+    pipe_at(&mut driver, "left", "a", 0, 1);
+    pipe_at(&mut driver, "right", "a", 5, 7);
+    pipe_at(&mut driver, "left", "b", 10, 2);
+    assert_eq!(pairs(&mut driver), [(5, json!({"l": 1, "r": 7}))]);
+    driver.crash();
+    driver.restart().unwrap();
+    pipe_at(&mut driver, "left", "c", 200, 3);
+    assert_eq!(pairs(&mut driver), [(10, json!({"l": 2, "r": null}))]);
+}
+
+/// ```text
+///   partition 0 of left, by another key:  0 ──── 1000 ──── 2000     far ahead
+///   partition 1 of left:                  0                          an hour behind, then 10
+///   right:                                5 waits for both: the time of the slower one counts
+/// ```
+#[test]
+fn behind_a_repartition_the_slowest_partition_decides_what_is_forgotten() {
+    let timed = |topic: &str| Source::json(topic).timestamp("at");
+    let builder = Topology::builder("app")
+        .source("left_in", timed("left"))
+        .source("right_in", timed("right"))
+        .select_key("left_by_k", "left_in", "k")
+        .select_key("right_by_k", "right_in", "k")
+        .join(
+            "both",
+            "left_by_k",
+            Join::with("right_by_k", "r")
+                .within(Millis(50))
+                .kind(JoinKind::Outer),
+        )
+        .kafka("out", "both", sides());
+    let mut driver = with_partitions(builder, 2);
+    let mut pipe = |topic: &str, partition: i32, at: i64, k: &str, n: i64| {
+        let value = format!(r#"{{"k":"{k}","n":{n},"at":{at}}}"#);
+        driver.pipe_to(topic, partition, &value);
+    };
+    pipe("left", 0, 2_000, "x", 1);
+    pipe("right", 0, 2_000, "x", 2);
+    pipe("left", 1, 10, "y", 3);
+    pipe("right", 1, 20, "y", 4);
+    // Everybody is behind 100: nothing of before can come any more.
+    for topic in ["left", "right"] {
+        for partition in [0, 1] {
+            pipe(topic, partition, 9_000, "z", 5);
+        }
+    }
+    let mut found = pairs(&mut driver);
+    found.sort_by_key(|(time, value)| (*time, value.to_string()));
+    let z = (9_000, json!({"l": 5, "r": 5}));
+    let expected = [
+        (20, json!({"l": 3, "r": 4})),
+        (2_000, json!({"l": 1, "r": 2})),
+        z.clone(),
+        z.clone(),
+        z.clone(),
+        z,
+    ];
+    assert_eq!(found, expected);
 }

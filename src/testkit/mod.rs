@@ -11,6 +11,8 @@ mod clock_tests;
 #[cfg(test)]
 mod engine_tests;
 #[cfg(test)]
+mod join_properties;
+#[cfg(test)]
 mod join_tests;
 #[cfg(test)]
 mod stateless_tests;

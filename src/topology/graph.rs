@@ -250,11 +250,13 @@ pub struct Table {
 /// Puts the rows of two inputs with equal keys together.
 ///
 /// A stream finds the row that a table has at that moment. Two tables make one, which changes with
-/// either.
+/// either. Of two streams, records with times near to each other make pairs.
 #[derive(Clone, Debug)]
 pub struct Join {
-    /// The left input, whose fields keep their names, and the right one, which is a table.
+    /// The left input, whose fields keep their names, and the right one.
     pub inputs: [NodeName; 2],
+    /// How near records of two streams have to be; none: the right input is a table.
+    pub within: Option<JoinWindow>,
     /// Which keys have a result.
     pub kind: JoinKind,
     /// What the paths of the right input's fields begin with behind the join, without the dot.
@@ -263,7 +265,35 @@ pub struct Join {
     pub on_error: OnError,
 }
 
-/// Which keys have a result.
+/// How near to each other records of two streams have to be. The right one's time is from `before`
+/// earlier than the left one's to `after` later, both included; lengths in milliseconds, not negative.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JoinWindow {
+    /// How much earlier the right record may be.
+    pub before_ms: i64,
+    /// How much later it may be.
+    pub after_ms: i64,
+    /// For how much longer, in stream time, a record waits for another one that is out of order.
+    pub grace_ms: i64,
+}
+
+impl JoinWindow {
+    /// How much later than a record of this side one of the other side may be.
+    pub fn reach_ms(&self, side: Side) -> i64 {
+        match side {
+            Side::Left => self.after_ms,
+            Side::Right => self.before_ms,
+        }
+    }
+
+    /// For how long, in stream time, a record is kept.
+    pub fn kept_ms(&self) -> i64 {
+        let window_ms = self.before_ms.saturating_add(self.after_ms);
+        window_ms.saturating_add(self.grace_ms)
+    }
+}
+
+/// Which keys have a result; of two streams, which records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum JoinKind {
     /// Those that both inputs have.

@@ -13,6 +13,7 @@ mod conformance;
 mod eventstreams;
 mod ingest;
 mod input;
+mod join;
 mod live;
 mod logs;
 mod oracle;

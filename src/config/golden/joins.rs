@@ -25,7 +25,7 @@ nodes:
             7 |   j: { join: { from: s, with: wikis, as: wiki_row } }
               |                               ^^^^^
               |
-              = help: add a `table` node behind `wikis`, and join with that
+              = help: add a `table` node behind `wikis` and join with that, or say how near to each other the records of two streams have to be: `within: 10m`
 
             error[T083]: the results of `n` have a row for each window, and a join looks by key alone
              --> t.yaml:9:31
@@ -199,5 +199,98 @@ nodes:
               |                           ^
               |
               = help: add `null_values: pass` to `s`: such a record deletes a row"#]],
+    );
+}
+
+#[test]
+fn t087_times_that_are_the_wrong_way_round() {
+    shows(
+        "
+app: a
+nodes:
+  s: { source: { topic: t } }
+  r: { source: { topic: w } }
+  j: { join: { from: s, with: r, as: x, before: -5m, after: 1m, grace: -1s } }
+  i: { join: { from: s, with: r, as: x, within: -5m } }
+  k: { kafka: { from: j, topic: u, fields: { a: a } } }
+  l: { kafka: { from: i, topic: v, fields: { a: a } } }
+",
+        expect![[r#"
+            error[T087]: the right record cannot be both at most -5m earlier and at most 1m later than the left one
+             --> t.yaml:6:49
+              |
+            6 |   j: { join: { from: s, with: r, as: x, before: -5m, after: 1m, grace: -1s } }
+              |                                                 ^^^
+              |
+              = help: raise one of them: together they must not be negative
+
+            error[T087]: a grace cannot be negative, found -1s
+             --> t.yaml:6:72
+              |
+            6 |   j: { join: { from: s, with: r, as: x, before: -5m, after: 1m, grace: -1s } }
+              |                                                                        ^^^
+              |
+              = help: `0s` waits for no record that is out of order
+
+            error[T087]: a length of time cannot be negative here, found -5m
+             --> t.yaml:7:49
+              |
+            7 |   i: { join: { from: s, with: r, as: x, within: -5m } }
+              |                                                 ^^^
+              |
+              = help: `0s` pairs records of the same instant"#]],
+    );
+}
+
+#[test]
+fn streams_are_joined_within_a_time_and_tables_are_not() {
+    shows(
+        "
+app: a
+nodes:
+  s: { source: { topic: t, null_values: pass } }
+  r: { source: { topic: w } }
+  rows: { table: { from: s } }
+  j: { join: { from: r, with: rows, as: x, within: 5m } }
+  i: { join: { from: s, with: r, as: x, within: 5m, before: 1m } }
+  h: { join: { from: s, with: r, as: x, grace: 5m } }
+  k: { kafka: { from: j, topic: u, fields: { a: a } } }
+  l: { kafka: { from: i, topic: v, fields: { a: a } } }
+  m: { kafka: { from: h, topic: x, fields: { a: a } } }
+",
+        expect![[r#"
+            error[T083]: the rows of `rows` replace one another, and `within` pairs records of streams
+             --> t.yaml:7:31
+              |
+            7 |   j: { join: { from: r, with: rows, as: x, within: 5m } }
+              |                               ^^^^
+              |
+              = help: take `within` away: a join with a table looks for the row that is there
+
+            error[Y013]: `within` and `before` exclude each other, give one of them
+             --> t.yaml:8:53
+              |
+            8 |   i: { join: { from: s, with: r, as: x, within: 5m, before: 1m } }
+              |                                         ------      ^^^^^^
+              |                                         |
+              |                                         the other is here
+              |
+              = help: remove one of them
+
+            error[Y006]: the key `within` is missing
+             --> t.yaml:9:8
+              |
+            9 |   h: { join: { from: s, with: r, as: x, grace: 5m } }
+              |        ^^^^
+              |
+              = help: add `within: …`
+
+            error[T083]: the records of `r` do not replace one another, so there is no row to be found
+             --> t.yaml:9:31
+              |
+            9 |   h: { join: { from: s, with: r, as: x, grace: 5m } }
+              |                               ^
+              |
+              = help: add a `table` node behind `r` and join with that, or say how near to each other the records of two streams have to be: `within: 10m`"#]],
     );
 }

@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use super::Flush;
-use super::store::{Store, Stored};
 use crate::processor::ProcessError;
+use crate::processor::store::{Store, Stored};
 use crate::processor::table::{Lookup, Table};
 use crate::state::{StateBatch, StoreId, keys};
 use crate::time::Timestamp;
@@ -95,7 +95,7 @@ impl<V: Stored> ByStart<V> {
             let (start, group) = keys::split_window(key).expect("made by set_key");
             *newest_stored = newest_stored.map(|newest| newest.max(start));
             visit(flush, start, group, value)?;
-            flush.put(key, |out| value.encode(out))
+            flush.writer().put(key, |out| value.encode(out))
         })
     }
 

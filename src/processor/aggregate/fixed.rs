@@ -1,9 +1,9 @@
 //! Tumbling windows, and one window over all time: one accumulator per key and window.
 
 use super::by_start::ByStart;
-use super::store::Store;
 use super::{Addition, Closing, Flush, Keeper};
 use crate::processor::ProcessError;
+use crate::processor::store::Store;
 use crate::processor::table::Folded;
 use crate::state::{StateBatch, StoreId, keys};
 use crate::time::Timestamp;

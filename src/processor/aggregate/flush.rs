@@ -2,9 +2,9 @@
 
 use bumpalo::Bump;
 
-use super::store::Store;
 use crate::processor::input::{ResultParts, StoredChange, fill_result};
 use crate::processor::outputs::result_key;
+use crate::processor::store::{Store, StoreWriter};
 use crate::processor::table::Folded;
 use crate::processor::{
     Before, Context, InRecord, OperatorState, ProcessError, Produced, Row, run_all,
@@ -27,7 +27,7 @@ pub(super) struct Flush<'f, 'c> {
     pub(super) buffer: Vec<u8>,
 }
 
-impl Flush<'_, '_> {
+impl<'c> Flush<'_, 'c> {
     /// The aggregate's store.
     pub(super) fn store(&self) -> Store<'_> {
         Store {
@@ -48,25 +48,14 @@ impl Flush<'_, '_> {
         self.plan.emit == Emit::Updates && (is_read || self.plan.results_topic.is_some())
     }
 
-    /// Writes an entry of the store.
-    pub(super) fn put(
-        &mut self,
-        key: &[u8],
-        encode: impl FnOnce(&mut Vec<u8>),
-    ) -> Result<(), ProcessError> {
-        self.buffer.clear();
-        encode(&mut self.buffer);
-        let (store, value) = (self.plan.store, &self.buffer);
-        self.context.outputs.changelog(store, key, Some(value))?;
-        self.batch.put(store, key, value);
-        Ok(())
-    }
-
-    /// Deletes an entry of the store.
-    pub(super) fn delete(&mut self, key: &[u8]) -> Result<(), ProcessError> {
-        self.context.outputs.changelog(self.plan.store, key, None)?;
-        self.batch.delete(self.plan.store, key);
-        Ok(())
+    /// The aggregate's store, to be written.
+    pub(super) fn writer(&mut self) -> StoreWriter<'_, 'c> {
+        StoreWriter {
+            context: self.context,
+            store: self.plan.store,
+            batch: self.batch,
+            buffer: &mut self.buffer,
+        }
     }
 
     /// Sends the result of a window on, to the operators behind the aggregate and to SQL sinks;

@@ -14,10 +14,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::by_start::ByStart;
-use super::store::{Store, Stored};
 use super::{Addition, Closing, Flush, Keeper};
 use crate::codec::{self, Decode, Encode};
 use crate::processor::ProcessError;
+use crate::processor::store::{Store, Stored};
 use crate::processor::table::{Folded, FoldedError, Kept};
 use crate::state::{StateBatch, StoreId, keys};
 use crate::time::Timestamp;

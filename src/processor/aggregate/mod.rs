@@ -19,28 +19,23 @@
 //! comes for it later is late.
 
 mod by_start;
-mod clock;
 mod fixed;
 mod flush;
 mod hopping;
 mod read;
 mod session;
 mod sliding;
-mod store;
-mod timelines;
 
-use clock::AggregateClock;
-pub(super) use clock::UpstreamTime;
-pub use clock::{NodeProgress, Progress};
 pub(super) use fixed::end_of;
 use flush::Flush;
 pub(crate) use read::stored_results;
-use store::Store;
 
 use bumpalo::Bump;
 use bumpalo::collections::Vec as ArenaVec;
 
+use super::clock::{NodeProgress, StreamClock, UpstreamTime};
 use super::fold::Partial;
+use super::store::Store;
 use super::table::Folded;
 use super::{Context, DropReason, Kind, OperatorState, ProcessError, Row, RowFault, drop_row};
 use crate::aggregate::check_arguments;
@@ -54,7 +49,7 @@ use crate::window::{Place, Placed, Windows};
 /// An aggregate at work.
 pub(super) struct Aggregator {
     functions: Vec<Function>,
-    clock: AggregateClock,
+    clock: StreamClock,
     keeper: Box<dyn Keeper>,
     /// Whether silence closes windows.
     idle_close: bool,
@@ -148,7 +143,7 @@ impl Aggregator {
         };
         Aggregator {
             functions: plan.shape.functions(),
-            clock: AggregateClock::new(progress),
+            clock: StreamClock::new(progress),
             keeper,
             idle_close: emit == Emit::Close && plan.idle_close_ms.is_some(),
         }
@@ -298,8 +293,8 @@ pub(super) fn fold_row(
     };
     let late = match (&mut operators[id].kind, &operator.work) {
         (Kind::Fold(fold), _) => {
-            fold.stream_time = fold.stream_time.max(row.time);
-            let Placed { place, late } = shape.windows.place(row.time, fold.stream_time);
+            let stream_time = fold.time.advance(row.time);
+            let Placed { place, late } = shape.windows.place(row.time, stream_time);
             if let Some(place) = place {
                 fold.add(place, group, &addition);
             }

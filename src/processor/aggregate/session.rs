@@ -8,12 +8,12 @@
 //! A session that grows or merges is another window than before: what has left about the old one is
 //! taken back, then the new result is sent.
 
-use super::store::{Store, Stored};
-use super::timelines::{KeyId, Timelines};
 use super::{Addition, Closing, Flush, Keeper};
 use crate::codec::{self, Decode, Encode};
 use crate::processor::ProcessError;
+use crate::processor::store::{Store, Stored};
 use crate::processor::table::{Folded, FoldedError, Kept};
+use crate::processor::timelines::{KeyId, Timelines};
 use crate::state::{StateBatch, StoreId};
 use crate::time::Timestamp;
 use crate::topology::graph::{Emit, Function};
@@ -220,7 +220,7 @@ impl Keeper for Sessions {
                 flush.emit(&group, session.start, end, Ok(&session.folded))?;
             }
         }
-        self.lines.flush(flush)
+        self.lines.flush(&mut flush.writer())
     }
 
     fn purge(&mut self, store: StoreId, until: Timestamp, batch: &mut StateBatch) {

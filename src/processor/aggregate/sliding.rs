@@ -14,11 +14,11 @@
 
 use std::collections::HashSet;
 
-use super::store::Store;
-use super::timelines::{KeyId, Timelines};
 use super::{Addition, Closing, Flush, Keeper};
 use crate::processor::ProcessError;
+use crate::processor::store::Store;
 use crate::processor::table::Folded;
+use crate::processor::timelines::{KeyId, Timelines};
 use crate::state::{StateBatch, StoreId};
 use crate::time::Timestamp;
 use crate::topology::graph::Emit;
@@ -244,7 +244,7 @@ impl Keeper for SlidingWindows {
                 flush.emit(&group, start, self.windows.end_of(start), Ok(&folded))?;
             }
         }
-        self.lines.flush(flush)
+        self.lines.flush(&mut flush.writer())
     }
 
     fn purge(&mut self, store: StoreId, until: Timestamp, batch: &mut StateBatch) {

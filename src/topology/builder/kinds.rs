@@ -6,9 +6,9 @@ use crate::expr::Expression;
 use crate::topology::aggregation::Aggregation;
 use crate::topology::duration::Millis;
 use crate::topology::graph::{
-    Aggregate, Branch, Emit, Filter, FlatMap, Format, Join, JoinKind, KafkaSink, Log, Map,
-    NodeName, NullValues, OnError, OnLate, SelectKey, Source, SqlSink, Table, TableUse, Window,
-    WindowKind,
+    Aggregate, Branch, Emit, Filter, FlatMap, Format, Join, JoinKind, JoinWindow, KafkaSink, Log,
+    Map, NodeName, NullValues, OnError, OnLate, SelectKey, Source, SqlSink, Table, TableUse,
+    Window, WindowKind,
 };
 use crate::value::{FieldPath, ValueType};
 
@@ -229,15 +229,46 @@ impl Default for Table {
 }
 
 impl Join {
-    /// Puts the rows of a table together with those of the input that have the same key; the paths of
-    /// its fields begin with `prefix` and a dot.
-    pub fn with(table: &str, prefix: &str) -> Join {
+    /// Puts the rows of a table, or the records of another stream, together with those of the input
+    /// that have the same key; the paths of their fields begin with `prefix` and a dot.
+    pub fn with(right: &str, prefix: &str) -> Join {
         Join {
-            inputs: [NodeName::new(""), NodeName::new(table)],
+            inputs: [NodeName::new(""), NodeName::new(right)],
+            within: None,
             kind: JoinKind::default(),
             prefix: FieldPath::new(prefix),
             on_error: OnError::default(),
         }
+    }
+
+    /// Makes pairs of the records of two streams whose times are at most so far apart.
+    #[must_use]
+    pub fn within(self, length: impl Into<Millis>) -> Join {
+        let length = length.into();
+        self.before_and_after(length, length)
+    }
+
+    /// Makes pairs of the records of two streams: the right one is at most `before` earlier or at most
+    /// `after` later than the left one.
+    #[must_use]
+    pub fn before_and_after(mut self, before: impl Into<Millis>, after: impl Into<Millis>) -> Join {
+        let grace_ms = self.within.map_or(0, |within| within.grace_ms);
+        self.within = Some(JoinWindow {
+            before_ms: before.into().0,
+            after_ms: after.into().0,
+            grace_ms,
+        });
+        self
+    }
+
+    /// For how much longer, in stream time, a record waits for another one that is out of order; to
+    /// be said after how near they have to be.
+    #[must_use]
+    pub fn grace(mut self, grace: impl Into<Millis>) -> Join {
+        if let Some(within) = &mut self.within {
+            within.grace_ms = grace.into().0;
+        }
+        self
     }
 
     /// Which keys have a result; those that both inputs have unless set.

@@ -1,4 +1,5 @@
-//! T083: what a join looks up is a table, with one row for each key.
+//! T083: a join without a time is one with a table, which has one row for each key; one with a time is
+//! one of two streams.
 
 use super::{Context, Finding, Rule, Severity};
 use crate::topology::graph::{Emit, NodeKind, Side};
@@ -6,20 +7,23 @@ use crate::topology::graph::{Emit, NodeKind, Side};
 pub(super) const RULE: Rule = Rule {
     code: "T083",
     severity: Severity::Error,
-    title: "a join with what is no table",
+    title: "an input that this join does not take",
     check,
 };
 
 fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
-    for (number, _) in cx.joins() {
+    for (number, join) in cx.joins() {
         for side in Side::BOTH {
             let Some(input) = cx.analysis.inputs[number][side as usize] else {
                 continue;
             };
-            let found = match cx.analysis.after[input].replace() {
-                true => rows_by_window(cx, input),
-                false if side == Side::Right => stream(cx, input),
-                false => None,
+            let replace = cx.analysis.after[input].replace();
+            let found = match (join.within.is_some(), replace) {
+                (true, true) => table(cx, input),
+                (true, false) => None,
+                (false, true) => rows_by_window(cx, input),
+                (false, false) if side == Side::Right => stream(cx, input),
+                (false, false) => None,
             };
             let place = cx.input_place(number, side as usize);
             out.extend(found.map(|(message, help)| RULE.finding(place, message).help(help)));
@@ -35,7 +39,19 @@ fn stream(cx: &Context<'_>, input: usize) -> Option<(String, String)> {
         format!(
             "the records of `{name}` do not replace one another, so there is no row to be found"
         ),
-        format!("add a `table` node behind `{name}`, and join with that"),
+        format!(
+            "add a `table` node behind `{name}` and join with that, or say how near to each other \
+             the records of two streams have to be: `within: 10m`"
+        ),
+    ))
+}
+
+/// What is wrong with rows where records are to be paired.
+fn table(cx: &Context<'_>, input: usize) -> Option<(String, String)> {
+    let name = cx.name(input);
+    Some((
+        format!("the rows of `{name}` replace one another, and `within` pairs records of streams"),
+        "take `within` away: a join with a table looks for the row that is there".to_owned(),
     ))
 }
 

@@ -16,7 +16,7 @@ fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
             continue;
         };
         let is_stream = cx.nodes[left].kind.is_some() && !cx.analysis.after[left].replace();
-        if join.kind == JoinKind::Outer && is_stream {
+        if join.kind == JoinKind::Outer && join.within.is_none() && is_stream {
             let name = cx.name(left);
             let message = format!(
                 "`{name}` is a stream: each of its records finds the row that is there, and rows \

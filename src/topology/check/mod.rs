@@ -76,6 +76,7 @@ mod join_input;
 mod join_prefix;
 mod join_type;
 mod joined_record;
+mod join_window;
 
 use context::Context;
 
@@ -157,6 +158,7 @@ const RULES: &[Rule] = &[
     join_prefix::RULE,
     join_type::RULE,
     joined_record::RULE,
+    join_window::RULE,
 ];
 
 /// What a code means.

@@ -94,7 +94,19 @@ fn of_table(table: &Table) -> Vec<String> {
 
 fn of_join(join: &Join) -> Vec<String> {
     let (kind, with) = (join.kind.word(), join.input(Side::Right));
-    vec![format!("{kind}, with {with} as {}", join.prefix)]
+    let within = join.within.map(|within| {
+        let (before, after) = (Millis(within.before_ms), Millis(within.after_ms));
+        let near = match before == after {
+            true => format!(", within {before}"),
+            false => format!(", from {before} before to {after} after"),
+        };
+        match within.grace_ms {
+            0 => near,
+            ms => format!("{near}, grace {}", Millis(ms)),
+        }
+    });
+    let within = within.unwrap_or_default();
+    vec![format!("{kind}, with {with} as {}{within}", join.prefix)]
 }
 
 fn of_aggregate(node: &Aggregate) -> Vec<String> {

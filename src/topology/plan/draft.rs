@@ -182,7 +182,7 @@ impl<'l, 't> Draft<'l, 't> {
     pub(super) fn add_rows(&mut self, node: &'t Node) {
         let (suffix, topic) = match &node.kind {
             NodeKind::Table(_) => ("changelog", RowTopic::Changelog),
-            _ => ("results", RowTopic::Sent),
+            _ => ("results", RowTopic::Results),
         };
         let name = self.graph.internal_topic(&node.name, suffix);
         let outlet = self.read_rows(node, name, topic);
@@ -193,7 +193,7 @@ impl<'l, 't> Draft<'l, 't> {
     pub(super) fn add_arrival(&mut self, node: &'t Node, input: usize) {
         let from = self.graph.node(&node.kind.inputs()[input]);
         let name = self.graph.repartition_topic(node, input);
-        let outlet = self.read_rows(from, name, RowTopic::Sent);
+        let outlet = self.read_rows(from, name, RowTopic::Repartition);
         self.arrivals.insert((&node.name, input), outlet);
     }
 
@@ -233,12 +233,19 @@ impl<'l, 't> Draft<'l, 't> {
             purpose: Purpose::Repartition,
             sized_like,
         });
-        let on_error = match &node.kind {
-            NodeKind::Join(join) => join.on_error,
-            NodeKind::Table(table) => table.on_error,
-            _ => OnError::default(),
+        let (on_error, tells_time) = match &node.kind {
+            NodeKind::Join(join) => (join.on_error, join.within.is_some()),
+            NodeKind::Table(table) => (table.on_error, false),
+            _ => (OnError::default(), false),
         };
-        self.add_send(node, topic, Route::ByKey, on_error, &outlet);
+        let work = Work::Send(SendPlan {
+            computed: computed(&outlet.scope),
+            topic,
+            route: Route::ByKey,
+            tells_time,
+            on_error,
+        });
+        self.push(node, work, &outlet.links);
         Ok(())
     }
 
@@ -247,25 +254,15 @@ impl<'l, 't> Draft<'l, 't> {
         if self.graph.feeds_sql(node) {
             let outlet = self.outlets[&node.name].clone();
             let topic = self.own_topic(node, "results", Purpose::Results);
-            self.add_send(node, topic, Route::Same, on_error, &outlet);
+            let work = Work::Send(SendPlan {
+                computed: computed(&outlet.scope),
+                topic,
+                route: Route::Same,
+                tells_time: false,
+                on_error,
+            });
+            self.push(node, work, &outlet.links);
         }
-    }
-
-    fn add_send(
-        &mut self,
-        node: &Node,
-        topic: String,
-        route: Route,
-        on_error: OnError,
-        outlet: &Outlet<'l>,
-    ) {
-        let work = Work::Send(SendPlan {
-            computed: computed(&outlet.scope),
-            topic,
-            route,
-            on_error,
-        });
-        self.push(node, work, &outlet.links);
     }
 
     /// The results of an aggregate that another sub-topology runs.
@@ -369,14 +366,7 @@ impl<'l, 't> Draft<'l, 't> {
     ) -> Outlet<'l> {
         let scope = Scope::of_merge(self.layout, name, vec![outlet.scope.clone()]);
         let computed = computed(&scope);
-        let store = self.stores.len();
-        let changelog =
-            self.own_topic_of(name, "changelog", Purpose::Changelog { retention_ms: None });
-        self.stores.push(StorePlan {
-            name: name.to_string(),
-            changelog,
-            content: "rows".to_owned(),
-        });
+        let store = self.add_row_store(name, None, "rows".to_owned());
         let work = Work::Table(TablePlan {
             store,
             moves: Vec::new(),
@@ -399,6 +389,22 @@ impl<'l, 't> Draft<'l, 't> {
             scope,
             links: vec![Link::Operator(operator)],
         }
+    }
+
+    /// A store of rows.
+    pub(super) fn add_row_store(
+        &mut self,
+        name: &NodeName,
+        retention_ms: Option<i64>,
+        content: String,
+    ) -> usize {
+        let changelog = self.own_topic_of(name, "changelog", Purpose::Changelog { retention_ms });
+        self.stores.push(StorePlan {
+            name: name.to_string(),
+            changelog,
+            content,
+        });
+        self.stores.len() - 1
     }
 
     /// An aggregate whose input is partitioned by its key.
@@ -568,8 +574,8 @@ impl<'l, 't> Draft<'l, 't> {
     /// A fold keeps nothing, but its stream time must outlive a crash, or late rows would be taken
     /// after one.
     fn add_progress(&mut self, name: &NodeName) {
-        let folds = |operator: &Operator| operator.work.is_fold();
-        if self.stores.is_empty() && self.operators.iter().any(folds) {
+        let has_time = |operator: &Operator| operator.work.has_stream_time();
+        if self.stores.is_empty() && self.operators.iter().any(has_time) {
             let node = self.graph.node(name);
             let changelog = self.own_topic(node, "progress", Purpose::Progress);
             self.stores.push(StorePlan {
@@ -594,6 +600,7 @@ impl<'l, 't> Draft<'l, 't> {
                         Work::Merge { moves } => *moves = copies,
                         Work::Table(table) => table.moves = copies,
                         Work::Join(join) => join.moves = copies,
+                        Work::StreamJoin(join) => join.moves = copies,
                         _ => unreachable!("no other operator moves fields"),
                     }
                 }
@@ -607,6 +614,7 @@ impl<'l, 't> Draft<'l, 't> {
                     match &mut self.operators[*operator].work {
                         Work::Table(table) => table.wanted = fields,
                         Work::Join(join) => join.wanted = fields,
+                        Work::StreamJoin(join) => join.wanted = fields,
                         _ => unreachable!("no other operator reads kept rows"),
                     }
                 }
@@ -617,7 +625,7 @@ impl<'l, 't> Draft<'l, 't> {
 }
 
 /// The fields of rows that their events do not hold, or otherwise.
-fn computed(scope: &Scope<'_>) -> Vec<(String, Slot)> {
+pub(super) fn computed(scope: &Scope<'_>) -> Vec<(String, Slot)> {
     let names = scope.names().iter();
     let slot = |path: &FieldPath| Some((path.to_string(), scope.find(path)?.0));
     names.filter_map(slot).collect()

@@ -9,14 +9,18 @@
 //!                                                                 ╲──▶ join (right) ──▶
 //! ```
 //!
+//! Two streams share one store, in which each finds the records of the other; the left side's operator
+//! has it.
+//!
 //! A side that is a `table` node is looked up in the store of that; any other one gets a store of its
 //! own, `<join>-left` or `<join>-right`.
 
-use super::draft::{Draft, Filling, Link, Outlet};
+use super::draft::{Draft, Filling, Link, Outlet, computed};
 use super::planner::PlanError;
 use super::scope::Scope;
-use super::{JoinPlan, Operator, OperatorId, WantedFields, Work};
-use crate::topology::graph::{Join, Node, NodeName, Side};
+use super::{JoinPlan, Operator, OperatorId, StreamJoinPlan, WantedFields, Work};
+use crate::topology::duration::Millis;
+use crate::topology::graph::{Join, JoinWindow, Node, NodeName, Side};
 
 /// A side of a join.
 struct Half<'l> {
@@ -33,6 +37,22 @@ struct Half<'l> {
 impl<'l, 't> Draft<'l, 't> {
     /// A join whose inputs are partitioned by their keys.
     pub(super) fn add_join(&mut self, node: &'t Node, join: &Join) -> Result<(), PlanError> {
+        let (left, right, links) = match join.within {
+            None => self.add_table_join(node, join)?,
+            Some(within) => self.add_stream_join(node, join, within)?,
+        };
+        let scope = Scope::of_join(left, &join.prefix, right);
+        self.set_outlet(node, Outlet { scope, links });
+        self.add_results_topic(node, join.on_error);
+        Ok(())
+    }
+
+    /// A join with a table; gives what is seen of the sides, and where results come from.
+    fn add_table_join(
+        &mut self,
+        node: &'t Node,
+        join: &Join,
+    ) -> Result<(Scope<'l>, Scope<'l>, Vec<Link>), PlanError> {
         let left = self.graph.node(join.input(Side::Left));
         let left = match self.graph.shape(left).replace() {
             true => self.table_half(node, join, Side::Left)?,
@@ -51,10 +71,67 @@ impl<'l, 't> Draft<'l, 't> {
         if left.table.is_some() {
             links.push(self.add_half(node, join, Side::Right, &right, &left));
         }
-        let scope = Scope::of_join(left.scope, &join.prefix, right.scope);
-        self.set_outlet(node, Outlet { scope, links });
-        self.add_results_topic(node, join.on_error);
-        Ok(())
+        Ok((left.scope, right.scope, links))
+    }
+
+    /// A join of two streams. The operator of the left side keeps the records of both.
+    fn add_stream_join(
+        &mut self,
+        node: &'t Node,
+        join: &Join,
+        within: JoinWindow,
+    ) -> Result<(Scope<'l>, Scope<'l>, Vec<Link>), PlanError> {
+        let content = format!(
+            "{} join, before {}, after {}",
+            join.kind.word(),
+            Millis(within.before_ms),
+            Millis(within.after_ms)
+        );
+        let store = self.add_row_store(&node.name, Some(within.kept_ms()), content.clone());
+        let waits = Side::BOTH.into_iter().any(|side| join.kind.keeps(side));
+        let waiting = waits.then(|| {
+            let name = NodeName::new(&format!("{}-waiting", node.name));
+            self.add_row_store(&name, None, content)
+        });
+        let first = self.operators.len();
+        let mut scopes = Vec::new();
+        for side in Side::BOTH {
+            let outlet = self.before_input(node, side as usize)?;
+            let place = place(node, side);
+            let scope = Scope::of_merge(self.layout, &place, vec![outlet.scope]);
+            let work = Work::StreamJoin(StreamJoinPlan {
+                side,
+                kind: join.kind,
+                within,
+                moves: Vec::new(),
+                computed: computed(&scope),
+                wanted: WantedFields::default(),
+                sides: [first, first + 1],
+                store,
+                waiting,
+                is_behind_repartition: (0..2).any(|input| self.graph.is_moved(node, input)),
+                prefix: format!("{}.", join.prefix),
+                keeps_events: false,
+                on_error: join.on_error,
+            });
+            let operator = self.push(node, work, &outlet.links);
+            let prefixes = self.prefixes(join, side);
+            self.fill(Filling::Moves {
+                operator,
+                place: place.clone(),
+                input: 0,
+            });
+            self.fill(Filling::Wanted {
+                operator,
+                place,
+                prefixes,
+            });
+            scopes.push(scope);
+        }
+        let links = vec![Link::Operator(first), Link::Operator(first + 1)];
+        let right = scopes.pop().expect("two sides");
+        let left = scopes.pop().expect("two sides");
+        Ok((left, right, links))
     }
 
     /// A side whose rows are kept.
@@ -74,8 +151,7 @@ impl<'l, 't> Draft<'l, 't> {
                 self.kept_at(&outlet).expect("just added")
             }
         };
-        // No node has a dot in its name but an arm, and that one is no join.
-        let place = NodeName::new(&format!("{}.{}", node.name, side.word()));
+        let place = place(node, side);
         Ok(Half {
             scope: Scope::of_merge(self.layout, &place, vec![outlet.scope]),
             links: outlet.links,
@@ -139,12 +215,20 @@ impl<'l, 't> Draft<'l, 't> {
     }
 }
 
+/// Where the fields of a side are in the layout. No node has a dot in its name but an arm, and that
+/// one is no join.
+fn place(node: &Node, side: Side) -> NodeName {
+    NodeName::new(&format!("{}.{}", node.name, side.word()))
+}
+
 /// Joins put the events of their rows together only where somebody behind them keeps or sends those.
 pub(super) fn decide_what_keeps_events(operators: &mut [Operator]) {
     for at in (0..operators.len()).rev() {
         let keeps = keeps_events(operators, at);
-        if let Work::Join(join) = &mut operators[at].work {
-            join.keeps_events = keeps;
+        match &mut operators[at].work {
+            Work::Join(join) => join.keeps_events = keeps,
+            Work::StreamJoin(join) => join.keeps_events = keeps,
+            _ => {}
         }
     }
 }
@@ -158,7 +242,7 @@ fn keeps_events(operators: &[Operator], at: OperatorId) -> bool {
     let ways = ways.iter().filter_map(|way| way.next);
     let mut next = operators[at].next.iter().copied().chain(ways);
     next.any(|behind| match &operators[behind].work {
-        Work::Table(_) | Work::Send(_) => true,
+        Work::Table(_) | Work::StreamJoin(_) | Work::Send(_) => true,
         Work::Aggregate(_) | Work::Fold(_) => false,
         _ => keeps_events(operators, behind),
     })

@@ -33,8 +33,8 @@ pub use planner::{PlanError, plan};
 use crate::expr::Evaluator;
 use crate::record::Projection;
 use crate::topology::graph::{
-    AppId, Emit, Function, Guarantee, JoinKind, NodeName, NullValues, OnError, OnLate, Side,
-    TableUse,
+    AppId, Emit, Function, Guarantee, JoinKind, JoinWindow, NodeName, NullValues, OnError, OnLate,
+    Side, TableUse,
 };
 use crate::value::{FieldPath, Slot, ValueType};
 use crate::window::Windows;
@@ -122,8 +122,10 @@ pub struct RowsReader {
 pub enum RowTopic {
     /// The changelog of the store in which they are kept.
     Changelog,
-    /// A topic to which they were sent, to be with others of their key or for a SQL sink to read.
-    Sent,
+    /// A repartition topic, to which they were sent to be with others of their key.
+    Repartition,
+    /// A topic to which they were sent for SQL sinks to read.
+    Results,
 }
 
 /// The field that holds the key of a record: of a record without a value it is all there is.
@@ -308,6 +310,8 @@ pub enum Work {
     Table(TablePlan),
     /// Looks for the row of the other side of a join.
     Join(JoinPlan),
+    /// Looks for the records of the other stream of a join.
+    StreamJoin(StreamJoinPlan),
     /// Sends rows to a topic of the application's own.
     Send(SendPlan),
     /// Folds rows into a store.
@@ -415,6 +419,37 @@ pub struct JoinPlan {
     pub on_error: OnError,
 }
 
+/// One side of a join of two streams.
+#[derive(Debug)]
+pub struct StreamJoinPlan {
+    /// Which side the records are on that come here.
+    pub side: Side,
+    /// Which records have a result.
+    pub kind: JoinKind,
+    /// How near to each other they have to be.
+    pub within: JoinWindow,
+    /// The fields of these records: from where, if they have them, and to where.
+    pub moves: Vec<(Option<Slot>, Slot)>,
+    /// Those of them that their events do not hold, or otherwise.
+    pub computed: Vec<(String, Slot)>,
+    /// What is read of records of this side that are kept.
+    pub wanted: WantedFields,
+    /// The operators of both sides; the left one keeps the records of both.
+    pub sides: [OperatorId; 2],
+    /// Where those are kept.
+    pub store: usize,
+    /// Where those are kept that wait for another one, and have a result without it.
+    pub waiting: Option<usize>,
+    /// Whether records of either side come through a repartition.
+    pub is_behind_repartition: bool,
+    /// What the paths of the right side's fields begin with behind the join, with the dot.
+    pub prefix: String,
+    /// Whether anybody behind it keeps or sends rows, with the events that they were made of.
+    pub keeps_events: bool,
+    /// When a record has no key or no value.
+    pub on_error: OnError,
+}
+
 /// How rows are sent to a topic of the application's own.
 #[derive(Debug)]
 pub struct SendPlan {
@@ -422,6 +457,8 @@ pub struct SendPlan {
     pub topic: String,
     /// To which of its partitions.
     pub route: Route,
+    /// Whether the stream time goes along.
+    pub tells_time: bool,
     /// The fields that the event does not hold, or otherwise.
     pub computed: Vec<(String, Slot)>,
     /// When a record has no key.
@@ -585,7 +622,16 @@ impl Work {
 
     /// Whether it keeps anything from one record to the next.
     pub fn keeps(&self) -> bool {
-        self.is_fold() || matches!(self, Work::Table(_))
+        self.is_fold() || matches!(self, Work::Table(_) | Work::StreamJoin(_))
+    }
+
+    /// Whether it has a stream time, which must outlive a crash.
+    pub fn has_stream_time(&self) -> bool {
+        match self {
+            Work::Aggregate(_) | Work::Fold(_) | Work::StreamJoin(_) => true,
+            Work::Send(send) => send.tells_time,
+            _ => false,
+        }
     }
 
     /// Whether it is a fold.

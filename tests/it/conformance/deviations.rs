@@ -6,9 +6,7 @@ use super::case::Case;
 pub fn deviation(case: &Case) -> Option<&'static str> {
     let is = |tag: &str| case.tags.iter().any(|t| t == tag);
     match () {
-        () if is("throttle") => {
-            Some("closed windows leave with the next commit, not once a second")
-        }
+        () if is("throttle") => Some("what is due leaves with the next commit, not once a second"),
         () if is("quirk") && is("retention") => {
             Some("what is still of use is kept, whatever the retention says")
         }

@@ -21,6 +21,7 @@ pub fn topology(operator: &Operator) -> Option<Topology> {
         "table" => table(operator)?,
         "stream_table_join" => stream_table_join(operator)?,
         "table_table_join" => table_table_join(operator)?,
+        "stream_stream_join" => stream_stream_join(operator)?,
         _ => return None,
     };
     Some(
@@ -156,13 +157,22 @@ fn table(operator: &Operator) -> Option<Builder> {
 
 /// A value is read as `{"v": …}`, so that it can be told from a side that is missing.
 fn joined(builder: Builder, operator: &Operator, left: &str, right: &str) -> Option<Builder> {
+    let window = &operator.raw["window"];
+    let ms = |name: &str| Millis(window[name].as_i64().unwrap_or_default());
+    let join = Join::with(right, "r");
+    let join = match window.is_null() {
+        true => join,
+        false => join
+            .before_and_after(ms("before_ms"), ms("after_ms"))
+            .grace(ms("grace_ms")),
+    };
     let kind = match operator.text("join") {
         "inner" => JoinKind::Inner,
         "left" => JoinKind::Left,
         "outer" => JoinKind::Outer,
         _ => return None,
     };
-    Some(builder.join("joined", left, Join::with(right, "r").kind(kind)))
+    Some(builder.join("joined", left, join.kind(kind)))
 }
 
 fn joined_sink() -> KafkaSink {
@@ -173,6 +183,14 @@ fn joined_sink() -> KafkaSink {
 
 fn with_nulls(topic: &str) -> Source {
     Source::json(topic).null_values(NullValues::Pass)
+}
+
+fn stream_stream_join(operator: &Operator) -> Option<Builder> {
+    let builder = Topology::builder("case")
+        .source("left", with_nulls("left"))
+        .source("right", with_nulls("right"));
+    let builder = joined(builder, operator, "left", "right")?;
+    Some(builder.kafka("out", "joined", joined_sink()))
 }
 
 fn stream_table_join(operator: &Operator) -> Option<Builder> {

@@ -1,4 +1,4 @@
-//! The time of an aggregate: how far its records have come, and by what windows close.
+//! The time of an operator: how far its records have come, and by what windows close.
 //!
 //! A row advances the stream time before it is judged. Behind a repartition rows were judged on the
 //! near side; here windows close by the lowest time of the upstream partitions.
@@ -44,11 +44,11 @@ pub struct Upstream {
 
 /// The stream time of one writer of a repartition topic, sent along with its partial results.
 #[derive(Debug, Encode, Decode)]
-pub(in crate::processor) struct UpstreamTime {
-    pub(in crate::processor) partition: i32,
-    pub(in crate::processor) partitions: u32,
-    pub(in crate::processor) stream_time_ms: i64,
-    pub(in crate::processor) silent: bool,
+pub(super) struct UpstreamTime {
+    pub(super) partition: i32,
+    pub(super) partitions: u32,
+    pub(super) stream_time_ms: i64,
+    pub(super) silent: bool,
 }
 
 impl Default for NodeProgress {
@@ -84,8 +84,8 @@ impl Progress {
     }
 }
 
-/// The time of an aggregate at work.
-pub(super) struct AggregateClock {
+/// The time of an operator at work.
+pub(super) struct StreamClock {
     pub(super) progress: NodeProgress,
     /// What silent upstreams vouch for. Not kept: after a restart they soon say it again.
     vouched: BTreeMap<i32, Vouched>,
@@ -98,9 +98,9 @@ struct Vouched {
     next_ms: i64,
 }
 
-impl AggregateClock {
-    pub(super) fn new(progress: NodeProgress) -> AggregateClock {
-        AggregateClock {
+impl StreamClock {
+    pub(super) fn new(progress: NodeProgress) -> StreamClock {
+        StreamClock {
             progress,
             vouched: BTreeMap::new(),
         }
@@ -143,6 +143,11 @@ impl AggregateClock {
                 vouched.next_ms = highest_ms;
             }
         }
+    }
+
+    /// Whether it is behind a repartition, as far as that is known.
+    pub(in crate::processor) fn has_upstreams(&self) -> bool {
+        self.progress.upstream_partitions > 0
     }
 
     /// The highest time of an upstream.
@@ -193,7 +198,7 @@ impl AggregateClock {
 mod tests {
     use super::*;
 
-    fn say(clock: &mut AggregateClock, partition: i32, stream_time_ms: i64, silent: bool) {
+    fn say(clock: &mut StreamClock, partition: i32, stream_time_ms: i64, silent: bool) {
         clock.upstream(&UpstreamTime {
             partition,
             partitions: 2,
@@ -204,7 +209,7 @@ mod tests {
 
     #[test]
     fn a_silent_upstream_vouches_for_what_others_had_reached_when_it_last_said_so() {
-        let mut clock = AggregateClock::new(NodeProgress::default());
+        let mut clock = StreamClock::new(NodeProgress::default());
         say(&mut clock, 0, 5, false);
         assert_eq!(clock.closing_time(), Timestamp::MIN, "one is not known");
         say(&mut clock, 1, 3, true);
@@ -225,11 +230,11 @@ mod tests {
 
     #[test]
     fn silence_counts_once_all_vouch_for_everything() {
-        let mut clock = AggregateClock::new(NodeProgress::default());
+        let mut clock = StreamClock::new(NodeProgress::default());
         clock.advance(Timestamp(100));
         say(&mut clock, 0, 100, true);
         say(&mut clock, 1, 3, true);
-        let after = |clock: &AggregateClock| clock.closing_time_after(Some(10), 20);
+        let after = |clock: &StreamClock| clock.closing_time_after(Some(10), 20);
         assert_eq!(after(&clock), Timestamp(3));
         say(&mut clock, 1, 3, true);
         assert_eq!(after(&clock), Timestamp(120));
@@ -237,12 +242,12 @@ mod tests {
 
     #[test]
     fn after_a_restart_silence_has_to_be_said_anew() {
-        let mut clock = AggregateClock::new(NodeProgress::default());
+        let mut clock = StreamClock::new(NodeProgress::default());
         say(&mut clock, 0, 100, false);
         say(&mut clock, 1, 3, true);
         say(&mut clock, 1, 3, true);
         assert_eq!(clock.closing_time(), Timestamp(100));
-        let mut clock = AggregateClock::new(clock.progress);
+        let mut clock = StreamClock::new(clock.progress);
         assert_eq!(clock.closing_time(), Timestamp(3));
         say(&mut clock, 1, 3, true);
         say(&mut clock, 1, 3, true);

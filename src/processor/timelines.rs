@@ -1,5 +1,5 @@
-//! Entries of keys along time, for windows that lie as the records lie: sessions and sliding
-//! windows. They are found by key and a range of times.
+//! Entries of keys along time, for what lies as the records lie: sessions, sliding windows, and the
+//! records that a join keeps. They are found by key and a range of times.
 //!
 //! ```text
 //!   store key:   bucket ── key of the group ── time
@@ -18,10 +18,9 @@ use std::ops::Range;
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
-use super::Flush;
-use super::store::{Store, Stored};
-use crate::processor::ProcessError;
-use crate::processor::table::{FoldedError, Kept};
+use super::ProcessError;
+use super::store::{Store, StoreWriter, Stored};
+use super::table::{FoldedError, Kept};
 use crate::state::{StateBatch, StoreId, keys};
 use crate::time::Timestamp;
 use crate::window::Tumbling;
@@ -242,7 +241,7 @@ impl<V: Stored> Timelines<V> {
     }
 
     /// Writes what has changed.
-    pub(super) fn flush(&mut self, flush: &mut Flush<'_, '_>) -> Result<(), ProcessError> {
+    pub(super) fn flush(&mut self, writer: &mut StoreWriter<'_, '_>) -> Result<(), ProcessError> {
         for (key, at) in self.dirty.drain(..) {
             let line = &mut self.lines[key.0 as usize];
             let found = line.points.binary_search_by_key(&at, |point| point.at);
@@ -261,11 +260,11 @@ impl<V: Stored> Timelines<V> {
                 Some(value) => {
                     point.stored = true;
                     self.newest_stored = self.newest_stored.map(|newest| newest.max(bucket));
-                    flush.put(&self.key, |out| value.encode(out))?;
+                    writer.put(&self.key, |out| value.encode(out))?;
                 }
                 None => {
                     line.points.remove(found);
-                    flush.delete(&self.key)?;
+                    writer.delete(&self.key)?;
                 }
             }
         }

@@ -1,19 +1,19 @@
-//! The store of an aggregate, as its windows read it.
+//! A store as those read and write it whose entries lie along time.
 
 use std::ops::ControlFlow;
 
-use crate::processor::ProcessError;
-use crate::processor::table::{Folded, FoldedError, Kept};
-use crate::state::{StoreId, TaskState, keys};
+use super::table::{Folded, FoldedError, Kept};
+use super::{Context, ProcessError};
+use crate::state::{StateBatch, StoreId, TaskState, keys};
 use crate::time::Timestamp;
 use crate::topology::graph::Function;
 
-/// What an aggregate keeps under a key.
+/// What is kept under a key.
 pub(super) trait Stored: Kept + Clone {
     /// Appends its bytes.
     fn encode(&self, out: &mut Vec<u8>);
 
-    /// Reads what `encode` wrote.
+    /// Reads what `encode` wrote; of an aggregate, with its functions.
     fn decode(bytes: &[u8], functions: &[Function]) -> Result<Self, FoldedError>;
 }
 
@@ -27,7 +27,7 @@ impl Stored for Folded {
     }
 }
 
-/// The store of an aggregate.
+/// A store to be read.
 pub(super) struct Store<'c> {
     pub(super) state: &'c dyn TaskState,
     pub(super) id: StoreId,
@@ -62,13 +62,26 @@ impl Store<'_> {
         to: &[u8],
         mut visit: impl FnMut(&[u8], &[u8]) -> Result<(), FoldedError>,
     ) -> Result<(), ProcessError> {
+        self.walk(from, to, |key, value| {
+            visit(key, value)?;
+            Ok(ControlFlow::Continue(()))
+        })
+    }
+
+    /// The same, until the visitor has seen enough.
+    pub(super) fn walk(
+        &self,
+        from: &[u8],
+        to: &[u8],
+        mut visit: impl FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>, FoldedError>,
+    ) -> Result<(), ProcessError> {
         let mut failure = None;
         self.state.scan(
             self.id,
             from,
             to,
             &mut |key, value| match visit(key, value) {
-                Ok(()) => ControlFlow::Continue(()),
+                Ok(flow) => flow,
                 Err(error) => {
                     failure = Some(error);
                     ControlFlow::Break(())
@@ -87,10 +100,41 @@ impl Store<'_> {
         Ok(keys::split_window(buffer).map_or(Timestamp::MIN, |(at, _)| at))
     }
 
-    fn foreign(&self, source: FoldedError) -> ProcessError {
+    pub(super) fn foreign(&self, source: FoldedError) -> ProcessError {
         ProcessError::Foreign {
             node: self.node.to_owned(),
             source,
         }
+    }
+}
+
+/// A store to be written at a commit: to its changelog, and to the batch that follows.
+pub(super) struct StoreWriter<'w, 'c> {
+    pub(super) context: &'w mut Context<'c>,
+    pub(super) store: StoreId,
+    pub(super) batch: &'w mut StateBatch,
+    pub(super) buffer: &'w mut Vec<u8>,
+}
+
+impl StoreWriter<'_, '_> {
+    /// Writes an entry.
+    pub(super) fn put(
+        &mut self,
+        key: &[u8],
+        encode: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<(), ProcessError> {
+        self.buffer.clear();
+        encode(self.buffer);
+        let (store, value) = (self.store, self.buffer.as_slice());
+        self.context.outputs.changelog(store, key, Some(value))?;
+        self.batch.put(store, key, value);
+        Ok(())
+    }
+
+    /// Deletes an entry.
+    pub(super) fn delete(&mut self, key: &[u8]) -> Result<(), ProcessError> {
+        self.context.outputs.changelog(self.store, key, None)?;
+        self.batch.delete(self.store, key);
+        Ok(())
     }
 }

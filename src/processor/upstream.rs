@@ -1,0 +1,119 @@
+//! How the near side of a repartition tells the far side how far it has come.
+//!
+//! Records reach the far side from many partitions, one of which may be hours ahead of another. So
+//! each of them sends its stream time along, to all partitions, with the commit that holds what came
+//! before; and says so when it has nothing more to send.
+
+use super::clock::{NodeProgress, UpstreamTime};
+use super::{Context, ProcessError, Produced};
+use crate::codec;
+use crate::time::Timestamp;
+
+/// A partition that is read to its end says after so long that it is silent.
+const SILENT_AFTER_MS: i64 = 5_000;
+
+/// It says so again after so long, until something comes: where something waits for it to go on.
+const SILENT_AGAIN_MS: i64 = 5_000;
+
+/// And where it matters only for how long state is kept.
+const SILENT_AGAIN_RARELY_MS: i64 = 60_000;
+
+/// The stream time of a near side.
+pub(super) struct TimeTeller {
+    stream_time: Timestamp,
+    /// What was last sent along.
+    sent: Timestamp,
+    /// For how long nothing had come when that was last said, in milliseconds; none: something has
+    /// come since.
+    silent_ms: Option<i64>,
+    silent_again_ms: i64,
+    buffer: Vec<u8>,
+}
+
+impl TimeTeller {
+    /// Going on from there, where something waits on the far side.
+    pub(super) fn often(progress: &NodeProgress) -> TimeTeller {
+        TimeTeller::new(progress, SILENT_AGAIN_MS)
+    }
+
+    /// Going on from there, where nothing waits.
+    pub(super) fn rarely(progress: &NodeProgress) -> TimeTeller {
+        TimeTeller::new(progress, SILENT_AGAIN_RARELY_MS)
+    }
+
+    fn new(progress: &NodeProgress, silent_again_ms: i64) -> TimeTeller {
+        TimeTeller {
+            stream_time: Timestamp(progress.stream_time_ms),
+            sent: Timestamp(progress.stream_time_ms),
+            silent_ms: None,
+            silent_again_ms,
+            buffer: Vec::new(),
+        }
+    }
+
+    /// A row has come; gives the stream time that it is judged by.
+    pub(super) fn advance(&mut self, time: Timestamp) -> Timestamp {
+        self.stream_time = self.stream_time.max(time);
+        self.stream_time
+    }
+
+    /// The highest event time that has come.
+    pub(super) fn stream_time(&self) -> Timestamp {
+        self.stream_time
+    }
+
+    /// Says how far it is, if that is news.
+    pub(super) fn tell(
+        &mut self,
+        topic: &str,
+        context: &mut Context<'_>,
+        idle_ms: i64,
+    ) -> Result<(), ProcessError> {
+        let speaks_again = self.silent_ms.is_some() && idle_ms < SILENT_AFTER_MS;
+        if self.stream_time > self.sent || speaks_again || self.acts_after(idle_ms) {
+            self.silent_ms = (idle_ms >= SILENT_AFTER_MS).then_some(idle_ms);
+            self.send(topic, context)?;
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, topic: &str, context: &mut Context<'_>) -> Result<(), ProcessError> {
+        let (partition, partitions) = context.partition();
+        let time = UpstreamTime {
+            partition,
+            partitions,
+            stream_time_ms: self.stream_time.0,
+            silent: self.silent_ms.is_some(),
+        };
+        self.buffer.clear();
+        codec::encode_into(&time, &mut self.buffer);
+        for to in 0..context.outputs.partitions(topic) {
+            context.outputs.produce(Produced {
+                topic,
+                partition: Some(to as i32),
+                key: None,
+                value: Some(&self.buffer),
+                timestamp: self.stream_time,
+            })?;
+        }
+        self.sent = self.stream_time;
+        Ok(())
+    }
+
+    /// Whether it is to be said that nothing has come for so long.
+    pub(super) fn acts_after(&self, idle_ms: i64) -> bool {
+        let due_ms = match self.silent_ms {
+            None => SILENT_AFTER_MS,
+            Some(said_ms) => said_ms + self.silent_again_ms,
+        };
+        idle_ms >= due_ms
+    }
+
+    /// To be stored with the commit.
+    pub(super) fn progress(&self) -> NodeProgress {
+        NodeProgress {
+            stream_time_ms: self.stream_time.0,
+            ..NodeProgress::default()
+        }
+    }
+}
