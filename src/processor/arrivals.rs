@@ -9,6 +9,7 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::iter::Peekable;
 use std::ops::ControlFlow;
 
 use super::store::{Store, StoreWriter, Stored};
@@ -197,35 +198,21 @@ impl Waiting {
     /// Visits the keys of all that waits, in order: the store's, and among them those in memory.
     fn walk(&self, store: &Store<'_>, visit: &mut Visit<'_>) -> Result<(), ProcessError> {
         let mut changes = self.changes.iter().peekable();
-        // Those in memory up to a key of the store, or all that are left.
-        let mut changed =
-            |up_to: Option<&[u8]>,
-             visit: &mut dyn FnMut(&[u8]) -> Result<ControlFlow<()>, FoldedError>| {
-                while let Some((key, arrivals)) =
-                    changes.next_if(|(key, _)| up_to.is_none_or(|up_to| key.as_slice() <= up_to))
-                {
-                    if arrivals.is_some() && visit(key)?.is_break() {
-                        return Ok(ControlFlow::Break(()));
-                    }
-                }
-                Ok(ControlFlow::Continue(()))
-            };
         let mut has_ended = false;
         let first = keys::window_bytes(Timestamp::MIN);
         store.walk(&first, &[0xFF; keys::WINDOW_BYTES + 1], |key, _| {
-            let mut flow = changed(Some(key), visit)?;
+            let mut flow = visit_changes(&mut changes, Some(key), visit)?;
             if flow.is_continue() && !self.changes.contains_key(key) {
                 flow = visit(key)?;
             }
             has_ended = flow.is_break();
             Ok(flow)
         })?;
-        if !has_ended {
-            changed(None, visit)
-                .map(|_| ())
-                .map_err(|source| store.foreign(source))?;
-        }
-        Ok(())
+        let rest = match has_ended {
+            true => Ok(ControlFlow::Break(())),
+            false => visit_changes(&mut changes, None, visit),
+        };
+        rest.map(|_| ()).map_err(|source| store.foreign(source))
     }
 
     /// Writes what has changed.
@@ -249,6 +236,21 @@ impl Waiting {
     pub(super) fn is_full(&self) -> bool {
         self.heap_bytes > self.budget_bytes
     }
+}
+
+/// Visits what waits in memory, up to a key of the store or to the end.
+fn visit_changes<'w>(
+    changes: &mut Peekable<impl Iterator<Item = (&'w Vec<u8>, &'w Option<Arrivals>)>>,
+    up_to: Option<&[u8]>,
+    visit: &mut Visit<'_>,
+) -> Result<ControlFlow<()>, FoldedError> {
+    let is_next = |key: &[u8]| up_to.is_none_or(|up_to| key <= up_to);
+    while let Some((key, arrivals)) = changes.next_if(|(key, _)| is_next(key)) {
+        if arrivals.is_some() && visit(key)?.is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
+    }
+    Ok(ControlFlow::Continue(()))
 }
 
 /// The side, the time and the key of records that waited there.

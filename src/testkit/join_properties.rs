@@ -1,13 +1,15 @@
-//! Joins of two streams against all pairs that there are, over many partitions and orders of arrival.
+//! Joins against their definitions: all pairs that there are of two streams, over many partitions and
+//! orders of arrival; and what is known of each key of tables.
 
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
 use super::{DriverOptions, TopologyTestDriver};
-use crate::topology::builder::{Join, JoinKind, KafkaSink, Source};
+use crate::time::Timestamp;
+use crate::topology::builder::{Join, JoinKind, KafkaSink, Source, Table};
 use crate::topology::duration::Millis;
-use crate::topology::graph::{Side, Topology};
+use crate::topology::graph::{NullValues, Side, Topology};
 
 const PARTITIONS: i32 = 3;
 const BEFORE_MS: i64 = 30;
@@ -186,5 +188,160 @@ proptest! {
     ) {
         let (sent, found) = played(&steps, kind);
         prop_assert_eq!(found, expected(&sent, kind));
+    }
+}
+
+/// What happens to the tables, one after the other.
+#[derive(Clone, Copy, Debug)]
+enum Change {
+    /// The row of a key, or that it is deleted.
+    Row {
+        is_left: bool,
+        key: u8,
+        row: Option<u8>,
+    },
+    Commit,
+    Crash,
+    LoseState,
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    let row = (any::<bool>(), 0..5u8, prop::option::weighted(0.7, 0..4u8));
+    prop_oneof![
+        12 => row.prop_map(|(is_left, key, row)| Change::Row { is_left, key, row }),
+        3 => Just(Change::Commit),
+        1 => Just(Change::Crash),
+        1 => Just(Change::LoseState),
+    ]
+}
+
+/// A driver for `left` with the table `right`, one of whose stores each side needs.
+fn with_tables(kind: JoinKind, left_is_table: bool) -> TopologyTestDriver {
+    let passing = |topic: &str| Source::json(topic).null_values(NullValues::Pass);
+    let builder = Topology::builder("app")
+        .source("left_in", passing("left"))
+        .source("right_in", passing("right"))
+        .table("right_rows", "right_in", Table::new())
+        .table("left_rows", "left_in", Table::new().not_stored());
+    let left = match left_is_table {
+        true => "left_rows",
+        false => "left_in",
+    };
+    let sink = KafkaSink::topic("out").field("l", "n").field("r", "r.n");
+    let topology = builder
+        .join("both", left, Join::with("right_rows", "r").kind(kind))
+        .kafka("out", "both", sink)
+        .kafka("unused", "left_rows", KafkaSink::topic("unused"))
+        .build()
+        .unwrap();
+    let options = DriverOptions {
+        partitions: PARTITIONS as u32,
+        commit_each: false,
+        ..DriverOptions::default()
+    };
+    TopologyTestDriver::with_options(&topology, options).unwrap()
+}
+
+/// Plays changes; tells `seen` what is known of the key after each.
+fn play_changes(
+    driver: &mut TopologyTestDriver,
+    changes: &[Change],
+    mut seen: impl FnMut(bool, u8, Option<u8>, Option<u8>),
+) {
+    let mut rows: [BTreeMap<u8, u8>; 2] = Default::default();
+    for (at, change) in changes.iter().enumerate() {
+        match *change {
+            Change::Row { is_left, key, row } => {
+                let topic = if is_left { "left" } else { "right" };
+                let value = row.map(|n| format!(r#"{{"n":{n}}}"#));
+                let piped = driver.try_pipe(
+                    topic,
+                    Some(format!("k{key}").as_bytes()),
+                    value.as_ref().map(String::as_bytes),
+                    // What a crash has undone is taken in the same order again.
+                    Timestamp(at as i64),
+                );
+                piped.unwrap();
+                let rows_of_side = &mut rows[usize::from(!is_left)];
+                match row {
+                    Some(n) => rows_of_side.insert(key, n),
+                    None => rows_of_side.remove(&key),
+                };
+                let known = |side: usize| rows[side].get(&key).copied();
+                seen(is_left, key, known(0), known(1));
+            }
+            Change::Commit => driver.commit().unwrap(),
+            Change::Crash => {
+                driver.crash();
+                driver.restart().unwrap();
+            }
+            Change::LoseState => {
+                driver.lose_state();
+                driver.restart().unwrap();
+            }
+        }
+    }
+    driver.commit().unwrap();
+}
+
+/// What a topic says, by key: the left and the right row of each result, in order.
+fn said(driver: &mut TopologyTestDriver) -> BTreeMap<String, Vec<Option<serde_json::Value>>> {
+    let mut said: BTreeMap<String, Vec<_>> = BTreeMap::new();
+    for record in driver.read("out") {
+        let key = String::from_utf8(record.key.unwrap()).unwrap();
+        let value = record
+            .value
+            .map(|value| serde_json::from_slice(&value).unwrap());
+        said.entry(key).or_default().push(value);
+    }
+    said
+}
+
+fn pair(left: Option<u8>, right: Option<u8>) -> serde_json::Value {
+    serde_json::json!({"l": left, "r": right})
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    /// The last word on each key is what the definition says of the last rows.
+    #[test]
+    fn two_tables_end_as_the_join_of_their_rows(
+        changes in prop::collection::vec(change(), 1..80),
+        kind in prop::sample::select(vec![JoinKind::Inner, JoinKind::Left, JoinKind::Outer]),
+    ) {
+        let mut driver = with_tables(kind, true);
+        let mut expected = BTreeMap::new();
+        play_changes(&mut driver, &changes, |_, key, left, right| {
+            let has_result = match (left, right) {
+                (Some(_), Some(_)) => true,
+                (Some(_), None) => kind.keeps(Side::Left),
+                (None, Some(_)) => kind.keeps(Side::Right),
+                (None, None) => false,
+            };
+            expected.insert(format!("k{key}"), has_result.then(|| pair(left, right)));
+        });
+        let last = said(&mut driver).into_iter();
+        let mut last: BTreeMap<_, _> = last.map(|(key, mut all)| (key, all.pop().flatten())).collect();
+        last.retain(|_, value| value.is_some());
+        expected.retain(|_, value| value.is_some());
+        prop_assert_eq!(last, expected);
+    }
+
+    /// Each record has the row of the moment in which it came.
+    #[test]
+    fn a_stream_finds_the_rows_of_a_table(
+        changes in prop::collection::vec(change(), 1..80),
+        kind in prop::sample::select(vec![JoinKind::Inner, JoinKind::Left]),
+    ) {
+        let mut driver = with_tables(kind, false);
+        let mut expected: BTreeMap<String, Vec<_>> = BTreeMap::new();
+        play_changes(&mut driver, &changes, |is_left, key, left, right| {
+            if is_left && left.is_some() && (right.is_some() || kind.keeps(Side::Left)) {
+                let results = expected.entry(format!("k{key}")).or_default();
+                results.push(Some(pair(left, right)));
+            }
+        });
+        prop_assert_eq!(said(&mut driver), expected);
     }
 }

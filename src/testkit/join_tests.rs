@@ -451,3 +451,30 @@ fn behind_a_repartition_the_slowest_partition_decides_what_is_forgotten() {
     ];
     assert_eq!(found, expected);
 }
+
+/// ```text
+///   edits ─→ map ─→ select_key ┄ repartition ┄→ table ─┐
+///   users ─→ table ────────────────────────────────────┴ join as e ─→ table: e.loud is kept
+/// ```
+#[test]
+fn computed_fields_are_kept_however_often_rows_are_moved() {
+    let builder = table(Topology::builder("app"), "users")
+        .source("edits", Source::json("edits"))
+        .map("loud", "edits", [("shout", "title + \"!\"")])
+        .select_key("by_user", "loud", "user_name")
+        .table("last_edits", "by_user", Table::new())
+        .join("both", "users", Join::with("last_edits", "e"))
+        .table("kept", "both", Table::new())
+        .kafka(
+            "out",
+            "kept",
+            KafkaSink::topic("out").field("shout", "e.shout"),
+        );
+    let mut driver = with_partitions(builder, 2);
+    driver.pipe("users", Some("ann"), r#"{"team":"red"}"#);
+    driver.pipe("edits", Some("x"), r#"{"title":"A","user_name":"ann"}"#);
+    assert_eq!(written(&mut driver), [pair("ann", json!({"shout": "A!"}))]);
+    let edit = json!({"title": "A", "user_name": "ann", "shout": "A!"});
+    let fields = json!({"team": "red", "e": edit});
+    assert_eq!(driver.rows("kept")[0].fields, fields);
+}

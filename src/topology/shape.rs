@@ -17,6 +17,8 @@ pub struct Shape {
     open: bool,
     certain: bool,
     key: Vec<FieldPath>,
+    /// Those that nodes have made, in the order in which they came to be.
+    computed: Vec<FieldPath>,
     /// What was joined, and under which names.
     joined: Vec<(FieldPath, Shape)>,
     replace: bool,
@@ -43,6 +45,7 @@ impl Shape {
             open: true,
             certain: false,
             key: Vec::new(),
+            computed: Vec::new(),
             joined: Vec::new(),
             replace: false,
         }
@@ -55,6 +58,7 @@ impl Shape {
             open: true,
             certain: true,
             key: Vec::new(),
+            computed: Vec::new(),
             joined: Vec::new(),
             replace: false,
         }
@@ -73,6 +77,7 @@ impl Shape {
             key.push(start);
         }
         Shape {
+            computed: fields.iter().map(|(path, _)| path.clone()).collect(),
             fields,
             open: false,
             certain: true,
@@ -90,6 +95,10 @@ impl Shape {
         shape
             .fields
             .extend(inside.map(|(path, kind)| (join.prefix.join(path), *kind)));
+        let inside = right.computed.iter();
+        shape
+            .computed
+            .extend(inside.map(|path| join.prefix.join(path)));
         shape.joined.push((join.prefix.clone(), right.clone()));
         shape.certain = left.certain && right.certain;
         if join.kind.keeps(Side::Right) {
@@ -141,6 +150,7 @@ impl Shape {
             fields,
             open: inputs.iter().any(|input| input.open),
             joined: Shape::joined_to_any(&inputs),
+            computed: Shape::computed_in_any(&inputs),
             replace: inputs.iter().any(|input| input.replace),
             certain: inputs.iter().all(|input| input.certain),
             key: if same_key {
@@ -149,6 +159,16 @@ impl Shape {
                 Vec::new()
             },
         }
+    }
+
+    fn computed_in_any(inputs: &[Shape]) -> Vec<FieldPath> {
+        let mut computed: Vec<FieldPath> = Vec::new();
+        for path in inputs.iter().flat_map(|input| &input.computed) {
+            if !computed.contains(path) {
+                computed.push(path.clone());
+            }
+        }
+        computed
     }
 
     /// What was joined to the records of some of the inputs. Where others have something else in its
@@ -176,6 +196,7 @@ impl Shape {
             open: false,
             certain: true,
             key,
+            computed: Vec::new(),
             joined: Vec::new(),
             replace: false,
         }
@@ -184,6 +205,12 @@ impl Shape {
     /// The fields that are known, in the order in which they came to be.
     pub fn fields(&self) -> &[(FieldPath, ValueType)] {
         &self.fields
+    }
+
+    /// The fields that nodes have made, in the order in which they came to be: what a record's events
+    /// do not hold, or otherwise.
+    pub fn computed(&self) -> &[FieldPath] {
+        &self.computed
     }
 
     /// Whether records may have other fields as well.
@@ -244,8 +271,12 @@ impl Shape {
 
     /// Sets a field; whatever was known about it and the fields inside it is forgotten.
     pub(super) fn set(&mut self, path: &FieldPath, kind: ValueType) {
+        let known = self.computed.iter().position(|known| known == path);
         self.hide(path);
         self.fields.push((path.clone(), kind));
+        // One that is set again keeps its place.
+        let place = known.unwrap_or(usize::MAX).min(self.computed.len());
+        self.computed.insert(place, path.clone());
     }
 
     /// Forgets what was known about a field and those inside it.
@@ -253,6 +284,7 @@ impl Shape {
         let stays = |known: &FieldPath| known != path && !known.lies_in(path);
         self.fields.retain(|(known, _)| stays(known));
         self.joined.retain(|(known, _)| stays(known));
+        self.computed.retain(stays);
     }
 
     /// Other fields may be there as well, which could not be read.

@@ -212,7 +212,7 @@ impl<'l, 't> Draft<'l, 't> {
             next: Vec::new(),
         });
         Outlet {
-            scope: Scope::of_source(self.layout, &node.name, shape.fields()),
+            scope: Scope::of_rows(self.layout, &node.name, shape),
             links: vec![Link::Input(self.inputs.len() - 1)],
         }
     }

@@ -10,6 +10,7 @@ use std::rc::Rc;
 
 use crate::expr;
 use crate::topology::graph::NodeName;
+use crate::topology::shape::Shape;
 use crate::value::{FieldPath, Slot, ValueType};
 
 /// The slots of one sub-topology, handed out as they are asked for.
@@ -103,6 +104,13 @@ enum Base<'l> {
         node: NodeName,
         declared: BTreeMap<FieldPath, ValueType>,
     },
+    /// Fields of rows that are read as they were kept or sent: those that were computed then, and, if
+    /// the rows have an event, any other path.
+    Rows {
+        node: NodeName,
+        declared: BTreeMap<FieldPath, ValueType>,
+        is_open: bool,
+    },
     /// What any of the inputs has.
     Merge {
         node: NodeName,
@@ -128,6 +136,16 @@ impl<'l> Scope<'l> {
             declared: declared.iter().cloned().collect(),
         };
         Scope::over(layout, base, Vec::new())
+    }
+
+    /// Of rows that left a node with this shape and are read elsewhere.
+    pub(super) fn of_rows(layout: &'l Layout, node: &NodeName, shape: &Shape) -> Scope<'l> {
+        let base = Base::Rows {
+            node: node.clone(),
+            declared: shape.fields().iter().cloned().collect(),
+            is_open: shape.is_open(),
+        };
+        Scope::over(layout, base, shape.computed().to_vec())
     }
 
     /// Behind an aggregate: nothing but what is added.
@@ -192,6 +210,7 @@ impl<'l> Scope<'l> {
         match &self.base {
             Base::Nowhere => false,
             Base::Source { .. } => true,
+            Base::Rows { is_open, .. } => *is_open,
             Base::Merge { inputs, .. } => inputs.iter().any(Scope::is_open),
             Base::Join { left, right, .. } => left.is_open() || right.is_open(),
         }
@@ -217,6 +236,19 @@ impl<'l> Scope<'l> {
         match &self.base {
             Base::Nowhere => None,
             Base::Source { node, declared } => {
+                let kind = declared.get(path).copied().unwrap_or(ValueType::Any);
+                Some((self.layout.source_slot(node, path), kind))
+            }
+            Base::Rows {
+                node,
+                declared,
+                is_open,
+            } => {
+                let is_computed = self.order.contains(path);
+                let is_hidden = |known: &FieldPath| path.lies_in(known) || known.lies_in(path);
+                if !is_computed && (!is_open || self.order.iter().any(is_hidden)) {
+                    return None;
+                }
                 let kind = declared.get(path).copied().unwrap_or(ValueType::Any);
                 Some((self.layout.source_slot(node, path), kind))
             }
@@ -276,7 +308,9 @@ impl expr::Scope for Scope<'_> {
         let computed = self.computed.keys().cloned();
         match &self.base {
             Base::Nowhere => computed.collect(),
-            Base::Source { declared, .. } => computed.chain(declared.keys().cloned()).collect(),
+            Base::Source { declared, .. } | Base::Rows { declared, .. } => {
+                computed.chain(declared.keys().cloned()).collect()
+            }
             Base::Merge { inputs, .. } => {
                 let inputs = inputs.iter().flat_map(expr::Scope::known);
                 computed.chain(inputs).collect()
