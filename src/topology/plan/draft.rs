@@ -361,7 +361,8 @@ impl<'l, 't> Draft<'l, 't> {
 
     pub(super) fn add_kafka(&mut self, node: &'t Node, sink: &KafkaSink) -> Result<(), PlanError> {
         let outlet = self.before(node)?;
-        let plan = kafka_plan(node, sink, &outlet.scope)?;
+        let before = self.graph.shape(self.graph.node(&sink.from));
+        let plan = kafka_plan(node, sink, &outlet.scope, before)?;
         self.push(node, Work::Kafka(plan), &outlet.links);
         Ok(())
     }
