@@ -43,10 +43,7 @@ pub enum FoldedError {
 impl Folded {
     /// Before the first record.
     pub fn new(functions: &[Function]) -> Folded {
-        let accumulators = functions
-            .iter()
-            .map(|function| Accumulator::new(*function))
-            .collect();
+        let accumulators = functions.iter().map(Accumulator::new).collect();
         Folded {
             max_time_ms: i64::MIN,
             accumulators,
@@ -70,7 +67,7 @@ impl Folded {
     pub fn check(&self, functions: &[Function]) -> Result<(), FoldedError> {
         let states = self.accumulators.iter().zip(functions);
         let fits = self.accumulators.len() == functions.len()
-            && states.into_iter().all(|(state, of)| state.is_of(*of));
+            && states.into_iter().all(|(state, of)| state.is_of(of));
         match fits {
             true => Ok(()),
             false => Err(FoldedError::OtherFunctions {
@@ -284,7 +281,7 @@ mod tests {
             Lookup::Found(id) => id,
             Lookup::Absent(hash) => table.insert(hash, key, Folded::new(&[Function::Count])),
         };
-        table.change(id).accumulators[0].add(&[], Timestamp(0));
+        table.change(id).accumulators[0].add(&Function::Count, &[], Timestamp(0));
     }
 
     fn drain(table: &mut Table<Folded>) -> Vec<(Vec<u8>, Folded)> {

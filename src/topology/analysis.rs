@@ -232,7 +232,8 @@ impl<'a> Analysis<'a> {
             {
                 types.push(self.part(place.clone(), Some(part), argument, before));
             }
-            shape.set(field, aggregation.result_type(types.first().copied()));
+            let kind = aggregation.function.result_type(types.first().copied());
+            shape.set(field, kind);
         }
         shape
     }

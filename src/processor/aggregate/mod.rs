@@ -114,11 +114,11 @@ impl Addition<'_> {
             } => {
                 folded.max_time_ms = folded.max_time_ms.max(time.0);
                 let mut rest = *arguments;
-                for (accumulator, (_, evaluators)) in
+                for (accumulator, (function, evaluators)) in
                     folded.accumulators.iter_mut().zip(&shape.calls)
                 {
                     let (own, others) = rest.split_at(evaluators.len());
-                    accumulator.add(own, *time);
+                    accumulator.add(function, own, *time);
                     rest = others;
                 }
             }
@@ -349,7 +349,7 @@ fn prepare<'a>(shape: &FoldShape, row: &Row<'_, 'a>) -> Result<Prepared<'a>, Row
             let value = evaluator.eval(&view);
             arguments.push(value.map_err(|error| RowFault::of(DropReason::Expression, &error))?);
         }
-        check_arguments(*function, &arguments[first..])
+        check_arguments(function, &arguments[first..])
             .map_err(|error| RowFault::of(DropReason::Expression, &error))?;
     }
     Ok((key.into_bump_slice(), arguments.into_bump_slice()))

@@ -56,6 +56,7 @@ mod merge_inputs;
 mod no_branches;
 mod log_every;
 mod idle_close_unused;
+mod constant_argument;
 
 mod table_name;
 mod no_columns;
@@ -136,6 +137,7 @@ const RULES: &[Rule] = &[
     no_branches::RULE,
     log_every::RULE,
     idle_close_unused::RULE,
+    constant_argument::RULE,
     table_name::RULE,
     no_columns::RULE,
     no_table_key::RULE,

@@ -164,7 +164,7 @@ pub struct SourceReader {
 pub struct ResultReader {
     /// The aggregate.
     pub node: NodeName,
-    /// What a result is made of.
+    /// What is kept for a result.
     pub functions: Vec<Function>,
     /// Its windows.
     pub windows: Windows,
@@ -304,7 +304,7 @@ pub struct FoldShape {
     pub partitioned_by: Option<Slot>,
     /// The windows.
     pub windows: Windows,
-    /// The functions, each with its arguments.
+    /// The functions that keep an accumulator, each with its arguments.
     pub calls: Vec<(Function, Vec<Evaluator>)>,
     /// What happens to late rows.
     pub on_late: OnLate,
@@ -367,7 +367,16 @@ pub struct ResultSlots {
     /// The start and the end of the window; none without windows.
     pub window: Option<(Slot, Slot)>,
     /// The results.
-    pub results: Vec<Slot>,
+    pub results: Vec<(ResultRead, Slot)>,
+}
+
+/// How a result is read. Several may be read from one accumulator.
+#[derive(Clone, Debug)]
+pub struct ResultRead {
+    /// From which accumulator.
+    pub accumulator: usize,
+    /// As the result of which function.
+    pub function: Function,
 }
 
 /// How records are written to a topic.
@@ -480,7 +489,8 @@ impl Reader {
 impl FoldShape {
     /// The functions.
     pub fn functions(&self) -> Vec<Function> {
-        self.calls.iter().map(|(function, _)| *function).collect()
+        let functions = self.calls.iter().map(|(function, _)| function);
+        functions.cloned().collect()
     }
 }
 
