@@ -81,6 +81,14 @@ impl Folded {
         self.accumulators.iter().all(Accumulator::is_void)
     }
 
+    /// Forgets all records.
+    pub fn begin_anew(&mut self, functions: &[Function]) {
+        self.max_time_ms = i64::MIN;
+        for (accumulator, function) in self.accumulators.iter_mut().zip(functions) {
+            *accumulator = Accumulator::new(function);
+        }
+    }
+
     /// Appends its bytes.
     pub fn encode(&self, out: &mut Vec<u8>) {
         codec::encode_into(self, out);

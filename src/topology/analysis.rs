@@ -161,6 +161,12 @@ impl<'a> Analysis<'a> {
         if node.has_gaps {
             after.add_gap();
         }
+        if let Some(NodeKind::Aggregate(aggregate)) = node.kind
+            && let Some(condition) = &aggregate.delete_if
+        {
+            let results = Shape::of_deletion(aggregate, &after);
+            self.expression(Place::node(number).key("delete_if"), condition, &results);
+        }
         self.before[number] = before;
         self.after[number] = after;
     }

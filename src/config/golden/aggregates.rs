@@ -342,6 +342,59 @@ fn t059_constants_that_are_none_or_out_of_bounds() {
 }
 
 #[test]
+fn t095_a_deletion_from_hopping_windows() {
+    aggregate(
+        "by: wiki, window: { hopping: 1h, advance: 5m }, set: { n: sum(delta) }, delete_if: n == 0",
+        expect![[r#"
+            error[T095]: hopping windows share what is kept of them, so no result of theirs can be deleted by itself
+             --> t.yaml:4:113
+              |
+            4 |   a: { aggregate: { from: s, by: wiki, window: { hopping: 1h, advance: 5m }, set: { n: sum(delta) }, delete_if: n == 0 } }
+              |                                                                                                                 ^^^^^^
+              |
+              = help: take back results with a filter behind: `where: "!(n == 0)"`"#]],
+    );
+}
+
+#[test]
+fn t032_t023_a_deletion_by_something_else_than_a_condition_over_results() {
+    aggregate(
+        "by: wiki, window: none, set: { n: count() }, delete_if: n",
+        expect![[r#"
+            error[T032]: a condition must be a bool, `n` is of type int
+             --> t.yaml:4:86
+              |
+            4 |   a: { aggregate: { from: s, by: wiki, window: none, set: { n: count() }, delete_if: n } }
+              |                                                                                      ^
+              |
+              = help: compare it with something, as in `x > 0`"#]],
+    );
+    aggregate(
+        "by: wiki, window: none, set: { n: count() }, delete_if: n == 0 || delta == 0",
+        expect![[r#"
+            error[T023]: unknown field `delta`
+             --> t.yaml:4:96
+              |
+            4 |   a: { aggregate: { from: s, by: wiki, window: none, set: { n: count() }, delete_if: n == 0 || delta == 0 } }
+              |                                                                                                ^^^^^
+              |
+              = help: known are n"#]],
+    );
+    // One that could not be read leaves a gap, of which nothing is said.
+    aggregate(
+        "by: wiki, window: none, set: { n: count(), m: cout() }, delete_if: m == 0",
+        expect![[r#"
+            error[T047]: there is no aggregate function `cout`
+             --> t.yaml:4:76
+              |
+            4 |   a: { aggregate: { from: s, by: wiki, window: none, set: { n: count(), m: cout() }, delete_if: m == 0 } }
+              |                                                                            ^^^^
+              |
+              = help: did you mean `count`?"#]],
+    );
+}
+
+#[test]
 fn t049_a_weight_that_is_no_whole_number() {
     aggregate(
         "by: wiki, window: { tumbling: 1m }, set: { a: 'top_k(user, 3, delta * 0.5)', b: 'top_k(tags, 3)' }",

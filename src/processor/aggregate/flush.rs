@@ -35,6 +35,7 @@ impl Flush<'_, '_> {
             id: self.plan.store,
             node: self.node(),
             functions: self.functions,
+            deleting: None,
         }
     }
 

@@ -20,6 +20,7 @@
 
 mod by_start;
 mod clock;
+mod deletion;
 mod fixed;
 mod flush;
 mod hopping;
@@ -32,6 +33,7 @@ mod timelines;
 use clock::AggregateClock;
 pub(super) use clock::UpstreamTime;
 pub use clock::{NodeProgress, Progress};
+use deletion::Deleting;
 pub(super) use fixed::end_of;
 use flush::Flush;
 pub(crate) use read::stored_results;
@@ -44,6 +46,7 @@ use super::fold::Partial;
 use super::table::Folded;
 use super::{Context, DropReason, Kind, OperatorState, ProcessError, Row, RowFault, drop_row};
 use crate::aggregate::check_arguments;
+use crate::expr::EvalError;
 use crate::state::{StateBatch, StoreId, keys};
 use crate::time::Timestamp;
 use crate::topology::graph::{Emit, Function, OnError, OnLate};
@@ -88,6 +91,15 @@ trait Keeper: Send {
 /// The windows to be closed: those that begin (of sessions: end) from the first time on and before
 /// the second.
 type Closing = Option<(Timestamp, Timestamp)>;
+
+/// What became of a record that was folded in.
+#[derive(Default)]
+struct Added {
+    /// The number of windows for which it came too late.
+    late: u64,
+    /// Why it could not be told whether a result is to be deleted.
+    fault: Option<EvalError>,
+}
 
 /// What is folded in: a row, or what the near side of a repartition has made of several.
 pub(super) enum Addition<'a> {
@@ -159,25 +171,37 @@ impl Aggregator {
         self.clock.upstream(time);
     }
 
-    /// Folds in at a place; gives the number of windows for which it came too late.
+    /// Folds in what comes with a record, at a place.
     fn add(
         &mut self,
         context: &Context<'_>,
-        plan: &AggregatePlan,
-        node: &str,
+        id: OperatorId,
         place: Place,
         group: &[u8],
         addition: &Addition<'_>,
-    ) -> Result<u64, ProcessError> {
+        row: &Row<'_, '_>,
+    ) -> Result<Added, ProcessError> {
+        let operator = &context.plan.operators[id];
+        let Work::Aggregate(plan) = &operator.work else {
+            unreachable!("an aggregate is at work here");
+        };
+        let deletion = plan.deletion.as_ref();
+        let deleting = deletion.map(|plan| Deleting::new(plan, row.record, row.arena));
         let store = Store {
             state: context.state,
             id: plan.store,
-            node,
+            node: operator.node.as_str(),
             functions: &self.functions,
+            deleting: deleting.as_ref(),
         };
         let emitted_until = Timestamp(self.clock.progress.emitted_until_ms);
-        self.keeper
-            .add(&store, emitted_until, place, group, addition)
+        let late = self
+            .keeper
+            .add(&store, emitted_until, place, group, addition)?;
+        Ok(Added {
+            late,
+            fault: deleting.and_then(Deleting::into_fault),
+        })
     }
 
     pub(super) fn flush(
@@ -296,30 +320,33 @@ pub(super) fn fold_row(
         shape,
         arguments,
     };
-    let late = match (&mut operators[id].kind, &operator.work) {
-        (Kind::Fold(fold), _) => {
+    let added = match (&mut operators[id].kind, &operator.work) {
+        (Kind::Fold(fold), Work::Fold(plan)) => {
             fold.stream_time = fold.stream_time.max(row.time);
             let Placed { place, late } = shape.windows.place(row.time, fold.stream_time);
-            if let Some(place) = place {
-                fold.add(place, group, &addition);
+            match place {
+                Some(place) if plan.one_by_one => {
+                    fold.send(plan, place, group, &addition, context.outputs)?;
+                }
+                Some(place) => fold.add(place, group, &addition),
+                None => {}
             }
-            late
+            Added { late, fault: None }
         }
-        (Kind::Aggregate(aggregate), Work::Aggregate(plan)) => {
+        (Kind::Aggregate(aggregate), _) => {
             aggregate.clock.advance(row.time);
             let stream_time = aggregate.clock.stream_time();
             let Placed { place, late } = shape.windows.place(row.time, stream_time);
-            let node = operator.node.as_str();
-            match place {
-                Some(place) => {
-                    late + aggregate.add(context, plan, node, place, group, &addition)?
-                }
-                None => late,
-            }
+            let mut added = match place {
+                Some(place) => aggregate.add(context, id, place, group, &addition, row)?,
+                None => Added::default(),
+            };
+            added.late += late;
+            added
         }
         _ => unreachable!("run() sends rows to folds only"),
     };
-    drop_late(context, operators, id, shape, late, row)
+    drop_added(context, operators, id, shape, &added, row)
 }
 
 /// The key of a row's group and the arguments of all functions, one behind the other.
@@ -400,9 +427,27 @@ pub(super) fn fold_partial(
         .advance(Timestamp(partial.folded.max_time_ms));
     let place = partial.place();
     let addition = Addition::Partial(&partial.folded);
-    let node = operator.node.as_str();
-    let late = aggregate.add(context, aggregate_plan, node, place, group, &addition)?;
-    drop_late(context, operators, id, &aggregate_plan.shape, late, row)
+    let added = aggregate.add(context, id, place, group, &addition, row)?;
+    drop_added(context, operators, id, &aggregate_plan.shape, &added, row)
+}
+
+/// Puts a record aside that came too late or whose results leave it open whether they stay.
+fn drop_added(
+    context: &mut Context<'_>,
+    operators: &mut [OperatorState],
+    id: OperatorId,
+    shape: &FoldShape,
+    added: &Added,
+    row: &Row<'_, '_>,
+) -> Result<(), ProcessError> {
+    drop_late(context, operators, id, shape, added.late, row)?;
+    let Some(fault) = &added.fault else {
+        return Ok(());
+    };
+    let RowFault { reason, message } = RowFault::expression_of("delete_if", fault);
+    let node = &context.plan.operators[id].node;
+    let counts = &mut operators[id].counts;
+    drop_row(context, counts, node, shape.on_error, reason, &message, row)
 }
 
 /// Counts the windows for which a row came too late; it is put aside once.

@@ -74,6 +74,8 @@ mod table_input;
 mod table_deletions;
 mod aggregate_of_table;
 
+mod delete_if_hopping;
+
 use context::Context;
 
 use super::builder::Draft;
@@ -151,6 +153,7 @@ const RULES: &[Rule] = &[
     table_input::RULE,
     table_deletions::RULE,
     aggregate_of_table::RULE,
+    delete_if_hopping::RULE,
 ];
 
 /// What a code means.

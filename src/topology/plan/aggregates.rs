@@ -3,7 +3,7 @@
 use super::graph::Graph;
 use super::planner::{PlanError, compile, error};
 use super::scope::{Layout, Scope};
-use super::{FoldShape, ResultRead, ResultSlots, ResultTopic};
+use super::{Deletion, FoldShape, ResultRead, ResultSlots, ResultTopic};
 use crate::topology::aggregation::shared;
 use crate::topology::graph::{
     Aggregate, Aggregation, Emit, Function, Node, WINDOW_END, WINDOW_START, Window, WindowKind,
@@ -74,6 +74,30 @@ pub(super) fn results_scope<'l>(
             results,
         },
     )
+}
+
+/// When results are deleted. The condition has rows of its own, of nothing but the results.
+pub(super) fn deletion(node: &Node, aggregate: &Aggregate) -> Result<Option<Deletion>, PlanError> {
+    let Some(condition) = &aggregate.delete_if else {
+        return Ok(None);
+    };
+    let layout = Layout::default();
+    let mut scope = Scope::of_results(&layout);
+    let named = condition.paths();
+    let is_named = |path: &FieldPath| named.iter().any(|named| named.root() == path.as_str());
+    let fields = aggregate.set.iter().zip(result_types(aggregate));
+    let mut results = Vec::new();
+    for (((path, _), kind), read) in fields.zip(reads(aggregate)) {
+        let slot = scope.add(path.clone(), kind);
+        if is_named(path) {
+            results.push((read, slot));
+        }
+    }
+    Ok(Some(Deletion {
+        condition: compile(node, condition, &scope)?,
+        results,
+        slots: layout.slots(),
+    }))
 }
 
 /// What the results are known to be when they are read: a sum is whole until a fraction comes, and
@@ -148,11 +172,17 @@ pub(super) fn content(aggregate: &Aggregate) -> String {
         .iter()
         .map(|(_, call)| call.text.as_str())
         .collect();
-    format!("by {}; window {windows}; {}", by.join(", "), set.join(", "))
+    let mut content = format!("by {}; window {windows}; {}", by.join(", "), set.join(", "));
+    if let Some(condition) = &aggregate.delete_if {
+        content.push_str("; deleted if ");
+        content.push_str(condition.text());
+    }
+    content
 }
 
 /// Where SQL sinks read results: what is stored is a result and every change of it is one, unless
-/// results leave at the end only, are made of panes, or are taken back.
+/// results leave at the end only, are made of panes, or are taken back. (A deletion does not stay in a
+/// changelog for as long as a sink may be away.)
 pub(super) fn result_topic(aggregate: &Aggregate) -> ResultTopic {
     let stores_results = match aggregate.window.map(|window| window.kind) {
         None | Some(WindowKind::Tumbling { .. }) => true,
@@ -160,7 +190,10 @@ pub(super) fn result_topic(aggregate: &Aggregate) -> ResultTopic {
             WindowKind::Hopping { .. } | WindowKind::Sliding { .. } | WindowKind::Session { .. },
         ) => false,
     };
-    match (aggregate.emit, stores_results) {
+    match (
+        aggregate.emit,
+        stores_results && aggregate.delete_if.is_none(),
+    ) {
         (Emit::Updates, true) => ResultTopic::Changelog,
         _ => ResultTopic::Results,
     }

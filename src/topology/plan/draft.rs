@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::aggregates::{
-    content, fold_shape, functions, result_topic, result_types, results_scope, windows,
+    content, deletion, fold_shape, functions, result_topic, result_types, results_scope, windows,
 };
 use super::graph::Graph;
 use super::planner::{PlanError, error};
@@ -269,8 +269,7 @@ impl<'l, 't> Draft<'l, 't> {
         let outlet = self.before(node)?;
         let (shape, by_types) = fold_shape(node, aggregate, &outlet.scope, self.graph)?;
         let types = result_types(aggregate);
-        self.add_store(node, aggregate, shape, &by_types, &types, &outlet.links);
-        Ok(())
+        self.add_store(node, aggregate, shape, &by_types, &types, &outlet.links)
     }
 
     /// The side of an aggregate in front of its repartition topic.
@@ -289,14 +288,23 @@ impl<'l, 't> Draft<'l, 't> {
             sized_like,
         });
         let emit = aggregate.emit;
-        let work = Work::Fold(FoldPlan { shape, topic, emit });
+        let work = Work::Fold(FoldPlan {
+            shape,
+            topic,
+            emit,
+            one_by_one: aggregate.delete_if.is_some(),
+        });
         self.push(node, work, &outlet.links);
         Ok(())
     }
 
     /// The side of an aggregate behind its repartition topic. Partial results carry their key and
     /// accumulators; the expressions ran on the near side.
-    pub(super) fn add_far(&mut self, node: &'t Node, aggregate: &Aggregate) {
+    pub(super) fn add_far(
+        &mut self,
+        node: &'t Node,
+        aggregate: &Aggregate,
+    ) -> Result<(), PlanError> {
         self.inputs.push(Input {
             topics: vec![self.graph.internal_topic(&node.name, "repartition")],
             reader: Reader::Partials,
@@ -315,7 +323,7 @@ impl<'l, 't> Draft<'l, 't> {
         let by_types = vec![ValueType::Any; aggregate.by.len()];
         let types = vec![ValueType::Any; aggregate.set.len()];
         let links = [Link::Input(self.inputs.len() - 1)];
-        self.add_store(node, aggregate, shape, &by_types, &types, &links);
+        self.add_store(node, aggregate, shape, &by_types, &types, &links)
     }
 
     fn add_store(
@@ -326,7 +334,7 @@ impl<'l, 't> Draft<'l, 't> {
         by_types: &[ValueType],
         result_types: &[ValueType],
         behind: &[Link],
-    ) {
+    ) -> Result<(), PlanError> {
         let least_ms = shape.windows.least_retention_ms();
         let retention_ms = aggregate
             .window
@@ -348,6 +356,7 @@ impl<'l, 't> Draft<'l, 't> {
             emit: aggregate.emit,
             results_topic,
             slots,
+            deletion: deletion(node, aggregate)?,
             retention_ms,
             idle_close_ms: aggregate.window.and_then(|window| window.idle_close_ms),
         });
@@ -357,6 +366,7 @@ impl<'l, 't> Draft<'l, 't> {
             links: vec![Link::Operator(id)],
         };
         self.outlets.insert(&node.name, outlet);
+        Ok(())
     }
 
     pub(super) fn add_kafka(&mut self, node: &'t Node, sink: &KafkaSink) -> Result<(), PlanError> {

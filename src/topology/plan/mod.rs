@@ -326,6 +326,8 @@ pub struct AggregatePlan {
     pub results_topic: Option<String>,
     /// The row of a result.
     pub slots: ResultSlots,
+    /// When a result is deleted.
+    pub deletion: Option<Deletion>,
     /// How long windows stay in the store after their start (sessions: after their end), in
     /// milliseconds of stream time; none: for ever.
     pub retention_ms: Option<i64>,
@@ -357,6 +359,19 @@ pub struct FoldPlan {
     pub topic: String,
     /// When results leave behind it.
     pub emit: Emit,
+    /// Whether each row is sent by itself: the far side has to see them one after the other.
+    pub one_by_one: bool,
+}
+
+/// When a result is deleted.
+#[derive(Debug)]
+pub struct Deletion {
+    /// Gives a bool.
+    pub condition: Evaluator,
+    /// The results that it names, and where it looks for them.
+    pub results: Vec<(ResultRead, Slot)>,
+    /// How many fields its rows have.
+    pub slots: usize,
 }
 
 /// Where the parts of a result go in a row.

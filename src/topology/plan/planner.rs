@@ -78,7 +78,7 @@ impl<'t> Planner<'_, 't> {
                     let size = repartition_size(self.graph, stages, &node.name);
                     draft.add_near(node, aggregate, size)?;
                 }
-                Part::Far(node, aggregate) => draft.add_far(node, aggregate),
+                Part::Far(node, aggregate) => draft.add_far(node, aggregate)?,
                 Part::Whole(node) => match &node.kind {
                     NodeKind::Aggregate(aggregate) => draft.add_aggregate(node, aggregate)?,
                     NodeKind::Table(table) if table.stored => draft.add_table(node, table)?,
