@@ -91,9 +91,11 @@ impl DistinctSet {
         }
     }
 
-    fn sketch_bytes(&self) -> Vec<u8> {
+    /// The sketch, in the portable format of Apache DataSketches (`HllSketch`). Its items are the
+    /// 64-bit hashes of the values, so it merges with others of Tidemill.
+    pub fn sketch(&self) -> Vec<u8> {
         match &self.0 {
-            Members::Exact(_) => Vec::new(),
+            Members::Exact(hashes) => sketch_of(hashes).serialize(),
             Members::Sketch(sketch) => sketch.serialize(),
         }
     }
@@ -143,7 +145,7 @@ impl PartialEq for DistinctSet {
     fn eq(&self, other: &DistinctSet) -> bool {
         match (&self.0, &other.0) {
             (Members::Exact(left), Members::Exact(right)) => left == right,
-            (Members::Sketch(_), Members::Sketch(_)) => self.sketch_bytes() == other.sketch_bytes(),
+            (Members::Sketch(one), Members::Sketch(other)) => one.serialize() == other.serialize(),
             _ => false,
         }
     }
@@ -254,6 +256,28 @@ mod tests {
             bytes.pop();
             assert!(codec::decode::<DistinctSet>(&bytes).is_err());
         }
+    }
+
+    /// Few values are no sketch here; what is given away is always one.
+    #[test]
+    fn what_is_given_away_is_a_sketch_that_merges_with_others() {
+        let [few, many] = [set_of(0..600), set_of(500..5_000)]
+            .map(|set| HllSketch::deserialize(&set.sketch()).expect("a sketch"));
+        let mut union = HllUnion::new(LOG2_REGISTERS).expect("a valid size");
+        union.update(&few);
+        assert!(
+            (union.estimate() - 600.0).abs() < 6.0,
+            "{}",
+            union.estimate()
+        );
+        union.update(&many);
+        assert!(
+            (union.estimate() - 5_000.0).abs() < 100.0,
+            "{}",
+            union.estimate()
+        );
+        let empty = HllSketch::deserialize(&DistinctSet::default().sketch()).expect("a sketch");
+        assert!(empty.is_empty());
     }
 
     #[test]

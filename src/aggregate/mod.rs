@@ -3,16 +3,29 @@
 //! Each can be updated with one value, merged with another of its kind, encoded, and read out.
 //! Merging is what lets an aggregate be folded on both sides of a repartition. Absent values
 //! ([`Value::Missing`], [`Value::Null`]) leave everything but `count()` as it is.
+//!
+//! In the steady state nothing is allocated per record: values that replace others take over their
+//! memory, and sketches grow to their bound.
 
+mod collect;
 mod distinct;
+mod histogram;
+mod number;
+mod quantiles;
 mod scalar;
 mod spread;
+mod top_k;
 
 use bumpalo::Bump;
 
+pub use collect::{CollectedList, CollectedSet};
 pub use distinct::DistinctSet;
+pub use histogram::Histogram;
+pub use number::Number;
+pub use quantiles::Quantiles;
 pub use scalar::Scalar;
 pub use spread::{Of, Spread};
+pub use top_k::TopK;
 
 use crate::codec::{Decode, Encode};
 use crate::time::Timestamp;
@@ -20,6 +33,8 @@ use crate::topology::graph::Function;
 use crate::value::Value;
 
 /// The state of one aggregate function for one key and window.
+///
+/// What stands in the stores is the number of a variant and its content: new ones come last.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
 pub enum Accumulator {
     /// Records, or records for which a condition held.
@@ -32,9 +47,9 @@ pub enum Accumulator {
     Max(Option<Scalar>),
     /// A sum and how many values it is of.
     Avg(Number, i64),
-    /// The value of the smallest timestamp, with that timestamp in milliseconds.
+    /// The value that came first, with its timestamp in milliseconds.
     First(Option<(i64, Scalar)>),
-    /// The value of the largest timestamp, with that timestamp in milliseconds.
+    /// The value that came last, with its timestamp in milliseconds.
     Last(Option<(i64, Scalar)>),
     /// Different values.
     Distinct(DistinctSet),
@@ -42,15 +57,20 @@ pub enum Accumulator {
     StddevPop(Spread),
     /// How far those of a sample do.
     StddevSamp(Spread),
-}
-
-/// A number that stays whole for as long as it can.
-#[derive(Clone, Copy, Debug, PartialEq, Encode, Decode)]
-pub enum Number {
-    /// Whole.
-    Int(i64),
-    /// With a fraction, or beyond `i64`.
-    Float(f64),
+    /// The value of the smallest timestamp, with that timestamp in milliseconds.
+    Earliest(Option<(i64, Scalar)>),
+    /// The value of the largest timestamp, with that timestamp in milliseconds.
+    Latest(Option<(i64, Scalar)>),
+    /// Values whose quantiles can be told.
+    Quantiles(Quantiles),
+    /// How many values lie between bounds.
+    Histogram(Histogram),
+    /// Values with their counts.
+    TopK(Box<TopK>),
+    /// Some different values.
+    CollectSet(CollectedSet),
+    /// Some values in the order of their time.
+    CollectList(CollectedList),
 }
 
 /// A value that an aggregate function cannot take.
@@ -64,7 +84,7 @@ pub struct AggregateError {
 
 impl Accumulator {
     /// The state of `function` before the first record.
-    pub fn new(function: Function) -> Accumulator {
+    pub fn new(function: &Function) -> Accumulator {
         match function {
             Function::Count | Function::CountIf => Accumulator::Count(0),
             Function::Sum => Accumulator::Sum(Number::Int(0)),
@@ -73,16 +93,29 @@ impl Accumulator {
             Function::Avg => Accumulator::Avg(Number::Int(0), 0),
             Function::First => Accumulator::First(None),
             Function::Last => Accumulator::Last(None),
-            Function::Distinct => Accumulator::Distinct(DistinctSet::default()),
+            Function::Earliest => Accumulator::Earliest(None),
+            Function::Latest => Accumulator::Latest(None),
+            Function::Distinct | Function::DistinctSketch => {
+                Accumulator::Distinct(DistinctSet::default())
+            }
             Function::StddevPop => Accumulator::StddevPop(Spread::default()),
             Function::StddevSamp => Accumulator::StddevSamp(Spread::default()),
+            Function::Median
+            | Function::Quantile(_)
+            | Function::Quantiles(_)
+            | Function::QuantileSketch => Accumulator::Quantiles(Quantiles::default()),
+            Function::Histogram(bounds) => Accumulator::Histogram(Histogram::new(bounds)),
+            Function::TopK(_) => Accumulator::TopK(Box::default()),
+            Function::CollectSet(max) => Accumulator::CollectSet(CollectedSet::new(*max)),
+            Function::CollectList(max) => Accumulator::CollectList(CollectedList::new(*max)),
         }
     }
 
     /// Takes the arguments of one record with that event time.
     ///
-    /// The arguments have passed [`check_arguments`] for the same function.
-    pub fn add(&mut self, arguments: &[Value<'_>], time: Timestamp) {
+    /// The arguments have passed [`check_arguments`] for the same function, and this is a state of
+    /// it.
+    pub fn add(&mut self, function: &Function, arguments: &[Value<'_>], time: Timestamp) {
         match self {
             Accumulator::Count(count) => match arguments.first() {
                 None | Some(Value::Bool(true)) => *count += 1,
@@ -93,16 +126,22 @@ impl Accumulator {
                     set.insert(arguments);
                 }
             }
+            Accumulator::TopK(top) => match arguments {
+                [value] => top.add(*value, 1),
+                [value, Value::Int(weight)] => top.add(*value, weight.unsigned_abs()),
+                // Without a weight it has none.
+                _ => {}
+            },
             _ => {
                 let value = arguments.first().copied().unwrap_or(Value::Missing);
                 if !value.is_absent() {
-                    self.add_one(value, time);
+                    self.add_one(function, value, time);
                 }
             }
         }
     }
 
-    fn add_one(&mut self, value: Value<'_>, time: Timestamp) {
+    fn add_one(&mut self, function: &Function, value: Value<'_>, time: Timestamp) {
         match self {
             Accumulator::Sum(sum) => sum.add(value),
             Accumulator::Avg(sum, count) => {
@@ -111,29 +150,42 @@ impl Accumulator {
             }
             Accumulator::Min(min) => {
                 if min.as_ref().is_none_or(|min| min.is_above(value)) {
-                    *min = Scalar::new(value);
+                    replace(min, value);
                 }
             }
             Accumulator::Max(max) => {
                 if max.as_ref().is_none_or(|max| max.is_below(value)) {
-                    *max = Scalar::new(value);
+                    replace(max, value);
                 }
             }
             Accumulator::First(first) => {
-                if first
-                    .as_ref()
-                    .is_none_or(|(earliest, _)| time.0 < *earliest)
-                {
-                    *first = Scalar::new(value).map(|value| (time.0, value));
+                if first.is_none() {
+                    replace_timed(first, value, time.0);
                 }
             }
-            Accumulator::Last(last) => {
-                if last.as_ref().is_none_or(|(latest, _)| time.0 >= *latest) {
-                    *last = Scalar::new(value).map(|value| (time.0, value));
+            Accumulator::Last(last) => replace_timed(last, value, time.0),
+            Accumulator::Earliest(earliest) => {
+                if earliest.as_ref().is_none_or(|(known, _)| time.0 < *known) {
+                    replace_timed(earliest, value, time.0);
+                }
+            }
+            Accumulator::Latest(latest) => {
+                if latest.as_ref().is_none_or(|(known, _)| time.0 >= *known) {
+                    replace_timed(latest, value, time.0);
                 }
             }
             Accumulator::StddevPop(spread) | Accumulator::StddevSamp(spread) => spread.add(value),
-            Accumulator::Count(_) | Accumulator::Distinct(_) => unreachable!("handled by add"),
+            Accumulator::Quantiles(quantiles) => quantiles.add(number::as_f64(value)),
+            Accumulator::Histogram(histogram) => {
+                if let Function::Histogram(bounds) = function {
+                    histogram.add(bounds, number::as_f64(value));
+                }
+            }
+            Accumulator::CollectSet(set) => set.add(value),
+            Accumulator::CollectList(list) => list.add(value, time.0),
+            Accumulator::Count(_) | Accumulator::Distinct(_) | Accumulator::TopK(_) => {
+                unreachable!("handled by add")
+            }
         }
     }
 
@@ -151,32 +203,33 @@ impl Accumulator {
                 *count += *n;
             }
             (Accumulator::Min(min), Accumulator::Min(Some(other))) => {
-                if min
-                    .as_ref()
-                    .is_none_or(|min| min.is_above(other.as_value()))
-                {
-                    *min = Some(other.clone());
+                let other = other.as_value();
+                if min.as_ref().is_none_or(|min| min.is_above(other)) {
+                    replace(min, other);
                 }
             }
             (Accumulator::Max(max), Accumulator::Max(Some(other))) => {
-                if max
-                    .as_ref()
-                    .is_none_or(|max| max.is_below(other.as_value()))
-                {
-                    *max = Some(other.clone());
+                let other = other.as_value();
+                if max.as_ref().is_none_or(|max| max.is_below(other)) {
+                    replace(max, other);
                 }
             }
-            (Accumulator::First(first), Accumulator::First(Some(other))) => {
-                if first
-                    .as_ref()
-                    .is_none_or(|(earliest, _)| other.0 < *earliest)
-                {
-                    *first = Some(other.clone());
+            (Accumulator::First(first), Accumulator::First(Some((time_ms, other)))) => {
+                if first.is_none() {
+                    replace_timed(first, other.as_value(), *time_ms);
                 }
             }
-            (Accumulator::Last(last), Accumulator::Last(Some(other))) => {
-                if last.as_ref().is_none_or(|(latest, _)| other.0 >= *latest) {
-                    *last = Some(other.clone());
+            (Accumulator::Last(last), Accumulator::Last(Some((time_ms, other)))) => {
+                replace_timed(last, other.as_value(), *time_ms);
+            }
+            (Accumulator::Earliest(earliest), Accumulator::Earliest(Some((time_ms, other)))) => {
+                if earliest.as_ref().is_none_or(|(known, _)| time_ms < known) {
+                    replace_timed(earliest, other.as_value(), *time_ms);
+                }
+            }
+            (Accumulator::Latest(latest), Accumulator::Latest(Some((time_ms, other)))) => {
+                if latest.as_ref().is_none_or(|(known, _)| time_ms >= known) {
+                    replace_timed(latest, other.as_value(), *time_ms);
                 }
             }
             (Accumulator::Distinct(set), Accumulator::Distinct(more)) => set.merge(more),
@@ -184,40 +237,57 @@ impl Accumulator {
             | (Accumulator::StddevSamp(spread), Accumulator::StddevSamp(more)) => {
                 spread.merge(*more);
             }
-            (
-                Accumulator::Min(_)
-                | Accumulator::Max(_)
-                | Accumulator::First(_)
-                | Accumulator::Last(_),
-                Accumulator::Min(None)
-                | Accumulator::Max(None)
-                | Accumulator::First(None)
-                | Accumulator::Last(None),
-            ) => {}
+            (Accumulator::Quantiles(quantiles), Accumulator::Quantiles(more)) => {
+                quantiles.merge(more);
+            }
+            (Accumulator::Histogram(histogram), Accumulator::Histogram(more)) => {
+                histogram.merge(more);
+            }
+            (Accumulator::TopK(top), Accumulator::TopK(more)) => top.merge(more),
+            (Accumulator::CollectSet(set), Accumulator::CollectSet(more)) => set.merge(more),
+            (Accumulator::CollectList(list), Accumulator::CollectList(more)) => list.merge(more),
+            (mine, other) if mine.is_like(other) => {
+                debug_assert!(other.is_void(), "everything else has been handled");
+            }
             (mine, other) => panic!("merging {mine:?} with {other:?}"),
         }
     }
 
-    /// The result.
-    pub fn read<'a>(&self, arena: &'a Bump) -> Value<'a> {
-        let scalar = |scalar: &Option<Scalar>| match scalar {
-            Some(scalar) => scalar.read(arena),
-            None => Value::Null,
-        };
+    /// The result of a function that keeps this.
+    pub fn read<'a>(&self, function: &Function, arena: &'a Bump) -> Value<'a> {
+        let scalar =
+            |scalar: Option<&Scalar>| scalar.map_or(Value::Null, |value| value.read(arena));
         let float = |number: Option<f64>| number.map_or(Value::Null, Value::Float);
+        let bytes = |bytes: Vec<u8>| Value::Bytes(arena.alloc_slice_copy(&bytes));
         match self {
             Accumulator::Count(count) => Value::Int(*count),
             Accumulator::Sum(sum) => sum.read(),
             Accumulator::Avg(_, 0) => Value::Null,
             Accumulator::Avg(sum, count) => Value::Float(sum.as_f64() / *count as f64),
-            Accumulator::Min(value) | Accumulator::Max(value) => scalar(value),
-            Accumulator::First(value) | Accumulator::Last(value) => match value {
-                Some((_, value)) => value.read(arena),
-                None => Value::Null,
+            Accumulator::Min(value) | Accumulator::Max(value) => scalar(value.as_ref()),
+            Accumulator::First(value)
+            | Accumulator::Last(value)
+            | Accumulator::Earliest(value)
+            | Accumulator::Latest(value) => scalar(value.as_ref().map(|(_, value)| value)),
+            Accumulator::Distinct(set) => match function {
+                Function::DistinctSketch => bytes(set.sketch()),
+                _ => Value::Int(set.estimate()),
             },
-            Accumulator::Distinct(set) => Value::Int(set.estimate()),
             Accumulator::StddevPop(spread) => float(spread.deviation(Of::Population)),
             Accumulator::StddevSamp(spread) => float(spread.deviation(Of::Sample)),
+            Accumulator::Quantiles(quantiles) => match function {
+                Function::Quantile(share) => float(quantiles.quantile(*share, arena)),
+                Function::Quantiles(shares) => quantiles.quantiles(shares, arena),
+                Function::QuantileSketch => bytes(quantiles.sketch()),
+                _ => float(quantiles.quantile(0.5, arena)),
+            },
+            Accumulator::Histogram(histogram) => histogram.read(arena),
+            Accumulator::TopK(top) => match function {
+                Function::TopK(k) => top.read(*k, arena),
+                _ => Value::Null,
+            },
+            Accumulator::CollectSet(set) => set.read(arena),
+            Accumulator::CollectList(list) => list.read(arena),
         }
     }
 
@@ -225,16 +295,35 @@ impl Accumulator {
     pub fn is_void(&self) -> bool {
         match self {
             Accumulator::Min(value) | Accumulator::Max(value) => value.is_none(),
-            Accumulator::First(value) | Accumulator::Last(value) => value.is_none(),
+            Accumulator::First(value)
+            | Accumulator::Last(value)
+            | Accumulator::Earliest(value)
+            | Accumulator::Latest(value) => value.is_none(),
             Accumulator::Avg(_, count) => *count == 0,
             Accumulator::StddevPop(spread) | Accumulator::StddevSamp(spread) => spread.count() == 0,
-            Accumulator::Count(_) | Accumulator::Sum(_) | Accumulator::Distinct(_) => false,
+            Accumulator::Quantiles(quantiles) => quantiles.is_empty(),
+            Accumulator::Count(_)
+            | Accumulator::Sum(_)
+            | Accumulator::Distinct(_)
+            | Accumulator::Histogram(_)
+            | Accumulator::TopK(_)
+            | Accumulator::CollectSet(_)
+            | Accumulator::CollectList(_) => false,
         }
     }
 
     /// True when this is a state of `function`: guards what is read back from a store.
-    pub fn is_of(&self, function: Function) -> bool {
-        std::mem::discriminant(self) == std::mem::discriminant(&Accumulator::new(function))
+    pub fn is_of(&self, function: &Function) -> bool {
+        match (self, function) {
+            (Accumulator::Histogram(histogram), Function::Histogram(bounds)) => {
+                histogram.is_of(bounds)
+            }
+            _ => self.is_like(&Accumulator::new(function)),
+        }
+    }
+
+    fn is_like(&self, other: &Accumulator) -> bool {
+        std::mem::discriminant(self) == std::mem::discriminant(other)
     }
 
     /// How many bytes it takes in memory beyond its own size, about.
@@ -243,10 +332,35 @@ impl Accumulator {
             Accumulator::Min(Some(value))
             | Accumulator::Max(Some(value))
             | Accumulator::First(Some((_, value)))
-            | Accumulator::Last(Some((_, value))) => value.heap_bytes(),
+            | Accumulator::Last(Some((_, value)))
+            | Accumulator::Earliest(Some((_, value)))
+            | Accumulator::Latest(Some((_, value))) => value.heap_bytes(),
             Accumulator::Distinct(set) => set.heap_bytes(),
+            Accumulator::Quantiles(quantiles) => quantiles.heap_bytes(),
+            Accumulator::Histogram(histogram) => histogram.heap_bytes(),
+            Accumulator::TopK(top) => size_of::<TopK>() + top.heap_bytes(),
+            Accumulator::CollectSet(set) => set.heap_bytes(),
+            Accumulator::CollectList(list) => list.heap_bytes(),
             _ => 0,
         }
+    }
+}
+
+/// Sets a value, in the memory of the one that was there.
+fn replace(place: &mut Option<Scalar>, value: Value<'_>) {
+    match place {
+        Some(scalar) => scalar.assign(value),
+        None => *place = Scalar::new(value),
+    }
+}
+
+fn replace_timed(place: &mut Option<(i64, Scalar)>, value: Value<'_>, new_time_ms: i64) {
+    match place {
+        Some((time_ms, scalar)) => {
+            *time_ms = new_time_ms;
+            scalar.assign(value);
+        }
+        None => *place = Scalar::new(value).map(|scalar| (new_time_ms, scalar)),
     }
 }
 
@@ -255,208 +369,47 @@ impl Accumulator {
 ///
 /// # Errors
 /// When an argument has a type that the function cannot take.
-pub fn check_arguments(function: Function, arguments: &[Value<'_>]) -> Result<(), AggregateError> {
+pub fn check_arguments(function: &Function, arguments: &[Value<'_>]) -> Result<(), AggregateError> {
     let Some(value) = arguments.first() else {
         return Ok(());
     };
-    let (name, expected, fits) = match function {
-        Function::Count | Function::Distinct => return Ok(()),
-        Function::CountIf => ("count_if", "a bool", matches!(value, Value::Bool(_))),
-        Function::Sum => (
-            "sum",
-            "a number",
-            matches!(value, Value::Int(_) | Value::Float(_)),
-        ),
-        Function::Avg => (
-            "avg",
-            "a number",
-            matches!(value, Value::Int(_) | Value::Float(_)),
-        ),
-        Function::StddevPop => (
-            "stddev_pop",
-            "a number",
-            matches!(value, Value::Int(_) | Value::Float(_)),
-        ),
-        Function::StddevSamp => (
-            "stddev_samp",
-            "a number",
-            matches!(value, Value::Int(_) | Value::Float(_)),
-        ),
-        Function::Min => ("min", "a number, text or time", Scalar::can_hold(value)),
-        Function::Max => ("max", "a number, text or time", Scalar::can_hold(value)),
-        Function::First => ("first", "a number, text or time", Scalar::can_hold(value)),
-        Function::Last => ("last", "a number, text or time", Scalar::can_hold(value)),
+    let is_number = |value: &Value<'_>| matches!(value, Value::Int(_) | Value::Float(_));
+    let (expected, fits) = match function {
+        Function::Count | Function::Distinct | Function::DistinctSketch => return Ok(()),
+        Function::CountIf => ("a bool", matches!(value, Value::Bool(_))),
+        Function::Sum
+        | Function::Avg
+        | Function::StddevPop
+        | Function::StddevSamp
+        | Function::Median
+        | Function::Quantile(_)
+        | Function::Quantiles(_)
+        | Function::QuantileSketch
+        | Function::Histogram(_) => ("a number", is_number(value)),
+        Function::Min
+        | Function::Max
+        | Function::First
+        | Function::Last
+        | Function::Earliest
+        | Function::Latest
+        | Function::TopK(_)
+        | Function::CollectSet(_)
+        | Function::CollectList(_) => ("a number, text or time", Scalar::can_hold(value)),
     };
-    if fits || value.is_absent() {
-        Ok(())
-    } else {
-        Err(AggregateError {
-            function: name,
-            expected,
-            found: value.type_name(),
-        })
+    let error = |expected, found| AggregateError {
+        function: function.name(),
+        expected,
+        found,
+    };
+    if !fits && !value.is_absent() {
+        return Err(error(expected, value.type_name()));
     }
-}
-
-impl Number {
-    fn add(&mut self, value: Value<'_>) {
-        match value {
-            Value::Int(value) => self.merge(Number::Int(value)),
-            Value::Float(value) => self.merge(Number::Float(value)),
-            _ => debug_assert!(false, "check_arguments lets numbers through only"),
-        }
-    }
-
-    fn merge(&mut self, more: Number) {
-        *self = match (*self, more) {
-            (Number::Int(sum), Number::Int(more)) => match sum.checked_add(more) {
-                Some(sum) => Number::Int(sum),
-                None => Number::Float(sum as f64 + more as f64),
-            },
-            (sum, more) => Number::Float(sum.as_f64() + more.as_f64()),
-        };
-    }
-
-    fn as_f64(self) -> f64 {
-        match self {
-            Number::Int(value) => value as f64,
-            Number::Float(value) => value,
-        }
-    }
-
-    fn read<'a>(self) -> Value<'a> {
-        match self {
-            Number::Int(value) => Value::Int(value),
-            Number::Float(value) => Value::Float(value),
-        }
+    match arguments.get(1) {
+        None | Some(Value::Missing | Value::Null | Value::Int(0..)) => Ok(()),
+        Some(Value::Int(_)) => Err(error("no weight below 0", "one")),
+        Some(other) => Err(error("a whole number as weight", other.type_name())),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    /// Adds values at times 0, 1, 2, … and reads the result.
-    fn fold(function: Function, values: &[Value<'_>]) -> Accumulator {
-        let mut accumulator = Accumulator::new(function);
-        for (value, time) in values.iter().zip(0..) {
-            accumulator.add(std::slice::from_ref(value), Timestamp(time));
-        }
-        accumulator
-    }
-
-    #[track_caller]
-    fn check(function: Function, values: &[Value<'_>], expected: Value<'_>) {
-        let arena = Bump::new();
-        assert_eq!(
-            fold(function, values).read(&arena),
-            expected,
-            "{function:?} of {values:?}"
-        );
-    }
-
-    #[test]
-    fn each_function_gives_its_result() {
-        use Value::{Bool, Float, Int, Missing, Null, Str};
-        let numbers = [Int(5), Null, Int(-2), Missing, Int(4)];
-        check(Function::Count, &[], Int(0));
-        check(
-            Function::CountIf,
-            &[Bool(true), Bool(false), Null, Bool(true)],
-            Int(2),
-        );
-        check(Function::Sum, &numbers, Int(7));
-        check(Function::Sum, &[], Int(0));
-        check(Function::Sum, &[Int(1), Float(0.5)], Float(1.5));
-        check(
-            Function::Sum,
-            &[Int(i64::MAX), Int(1)],
-            Float(9_223_372_036_854_775_808.0),
-        );
-        check(Function::Min, &numbers, Int(-2));
-        check(Function::Max, &numbers, Int(5));
-        check(Function::Min, &[Int(2), Float(1.5)], Float(1.5));
-        check(Function::Max, &[Str("a"), Str("é"), Str("b")], Str("é"));
-        check(Function::Min, &[Null], Null);
-        check(Function::Avg, &numbers, Float(7.0 / 3.0));
-        check(Function::Avg, &[], Null);
-        check(Function::First, &numbers, Int(5));
-        check(Function::Last, &[Str("x"), Str("y"), Null], Str("y"));
-        check(
-            Function::Distinct,
-            &[Str("x"), Str("y"), Null, Str("x")],
-            Int(2),
-        );
-    }
-
-    #[test]
-    fn first_and_last_go_by_event_time_and_not_by_arrival() {
-        let arena = Bump::new();
-        for (function, expected) in [(Function::First, 20), (Function::Last, 31)] {
-            let mut accumulator = Accumulator::new(function);
-            for (time, value) in [(10, 10), (5, 20), (30, 30), (30, 31), (5, 21), (7, 40)] {
-                accumulator.add(&[Value::Int(value)], Timestamp(time));
-            }
-            assert_eq!(
-                accumulator.read(&arena),
-                Value::Int(expected),
-                "{function:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_wrong_type_is_named() {
-        let error = check_arguments(Function::Sum, &[Value::Str("7")]).unwrap_err();
-        assert_eq!(error.to_string(), "sum takes a number, found string");
-        assert!(check_arguments(Function::CountIf, &[Value::Int(1)]).is_err());
-        assert!(check_arguments(Function::Max, &[Value::List(&[])]).is_err());
-        assert!(check_arguments(Function::Sum, &[Value::Null]).is_ok());
-    }
-
-    const ALL: [Function; 11] = [
-        Function::Count,
-        Function::CountIf,
-        Function::Sum,
-        Function::Min,
-        Function::Max,
-        Function::Avg,
-        Function::First,
-        Function::Last,
-        Function::Distinct,
-        Function::StddevPop,
-        Function::StddevSamp,
-    ];
-
-    proptest! {
-        #[test]
-        fn folding_in_parts_and_merging_gives_what_folding_at_once_gives(
-            values in prop::collection::vec((0i64..40, -50i64..50), 0..60),
-            cut in 0usize..60,
-        ) {
-            let cut = cut.min(values.len());
-            for function in ALL {
-                let add = |accumulator: &mut Accumulator, part: &[(i64, i64)]| {
-                    for &(time, value) in part {
-                        let argument = match function {
-                            Function::CountIf => Value::Bool(value > 0),
-                            _ => Value::Int(value),
-                        };
-                        accumulator.add(&[argument], Timestamp(time));
-                    }
-                };
-                let mut whole = Accumulator::new(function);
-                add(&mut whole, &values);
-                let mut left = Accumulator::new(function);
-                add(&mut left, &values[..cut]);
-                let mut right = Accumulator::new(function);
-                add(&mut right, &values[cut..]);
-                let mut bytes = Vec::new();
-                crate::codec::encode_into(&right, &mut bytes);
-                left.merge(&crate::codec::decode(&bytes).unwrap());
-                prop_assert_eq!(&left, &whole, "{:?}", function);
-            }
-        }
-    }
-}
+mod tests;

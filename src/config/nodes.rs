@@ -254,6 +254,9 @@ fn aggregate(keys: &mut Keys<'_, '_>, name: &str, builder: Builder) -> Builder {
     for (field, call) in keys.pairs("set") {
         rollup = rollup.set(field, call);
     }
+    if let Some(condition) = keys.text("delete_if") {
+        rollup = rollup.delete_if(condition);
+    }
     if let Some(reaction) = keys.choice("on_error", ON_ERROR) {
         rollup = rollup.on_error(reaction);
     }

@@ -612,6 +612,23 @@ fn the_least_and_the_greatest_keep_their_type() {
     );
 }
 
+/// Examples of RFC 4648.
+#[test]
+fn bytes_are_written_in_base64() {
+    check(&[
+        ("base64.encode('')", "{}", r#""""#),
+        ("base64.encode('f')", "{}", r#""Zg==""#),
+        ("base64.encode(b'foobar')", "{}", r#""Zm9vYmFy""#),
+        ("base64.encode(s)", r#"{"s": "ü"}"#, r#""w7w=""#),
+        (r"base64.encode(b'\xfb\xff')", "{}", r#""+/8=""#),
+        (
+            "base64.encode(s)",
+            r#"{"s": 5}"#,
+            "error: `base64.encode` does not take int",
+        ),
+    ]);
+}
+
 #[test]
 fn json_keeps_order_and_escapes() {
     check(&[

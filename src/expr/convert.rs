@@ -1,5 +1,7 @@
 //! Conversions from one type to another, as CEL has them.
 
+use base64::display::Base64Display;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use bumpalo::Bump;
 use jiff::SignedDuration;
 
@@ -73,6 +75,19 @@ pub(super) fn bytes<'a>(arguments: &[Value<'a>], _: &'a Bump) -> Evaluated<'a> {
         [Value::Str(text)] => Ok(Value::Bytes(text.as_bytes())),
         _ => mismatch("bytes", arguments),
     }
+}
+
+/// With the alphabet of RFC 4648 that has `+` and `/`, and with padding.
+pub(super) fn base64_encode<'a>(arguments: &[Value<'a>], arena: &'a Bump) -> Evaluated<'a> {
+    let bytes = match *arguments {
+        [Value::Bytes(bytes)] => bytes,
+        [Value::Str(text)] => text.as_bytes(),
+        _ => return mismatch("base64.encode", arguments),
+    };
+    let encoded = Base64Display::new(bytes, &BASE64);
+    Ok(Value::Str(
+        bumpalo::format!(in arena, "{}", encoded).into_bump_str(),
+    ))
 }
 
 /// From RFC 3339 text, or from whole seconds since 1970.

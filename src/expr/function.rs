@@ -319,6 +319,13 @@ const FUNCTIONS: &[Function] = {
         ),
         function(
             Global,
+            "base64.encode",
+            &[K::BYTES.or(K::TEXT)],
+            Str,
+            Borrowing(convert::base64_encode),
+        ),
+        function(
+            Global,
             "timestamp",
             &[TO_TIME],
             Time,

@@ -9,7 +9,7 @@ use super::aggregate::Addition;
 use super::clock::NodeProgress;
 use super::table::{Folded, Lookup, Table};
 use super::upstream::TimeTeller;
-use super::{Context, ProcessError, Produced};
+use super::{Context, Outputs, ProcessError, Produced};
 use crate::codec::{self, Decode, Encode};
 use crate::state::keys;
 use crate::time::Timestamp;
@@ -39,6 +39,8 @@ pub(super) struct Fold {
     /// By place and group.
     table: Table<Folded>,
     functions: Vec<Function>,
+    /// What a row makes that is sent by itself; kept for its memory.
+    single: Folded,
     pub(super) time: TimeTeller,
     buffer: Vec<u8>,
 }
@@ -47,6 +49,7 @@ impl Fold {
     pub(super) fn new(plan: &FoldPlan, budget_bytes: usize, progress: &NodeProgress) -> Fold {
         Fold {
             table: Table::new(budget_bytes),
+            single: Folded::new(&plan.shape.functions()),
             functions: plan.shape.functions(),
             time: match plan.emit {
                 Emit::Close => TimeTeller::often(progress),
@@ -72,6 +75,20 @@ impl Fold {
         addition.apply(self.table.change(id));
     }
 
+    /// Sends a row at once, by itself.
+    pub(super) fn send(
+        &mut self,
+        plan: &FoldPlan,
+        place: Place,
+        group: &[u8],
+        addition: &Addition<'_>,
+        outputs: &mut dyn Outputs,
+    ) -> Result<(), ProcessError> {
+        self.single.begin_anew(&self.functions);
+        addition.apply(&mut self.single);
+        send_partial(plan, place, group, &self.single, &mut self.buffer, outputs)
+    }
+
     pub(super) fn flush(
         &mut self,
         context: &mut Context<'_>,
@@ -86,20 +103,14 @@ impl Fold {
         table.drain_dirty(|key, folded| -> Result<(), ProcessError> {
             let (at, rest) = keys::split_window(key).expect("made by add");
             let (from, group) = keys::split_window(rest).expect("made by add");
-            let partial = Partial {
-                at_ms: at.0,
-                from_ms: from.0,
-                folded: &*folded,
-            };
-            buffer.clear();
-            codec::encode_into(&partial, buffer);
-            Ok(context.outputs.produce(Produced {
-                topic: &plan.topic,
-                partition: None,
-                key: Some(group),
-                value: Some(buffer),
-                timestamp: Timestamp(folded.max_time_ms),
-            })?)
+            send_partial(
+                plan,
+                Place { at, from },
+                group,
+                folded,
+                buffer,
+                context.outputs,
+            )
         })?;
         // A partial result is added on the far side: it must not be sent a second time.
         table.clear();
@@ -124,4 +135,28 @@ impl Fold {
     pub(super) fn stream_time(&self) -> Timestamp {
         self.time.stream_time()
     }
+}
+
+fn send_partial(
+    plan: &FoldPlan,
+    place: Place,
+    group: &[u8],
+    folded: &Folded,
+    buffer: &mut Vec<u8>,
+    outputs: &mut dyn Outputs,
+) -> Result<(), ProcessError> {
+    let partial = Partial {
+        at_ms: place.at.0,
+        from_ms: place.from.0,
+        folded,
+    };
+    buffer.clear();
+    codec::encode_into(&partial, buffer);
+    Ok(outputs.produce(Produced {
+        topic: &plan.topic,
+        partition: None,
+        key: Some(group),
+        value: Some(buffer),
+        timestamp: Timestamp(folded.max_time_ms),
+    })?)
 }

@@ -230,9 +230,9 @@ pub(super) fn fill_result<'a>(
         row.set(start, Value::Time(parts.start));
         row.set(end, Value::Time(parts.end));
     }
-    for (at, slot) in slots.results.iter().enumerate() {
+    for (read, slot) in &slots.results {
         let value = match parts.accumulators {
-            Some(accumulators) => accumulators[at].read(row.arena),
+            Some(accumulators) => accumulators[read.accumulator].read(&read.function, row.arena),
             None => Value::Null,
         };
         row.set(*slot, value);

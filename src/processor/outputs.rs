@@ -1,7 +1,7 @@
 //! What leaves a task, and how rows become records and cells.
 
-use std::borrow::Cow;
-
+use base64::display::Base64Display;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use bumpalo::Bump;
 use bumpalo::collections::Vec as ArenaVec;
 
@@ -65,7 +65,8 @@ pub struct Produced<'a> {
 /// A row for a table.
 #[derive(Clone, Copy, Debug)]
 pub struct TableRow<'r, 'a> {
-    /// One per column of the sink; of a deletion, only those of the key count.
+    /// One per column of the sink, none a list or an object; of a deletion, only those of the key
+    /// count.
     pub cells: &'r [Value<'a>],
     /// Whether the row with that key is to be deleted.
     pub deleted: bool,
@@ -92,12 +93,6 @@ pub enum OutputError {
     /// The log's reasons.
     #[error(transparent)]
     Broker(#[from] BrokerError),
-    /// No column can hold such a value.
-    #[error("a column cannot hold a {found}; json(…) makes a text of it")]
-    Cell {
-        /// The value's type.
-        found: &'static str,
-    },
 }
 
 /// A sink could not write a row.
@@ -117,7 +112,6 @@ impl SinkFailure {
             SinkFailure::Output(error) => error,
         };
         let reason = match &error {
-            OutputError::Cell { .. } => DropReason::Expression,
             OutputError::Broker(BrokerError::TooLarge { .. }) => DropReason::TooLarge,
             OutputError::Broker(BrokerError::Refused { .. }) => DropReason::RefusedByTopic,
             OutputError::Broker(_) => return Err(error.into()),
@@ -187,7 +181,10 @@ pub(super) fn write_row(
             true => Value::Null,
             false => {
                 let value = column.value.eval(&view);
-                value.map_err(|error| failed(&column.name, error))?
+                single(
+                    value.map_err(|error| failed(&column.name, error))?,
+                    row.arena,
+                )
             }
         });
     }
@@ -199,6 +196,14 @@ pub(super) fn write_row(
             record: row.record,
         })
         .map_err(SinkFailure::Output)
+}
+
+/// A value as a column can hold it: lists and objects as JSON.
+fn single<'a>(value: Value<'a>, arena: &'a Bump) -> Value<'a> {
+    match value {
+        Value::List(_) | Value::Map(_) => Value::Str(json_text(&value, arena)),
+        value => value,
+    }
 }
 
 /// The key of a result, where a sink says nothing else: that of the group as [`key_bytes`] has it,
@@ -225,14 +230,14 @@ pub(super) fn key_bytes<'a>(value: &Value<'a>, arena: &'a Bump) -> Option<&'a [u
 }
 
 /// A value as JSON.
-pub(super) fn json_text<'a>(value: &Value<'_>, arena: &'a Bump) -> Cow<'a, str> {
+pub(super) fn json_text<'a>(value: &Value<'_>, arena: &'a Bump) -> &'a str {
     let mut json = ArenaVec::new_in(arena);
     push_json(value, &mut json);
-    String::from_utf8_lossy(json.into_bump_slice())
+    str::from_utf8(json.into_bump_slice()).expect("JSON is UTF-8")
 }
 
 /// Appends a value as JSON: absent values as null, times as RFC 3339, lengths of time in
-/// milliseconds, bytes as text where they are UTF-8.
+/// milliseconds, bytes as text where they are UTF-8, and else in base64.
 fn push_json(value: &Value<'_>, out: &mut ArenaVec<'_, u8>) {
     match value {
         Value::Missing | Value::Null => out.extend_from_slice_copy(b"null"),
@@ -242,7 +247,14 @@ fn push_json(value: &Value<'_>, out: &mut ArenaVec<'_, u8>) {
         Value::Float(_) => out.extend_from_slice_copy(b"null"),
         Value::Duration(ms) => push_display(ms, out),
         Value::Str(text) => push_text(text, out),
-        Value::Bytes(bytes) => push_text(&String::from_utf8_lossy(bytes), out),
+        Value::Bytes(bytes) => match str::from_utf8(bytes) {
+            Ok(text) => push_text(text, out),
+            Err(_) => {
+                out.push(b'"');
+                push_display(&Base64Display::new(bytes, &BASE64), out);
+                out.push(b'"');
+            }
+        },
         Value::Time(time) => {
             out.push(b'"');
             push_display(time, out);
@@ -309,10 +321,23 @@ mod tests {
     }
 
     #[test]
+    fn a_column_gets_lists_and_objects_as_json() {
+        let arena = Bump::new();
+        let entry = [("value", Value::Str("a")), ("count", Value::Int(2))];
+        let list = [Value::Map(&entry)];
+        let expected = Value::Str(r#"[{"value":"a","count":2}]"#);
+        assert_eq!(single(Value::List(&list), &arena), expected);
+        assert_eq!(single(Value::Map(&[]), &arena), Value::Str("{}"));
+        assert_eq!(single(Value::Null, &arena), Value::Null);
+    }
+
+    #[test]
     fn values_become_json() {
         check(&Value::Missing, "null");
         check(&Value::Float(f64::NAN), "null");
         check(&Value::Float(1.5), "1.5");
+        check(&Value::Bytes(b"ab"), "\"ab\"");
+        check(&Value::Bytes(b"\xfb\xff"), "\"+/8=\"");
         check(&Value::Str("a\"\n😀"), "\"a\\\"\\n😀\"");
         check(&Value::Time(Timestamp(0)), "\"1970-01-01T00:00:00.000Z\"");
         check(&Value::List(&[Value::Int(1), Value::Null]), "[1,null]");

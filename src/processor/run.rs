@@ -470,7 +470,7 @@ fn run_ways(
 fn log(node: &NodeName, text: Option<&Evaluator>, row: &Row<'_, '_>) {
     let text = match text.map(|text| text.eval(&row.view())) {
         Some(Ok(Value::Str(text))) => text.into(),
-        Some(Ok(value)) => outputs::json_text(&value, row.arena),
+        Some(Ok(value)) => outputs::json_text(&value, row.arena).into(),
         Some(Err(error)) => format!("({error})").into(),
         None => String::from_utf8_lossy(row.raw.unwrap_or(b"(no value)")),
     };

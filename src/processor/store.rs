@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 
+use super::aggregate::Deleting;
 use super::table::{Folded, FoldedError, Kept};
 use super::{Context, ProcessError};
 use crate::state::{StateBatch, StoreId, TaskState, keys};
@@ -15,6 +16,11 @@ pub(super) trait Stored: Kept + Clone {
 
     /// Reads what `encode` wrote; of an aggregate, with its functions.
     fn decode(bytes: &[u8], functions: &[Function]) -> Result<Self, FoldedError>;
+
+    /// Whether nothing is kept any more: it has no bytes, and there is none in the store.
+    fn is_deleted(&self) -> bool {
+        false
+    }
 }
 
 impl Stored for Folded {
@@ -33,9 +39,17 @@ pub(super) struct Store<'c> {
     pub(super) id: StoreId,
     pub(super) node: &'c str,
     pub(super) functions: &'c [Function],
+    /// When results are deleted; none while nothing is folded in.
+    pub(super) deleting: Option<&'c Deleting<'c>>,
 }
 
 impl Store<'_> {
+    /// Whether a result has to be deleted, now that a record has been folded in.
+    pub(super) fn deletes(&self, folded: &Folded) -> bool {
+        self.deleting
+            .is_some_and(|deleting| deleting.is_due(folded))
+    }
+
     /// Before the first record.
     pub(super) fn empty(&self) -> Folded {
         Folded::new(self.functions)

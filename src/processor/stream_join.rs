@@ -295,6 +295,7 @@ impl<'c> Stores<'c> {
             id,
             node: context.plan.operators[plan.sides[0]].node.as_str(),
             functions: &[],
+            deleting: None,
         };
         Stores {
             records: store(plan.store),

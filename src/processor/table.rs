@@ -43,10 +43,7 @@ pub enum FoldedError {
 impl Folded {
     /// Before the first record.
     pub fn new(functions: &[Function]) -> Folded {
-        let accumulators = functions
-            .iter()
-            .map(|function| Accumulator::new(*function))
-            .collect();
+        let accumulators = functions.iter().map(Accumulator::new).collect();
         Folded {
             max_time_ms: i64::MIN,
             accumulators,
@@ -70,7 +67,7 @@ impl Folded {
     pub fn check(&self, functions: &[Function]) -> Result<(), FoldedError> {
         let states = self.accumulators.iter().zip(functions);
         let fits = self.accumulators.len() == functions.len()
-            && states.into_iter().all(|(state, of)| state.is_of(*of));
+            && states.into_iter().all(|(state, of)| state.is_of(of));
         match fits {
             true => Ok(()),
             false => Err(FoldedError::OtherFunctions {
@@ -82,6 +79,14 @@ impl Folded {
     /// Whether all its results are null: nothing has come but records that count for nothing.
     pub fn is_void(&self) -> bool {
         self.accumulators.iter().all(Accumulator::is_void)
+    }
+
+    /// Forgets all records.
+    pub fn begin_anew(&mut self, functions: &[Function]) {
+        self.max_time_ms = i64::MIN;
+        for (accumulator, function) in self.accumulators.iter_mut().zip(functions) {
+            *accumulator = Accumulator::new(function);
+        }
     }
 
     /// Appends its bytes.
@@ -284,7 +289,7 @@ mod tests {
             Lookup::Found(id) => id,
             Lookup::Absent(hash) => table.insert(hash, key, Folded::new(&[Function::Count])),
         };
-        table.change(id).accumulators[0].add(&[], Timestamp(0));
+        table.change(id).accumulators[0].add(&Function::Count, &[], Timestamp(0));
     }
 
     fn drain(table: &mut Table<Folded>) -> Vec<(Vec<u8>, Folded)> {

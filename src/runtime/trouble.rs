@@ -82,10 +82,7 @@ pub(crate) fn reaction(error: &ThreadError) -> Reaction {
         )
         | ThreadError::MorePartitions { .. }
         | ThreadError::Process(
-            ProcessError::Stop { .. }
-            | ProcessError::Foreign { .. }
-            | ProcessError::Damaged { .. }
-            | ProcessError::Output(OutputError::Cell { .. }),
+            ProcessError::Stop { .. } | ProcessError::Foreign { .. } | ProcessError::Damaged { .. },
         ) => Reaction::Stop,
     }
 }

@@ -181,18 +181,6 @@ impl RowBatch {
         });
     }
 
-    /// Drops the cells of a row that has not been finished, for example when an expression of one
-    /// of its columns has failed.
-    pub fn abandon_row(&mut self) {
-        for cell in self.cells.drain(self.rows.len() * self.columns..).rev() {
-            match cell {
-                Stored::Text { start, .. } => self.texts.truncate(start as usize),
-                Stored::Bytes { start, .. } => self.bytes.truncate(start as usize),
-                _ => {}
-            }
-        }
-    }
-
     /// The cell of `row` and `column`, both from 0.
     ///
     /// # Panics
@@ -274,23 +262,6 @@ mod tests {
             (row.change, row.partition, row.offset),
             (Change::Upsert, 2, 40)
         );
-    }
-
-    #[test]
-    fn an_abandoned_row_leaves_no_trace() {
-        let mut batch = RowBatch::new(2);
-        batch.push_text("kept");
-        batch.push_int(1);
-        batch.finish_row(Change::Upsert, 0, 1);
-        let before = batch.bytes();
-        batch.push_text("half a row");
-        batch.abandon_row();
-        assert_eq!((batch.len(), batch.bytes()), (1, before));
-        batch.push_text("next");
-        batch.push_int(2);
-        batch.finish_row(Change::Delete, 0, 2);
-        assert_eq!(batch.cell(1, 0), Cell::Text("next"));
-        assert_eq!(batch.cell(0, 0), Cell::Text("kept"));
     }
 
     #[test]

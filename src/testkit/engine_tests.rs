@@ -72,6 +72,7 @@ fn topology(key: Option<&str>, guarantee: Guarantee, emit: Emit) -> Topology {
             call("sales", Function::Count, None),
             call("revenue", Function::Sum, Some("total")),
         ],
+        delete_if: None,
         on_error: OnError::DeadLetter,
     };
     let sink = KafkaSink {

@@ -7,6 +7,8 @@ pub use driver::{DriverError, DriverOptions, TopologyTestDriver};
 pub use stores::{StoreEntry, TableRow};
 
 #[cfg(test)]
+mod aggregate_tests;
+#[cfg(test)]
 mod clock_tests;
 #[cfg(test)]
 mod engine_tests;

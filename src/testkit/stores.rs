@@ -11,7 +11,7 @@ use crate::record::{JoinedEvent, StoredRow};
 use crate::state::{StateBackend as _, keys};
 use crate::time::Timestamp;
 use crate::topology::graph::NodeKind;
-use crate::topology::plan::{AggregatePlan, SubTopology, Work};
+use crate::topology::plan::{AggregatePlan, ResultRead, SubTopology, Work};
 use crate::value::Value;
 
 /// An entry of a store.
@@ -138,13 +138,17 @@ fn results(
     let entries = results.into_iter().map(|result| {
         let arena = Bump::new();
         let fields = keys::read_fields(&result.group, &arena).expect("a good key");
-        let states = names.iter().zip(&result.folded.accumulators);
+        let accumulators = &result.folded.accumulators;
+        let read = |read: &ResultRead| {
+            to_json(&accumulators[read.accumulator].read(&read.function, &arena))
+        };
+        let reads = names.iter().zip(&plan.slots.results);
         StoreEntry {
             key: fields.iter().map(to_json).collect(),
             window_start: result.start,
             window_end: result.end,
-            results: states
-                .map(|(name, state)| (name.clone(), to_json(&state.read(&arena))))
+            results: reads
+                .map(|(name, (how, _))| (name.clone(), read(how)))
                 .collect(),
             timestamp: Timestamp(result.folded.max_time_ms),
         }

@@ -162,6 +162,12 @@ impl<'a> Analysis<'a> {
         if node.has_gaps {
             after.add_gap();
         }
+        if let Some(NodeKind::Aggregate(aggregate)) = node.kind
+            && let Some(condition) = &aggregate.delete_if
+        {
+            let results = Shape::of_deletion(aggregate, &after);
+            self.expression(Place::node(number).key("delete_if"), condition, &results);
+        }
         self.before[number] = before;
         self.after[number] = after;
     }
@@ -244,7 +250,8 @@ impl<'a> Analysis<'a> {
             {
                 types.push(self.part(place.clone(), Some(part), argument, before));
             }
-            shape.set(field, aggregation.result_type(types.first().copied()));
+            let kind = aggregation.function.result_type(types.first().copied());
+            shape.set(field, kind);
         }
         shape
     }

@@ -396,6 +396,9 @@ pub struct Aggregate {
     pub on_late: OnLate,
     /// Result field and how it is computed.
     pub set: Vec<(FieldPath, Aggregation)>,
+    /// Must give a bool; sees the fields of `set`. A result for which it is true is deleted: the
+    /// next record of its key and window begins a new one.
+    pub delete_if: Option<Expression>,
     /// When an expression fails, or a key field is missing.
     pub on_error: OnError,
 }

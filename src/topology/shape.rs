@@ -124,6 +124,17 @@ impl Shape {
         }
     }
 
+    /// What the condition of an aggregate sees that deletes results, of what leaves it: its results,
+    /// and not their key and window.
+    pub(super) fn of_deletion(aggregate: &Aggregate, results: &Shape) -> Shape {
+        let is_result =
+            |(path, _): &&(FieldPath, ValueType)| aggregate.set.iter().any(|(set, _)| set == path);
+        Shape {
+            fields: results.fields.iter().filter(is_result).cloned().collect(),
+            ..results.clone()
+        }
+    }
+
     /// The records of several inputs together. What is known about a field is what all those know
     /// about it that can have it.
     pub(super) fn of_merge(inputs: impl Iterator<Item = Shape>) -> Shape {

@@ -221,23 +221,23 @@ fn t046_a_silence_without_length() {
 #[test]
 fn t047_a_function_that_does_not_exist() {
     aggregate(
-        "by: wiki, window: { tumbling: 1m }, set: { a: cuont(), b: median(delta) }",
+        "by: wiki, window: { tumbling: 1m }, set: { a: cuont(), b: modus(delta) }",
         expect![[r#"
             error[T047]: there is no aggregate function `cuont`
              --> t.yaml:4:76
               |
-            4 |   a: { aggregate: { from: s, by: wiki, window: { tumbling: 1m }, set: { a: cuont(), b: median(delta) } } }
+            4 |   a: { aggregate: { from: s, by: wiki, window: { tumbling: 1m }, set: { a: cuont(), b: modus(delta) } } }
               |                                                                            ^^^^^
               |
               = help: did you mean `count`?
 
-            error[T047]: there is no aggregate function `median`
+            error[T047]: there is no aggregate function `modus`
              --> t.yaml:4:88
               |
-            4 |   a: { aggregate: { from: s, by: wiki, window: { tumbling: 1m }, set: { a: cuont(), b: median(delta) } } }
-              |                                                                                        ^^^^^^
+            4 |   a: { aggregate: { from: s, by: wiki, window: { tumbling: 1m }, set: { a: cuont(), b: modus(delta) } } }
+              |                                                                                        ^^^^^
               |
-              = help: the aggregate functions: count, count_if, sum, min, max, avg, first, last, distinct, stddev_pop, stddev_samp"#]],
+              = help: there are 22 aggregate functions, none of them with a similar name"#]],
     );
 }
 
@@ -277,6 +277,143 @@ fn t048_a_wrong_number_of_arguments() {
               |                                                           ^^^^^^^^^^^^^^^^^^^
               |
               = help: it is called as `last(x)`"#]],
+    );
+}
+
+#[test]
+fn t059_constants_that_are_none_or_out_of_bounds() {
+    aggregate(
+        "by: wiki, window: { tumbling: 1m }, set: { a: 'top_k(user, delta)', b: 'top_k(user, 500)' }",
+        expect![[r#"
+            error[T059]: `top_k(x, k[, weight])` takes a whole number from 1 to 100, found `delta`
+             --> t.yaml:4:89
+              |
+            4 |   a: { aggregate: { from: s, by: wiki, window: { tumbling: 1m }, set: { a: 'top_k(user, delta)', b: 'top_k(user, 500)' } } }
+              |                                                                                         ^^^^^
+              |
+              = help: write a constant, such as `top_k(x, 10)`
+
+            error[T059]: `top_k(x, k[, weight])` takes a whole number from 1 to 100, found `500`
+             --> t.yaml:4:114
+              |
+            4 |   a: { aggregate: { from: s, by: wiki, window: { tumbling: 1m }, set: { a: 'top_k(user, delta)', b: 'top_k(user, 500)' } } }
+              |                                                                                                                  ^^^
+              |
+              = help: write a constant, such as `top_k(x, 10)`"#]],
+    );
+    aggregate(
+        "by: wiki, window: { tumbling: 1m }, set: { a: 'quantile(delta, 95)', b: 'quantiles(delta, [])' }",
+        expect![[r#"
+            error[T059]: `quantile(x, q)` takes a number from 0 to 1, found `95`
+             --> t.yaml:4:93
+              |
+            4 |   a: { aggregate: { from: s, by: wiki, window: { tumbling: 1m }, set: { a: 'quantile(delta, 95)', b: 'quantiles(delta, [])' } } }
+              |                                                                                             ^^
+              |
+              = help: write `0.95`: 1 is all of them
+
+            error[T059]: `quantiles(x, [q, …])` takes a list of 1 to 100 numbers from 0 to 1, found `[]`
+             --> t.yaml:4:120
+              |
+            4 |   a: { aggregate: { from: s, by: wiki, window: { tumbling: 1m }, set: { a: 'quantile(delta, 95)', b: 'quantiles(delta, [])' } } }
+              |                                                                                                                        ^^
+              |
+              = help: write a constant, such as `quantiles(x, [0.5, 0.95])`"#]],
+    );
+    aggregate(
+        "by: wiki, window: { tumbling: 1m }, set: { a: 'histogram(delta, [0, 10, 5])', b: \"collect_set(user, 'x')\" }",
+        expect![[r#"
+            error[T059]: `histogram(x, [bound, …])` takes a list of 1 to 100 numbers, each larger than the one before it, found `[0, 10, 5]`
+             --> t.yaml:4:94
+              |
+            4 |   a: { aggregate: { from: s, by: wiki, window: { tumbling: 1m }, set: { a: 'histogram(delta, [0, 10, 5])', b: "collect_set(user, 'x')...
+              |                                                                                              ^^^^^^^^^^
+              |
+              = help: write a constant, such as `histogram(x, [0, 10, 100])`
+
+            error[T059]: `collect_set(x, max)` takes a whole number from 1 to 1000, found `'x'`
+             --> t.yaml:4:130
+              |
+            4 | ...et: { a: 'histogram(delta, [0, 10, 5])', b: "collect_set(user, 'x')" } } }
+              |                                                                   ^^^
+              |
+              = help: write a constant, such as `collect_set(x, 10)`"#]],
+    );
+}
+
+#[test]
+fn t095_a_deletion_from_hopping_windows() {
+    aggregate(
+        "by: wiki, window: { hopping: 1h, advance: 5m }, set: { n: sum(delta) }, delete_if: n == 0",
+        expect![[r#"
+            error[T095]: hopping windows share what is kept of them, so no result of theirs can be deleted by itself
+             --> t.yaml:4:113
+              |
+            4 |   a: { aggregate: { from: s, by: wiki, window: { hopping: 1h, advance: 5m }, set: { n: sum(delta) }, delete_if: n == 0 } }
+              |                                                                                                                 ^^^^^^
+              |
+              = help: take back results with a filter behind: `where: "!(n == 0)"`"#]],
+    );
+}
+
+#[test]
+fn t032_t023_a_deletion_by_something_else_than_a_condition_over_results() {
+    aggregate(
+        "by: wiki, window: none, set: { n: count() }, delete_if: n",
+        expect![[r#"
+            error[T032]: a condition must be a bool, `n` is of type int
+             --> t.yaml:4:86
+              |
+            4 |   a: { aggregate: { from: s, by: wiki, window: none, set: { n: count() }, delete_if: n } }
+              |                                                                                      ^
+              |
+              = help: compare it with something, as in `x > 0`"#]],
+    );
+    aggregate(
+        "by: wiki, window: none, set: { n: count() }, delete_if: n == 0 || delta == 0",
+        expect![[r#"
+            error[T023]: unknown field `delta`
+             --> t.yaml:4:96
+              |
+            4 |   a: { aggregate: { from: s, by: wiki, window: none, set: { n: count() }, delete_if: n == 0 || delta == 0 } }
+              |                                                                                                ^^^^^
+              |
+              = help: known are n"#]],
+    );
+    // One that could not be read leaves a gap, of which nothing is said.
+    aggregate(
+        "by: wiki, window: none, set: { n: count(), m: cout() }, delete_if: m == 0",
+        expect![[r#"
+            error[T047]: there is no aggregate function `cout`
+             --> t.yaml:4:76
+              |
+            4 |   a: { aggregate: { from: s, by: wiki, window: none, set: { n: count(), m: cout() }, delete_if: m == 0 } }
+              |                                                                            ^^^^
+              |
+              = help: did you mean `count`?"#]],
+    );
+}
+
+#[test]
+fn t049_a_weight_that_is_no_whole_number() {
+    aggregate(
+        "by: wiki, window: { tumbling: 1m }, set: { a: 'top_k(user, 3, delta * 0.5)', b: 'top_k(tags, 3)' }",
+        expect![[r#"
+            error[T049]: `top_k(x, k[, weight])` takes a whole number (int), `delta * 0.5` is of type double
+             --> t.yaml:4:92
+              |
+            4 |   a: { aggregate: { from: s, by: wiki, window: { tumbling: 1m }, set: { a: 'top_k(user, 3, delta * 0.5)', b: 'top_k(tags, 3)' } } }
+              |                                                                                            ^^^^^^^^^^^
+              |
+              = help: name a field of another type, or convert it: `int(x)`, `double(x)`, `string(x)`
+
+            error[T049]: `top_k(x, k[, weight])` takes a single value, no list or map, `tags` is of type list
+             --> t.yaml:4:117
+              |
+            4 |   a: { aggregate: { from: s, by: wiki, window: { tumbling: 1m }, set: { a: 'top_k(user, 3, delta * 0.5)', b: 'top_k(tags, 3)' } } }
+              |                                                                                                                     ^^^^
+              |
+              = help: name a field of another type, or convert it: `int(x)`, `double(x)`, `string(x)`"#]],
     );
 }
 

@@ -267,7 +267,7 @@ nodes:
             12 |       every: 5m
                |       ^^^^^
                |
-               = help: the keys here: from, by, window, emit, on_late, set, on_error"#]],
+               = help: the keys here: from, by, window, emit, on_late, set, delete_if, on_error"#]],
     );
 }
 

@@ -177,13 +177,13 @@ impl Folded {
         for ((_, aggregation), accumulator) in aggregate.set.iter().zip(row) {
             let arguments = aggregation.arguments.iter();
             let values: Vec<Value<'_>> = arguments.map(|text| record.eval(text)).collect();
-            accumulator.add(aggregation.function, &values);
+            accumulator.add(&aggregation.function, &values);
         }
     }
 }
 
 impl Accumulator {
-    fn add(&mut self, function: Function, values: &[Value<'_>]) {
+    fn add(&mut self, function: &Function, values: &[Value<'_>]) {
         match (function, values) {
             (Function::Count, []) | (Function::CountIf, [Value::Bool(true)]) => self.number += 1,
             (Function::CountIf, [Value::Bool(false) | Value::Null | Value::Missing]) => {}
@@ -196,7 +196,7 @@ impl Accumulator {
         }
     }
 
-    fn read(&self, function: Function) -> i64 {
+    fn read(&self, function: &Function) -> i64 {
         match function {
             Function::Distinct => i64::try_from(self.distinct.len()).expect("few values"),
             _ => self.number,
@@ -301,7 +301,7 @@ fn rows(topology: &Topology, name: &str, folded: &Folded) -> Vec<Vec<String>> {
     for ((key, start), accumulators) in &folded.0 {
         let start = Timestamp(*start).to_string().replace(".000Z", "Z");
         let results = aggregate.set.iter().zip(accumulators);
-        let results = results.map(|((_, call), state)| state.read(call.function).to_string());
+        let results = results.map(|((_, call), state)| state.read(&call.function).to_string());
         rows.push(key.iter().cloned().chain([start]).chain(results).collect());
     }
     rows

@@ -83,8 +83,8 @@ impl<V: Stored> ByStart<V> {
         }
     }
 
-    /// Writes what has changed since the last commit, each entry after `visit` has seen it with its
-    /// start and group.
+    /// Writes what has changed since the last commit, or deletes it, each entry after `visit` has seen
+    /// it with its start and group.
     pub(super) fn flush(
         &mut self,
         flush: &mut Flush<'_, '_>,
@@ -95,7 +95,10 @@ impl<V: Stored> ByStart<V> {
             let (start, group) = keys::split_window(key).expect("made by set_key");
             *newest_stored = newest_stored.map(|newest| newest.max(start));
             visit(flush, start, group, value)?;
-            flush.writer().put(key, |out| value.encode(out))
+            match value.is_deleted() {
+                true => flush.writer().delete(key),
+                false => flush.writer().put(key, |out| value.encode(out)),
+            }
         })
     }
 
@@ -115,7 +118,10 @@ impl<V: Stored> ByStart<V> {
         })?;
         for entry in self.table.entries() {
             if first.as_slice() <= &*entry.key && *entry.key < *end.as_slice() {
-                found.insert(entry.key.to_vec(), entry.value.clone());
+                match entry.value.is_deleted() {
+                    true => found.remove(&*entry.key),
+                    false => found.insert(entry.key.to_vec(), entry.value.clone()),
+                };
             }
         }
         Ok(found)

@@ -1,17 +1,57 @@
-//! Tumbling windows, and one window over all time: one accumulator per key and window.
+//! Tumbling windows, and one window over all time: one result per key and window.
 
 use super::by_start::ByStart;
 use super::{Addition, Closing, Flush, Keeper};
 use crate::processor::ProcessError;
-use crate::processor::store::Store;
-use crate::processor::table::Folded;
+use crate::processor::store::{Store, Stored};
+use crate::processor::table::{Folded, FoldedError, Kept};
 use crate::state::{StateBatch, StoreId, keys};
 use crate::time::Timestamp;
+use crate::topology::graph::Function;
 use crate::window::{Place, Windows};
 
 pub(super) struct Fixed {
     windows: Windows,
-    results: ByStart<Folded>,
+    results: ByStart<Entry>,
+}
+
+/// What is known of a key and window.
+#[derive(Clone)]
+enum Entry {
+    Result(Folded),
+    /// The result has been deleted; it was of that time.
+    Deleted(Timestamp),
+}
+
+impl Entry {
+    fn result(&self) -> Result<&Folded, Timestamp> {
+        match self {
+            Entry::Result(folded) => Ok(folded),
+            Entry::Deleted(time) => Err(*time),
+        }
+    }
+}
+
+impl Kept for Entry {
+    fn heap_bytes(&self) -> usize {
+        self.result().map_or(0, Kept::heap_bytes)
+    }
+}
+
+impl Stored for Entry {
+    fn encode(&self, out: &mut Vec<u8>) {
+        if let Entry::Result(folded) = self {
+            folded.encode(out);
+        }
+    }
+
+    fn decode(bytes: &[u8], functions: &[Function]) -> Result<Entry, FoldedError> {
+        Folded::decode(bytes, functions).map(Entry::Result)
+    }
+
+    fn is_deleted(&self) -> bool {
+        matches!(self, Entry::Deleted(_))
+    }
 }
 
 impl Fixed {
@@ -36,8 +76,17 @@ impl Keeper for Fixed {
         if start < emitted_until || self.results.is_purged(start) {
             return Ok(1);
         }
-        let folded = self.results.entry(store, start, group, || store.empty())?;
-        addition.apply(folded);
+        let begun = || Entry::Result(store.empty());
+        let entry = self.results.entry(store, start, group, begun)?;
+        if entry.is_deleted() {
+            *entry = begun();
+        }
+        if let Entry::Result(folded) = entry {
+            addition.apply(folded);
+            if store.deletes(folded) {
+                *entry = Entry::Deleted(Timestamp(folded.max_time_ms));
+            }
+        }
         Ok(0)
     }
 
@@ -45,17 +94,17 @@ impl Keeper for Fixed {
         let emits_updates = flush.emits_updates();
         let windows = &self.windows;
         self.results
-            .flush(flush, |flush, start, group, folded| match emits_updates {
-                true => flush.emit(group, start, end_of(windows, start), Ok(folded)),
+            .flush(flush, |flush, start, group, entry| match emits_updates {
+                true => flush.emit(group, start, end_of(windows, start), entry.result()),
                 false => Ok(()),
             })?;
         let Some((from, to)) = closing else {
             return Ok(());
         };
         // By start, then key.
-        for (key, folded) in self.results.collect(&flush.store(), from, to)? {
+        for (key, entry) in self.results.collect(&flush.store(), from, to)? {
             let (start, group) = keys::split_window(&key).expect("a key of the table");
-            flush.emit(group, start, end_of(&self.windows, start), Ok(&folded))?;
+            flush.emit(group, start, end_of(&self.windows, start), entry.result())?;
         }
         Ok(())
     }

@@ -35,6 +35,7 @@ impl<'c> Flush<'_, 'c> {
             id: self.plan.store,
             node: self.node(),
             functions: self.functions,
+            deleting: None,
         }
     }
 

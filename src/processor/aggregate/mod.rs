@@ -19,6 +19,7 @@
 //! comes for it later is late.
 
 mod by_start;
+mod deletion;
 mod fixed;
 mod flush;
 mod hopping;
@@ -26,6 +27,7 @@ mod read;
 mod session;
 mod sliding;
 
+pub(super) use deletion::Deleting;
 pub(super) use fixed::end_of;
 use flush::Flush;
 pub(crate) use read::stored_results;
@@ -39,6 +41,7 @@ use super::store::Store;
 use super::table::Folded;
 use super::{Context, DropReason, Kind, OperatorState, ProcessError, Row, RowFault, drop_row};
 use crate::aggregate::check_arguments;
+use crate::expr::EvalError;
 use crate::state::{StateBatch, StoreId, keys};
 use crate::time::Timestamp;
 use crate::topology::graph::{Emit, Function, OnError, OnLate};
@@ -84,6 +87,15 @@ trait Keeper: Send {
 /// the second.
 type Closing = Option<(Timestamp, Timestamp)>;
 
+/// What became of a record that was folded in.
+#[derive(Default)]
+struct Added {
+    /// The number of windows for which it came too late.
+    late: u64,
+    /// Why it could not be told whether a result is to be deleted.
+    fault: Option<EvalError>,
+}
+
 /// What is folded in: a row, or what the near side of a repartition has made of several.
 pub(super) enum Addition<'a> {
     Row {
@@ -109,11 +121,11 @@ impl Addition<'_> {
             } => {
                 folded.max_time_ms = folded.max_time_ms.max(time.0);
                 let mut rest = *arguments;
-                for (accumulator, (_, evaluators)) in
+                for (accumulator, (function, evaluators)) in
                     folded.accumulators.iter_mut().zip(&shape.calls)
                 {
                     let (own, others) = rest.split_at(evaluators.len());
-                    accumulator.add(own, *time);
+                    accumulator.add(function, own, *time);
                     rest = others;
                 }
             }
@@ -154,25 +166,37 @@ impl Aggregator {
         self.clock.upstream(time);
     }
 
-    /// Folds in at a place; gives the number of windows for which it came too late.
+    /// Folds in what comes with a record, at a place.
     fn add(
         &mut self,
         context: &Context<'_>,
-        plan: &AggregatePlan,
-        node: &str,
+        id: OperatorId,
         place: Place,
         group: &[u8],
         addition: &Addition<'_>,
-    ) -> Result<u64, ProcessError> {
+        row: &Row<'_, '_>,
+    ) -> Result<Added, ProcessError> {
+        let operator = &context.plan.operators[id];
+        let Work::Aggregate(plan) = &operator.work else {
+            unreachable!("an aggregate is at work here");
+        };
+        let deletion = plan.deletion.as_ref();
+        let deleting = deletion.map(|plan| Deleting::new(plan, row.record, row.arena));
         let store = Store {
             state: context.state,
             id: plan.store,
-            node,
+            node: operator.node.as_str(),
             functions: &self.functions,
+            deleting: deleting.as_ref(),
         };
         let emitted_until = Timestamp(self.clock.progress.emitted_until_ms);
-        self.keeper
-            .add(&store, emitted_until, place, group, addition)
+        let late = self
+            .keeper
+            .add(&store, emitted_until, place, group, addition)?;
+        Ok(Added {
+            late,
+            fault: deleting.and_then(Deleting::into_fault),
+        })
     }
 
     pub(super) fn flush(
@@ -291,30 +315,33 @@ pub(super) fn fold_row(
         shape,
         arguments,
     };
-    let late = match (&mut operators[id].kind, &operator.work) {
-        (Kind::Fold(fold), _) => {
+    let added = match (&mut operators[id].kind, &operator.work) {
+        (Kind::Fold(fold), Work::Fold(plan)) => {
             let stream_time = fold.time.advance(row.time);
             let Placed { place, late } = shape.windows.place(row.time, stream_time);
-            if let Some(place) = place {
-                fold.add(place, group, &addition);
+            match place {
+                Some(place) if plan.one_by_one => {
+                    fold.send(plan, place, group, &addition, context.outputs)?;
+                }
+                Some(place) => fold.add(place, group, &addition),
+                None => {}
             }
-            late
+            Added { late, fault: None }
         }
-        (Kind::Aggregate(aggregate), Work::Aggregate(plan)) => {
+        (Kind::Aggregate(aggregate), _) => {
             aggregate.clock.advance(row.time);
             let stream_time = aggregate.clock.stream_time();
             let Placed { place, late } = shape.windows.place(row.time, stream_time);
-            let node = operator.node.as_str();
-            match place {
-                Some(place) => {
-                    late + aggregate.add(context, plan, node, place, group, &addition)?
-                }
-                None => late,
-            }
+            let mut added = match place {
+                Some(place) => aggregate.add(context, id, place, group, &addition, row)?,
+                None => Added::default(),
+            };
+            added.late += late;
+            added
         }
         _ => unreachable!("run() sends rows to folds only"),
     };
-    drop_late(context, operators, id, shape, late, row)
+    drop_added(context, operators, id, shape, &added, row)
 }
 
 /// The key of a row's group and the arguments of all functions, one behind the other.
@@ -344,7 +371,7 @@ fn prepare<'a>(shape: &FoldShape, row: &Row<'_, 'a>) -> Result<Prepared<'a>, Row
             let value = evaluator.eval(&view);
             arguments.push(value.map_err(|error| RowFault::of(DropReason::Expression, &error))?);
         }
-        check_arguments(*function, &arguments[first..])
+        check_arguments(function, &arguments[first..])
             .map_err(|error| RowFault::of(DropReason::Expression, &error))?;
     }
     Ok((key.into_bump_slice(), arguments.into_bump_slice()))
@@ -395,9 +422,27 @@ pub(super) fn fold_partial(
         .advance(Timestamp(partial.folded.max_time_ms));
     let place = partial.place();
     let addition = Addition::Partial(&partial.folded);
-    let node = operator.node.as_str();
-    let late = aggregate.add(context, aggregate_plan, node, place, group, &addition)?;
-    drop_late(context, operators, id, &aggregate_plan.shape, late, row)
+    let added = aggregate.add(context, id, place, group, &addition, row)?;
+    drop_added(context, operators, id, &aggregate_plan.shape, &added, row)
+}
+
+/// Puts a record aside that came too late or whose results leave it open whether they stay.
+fn drop_added(
+    context: &mut Context<'_>,
+    operators: &mut [OperatorState],
+    id: OperatorId,
+    shape: &FoldShape,
+    added: &Added,
+    row: &Row<'_, '_>,
+) -> Result<(), ProcessError> {
+    drop_late(context, operators, id, shape, added.late, row)?;
+    let Some(fault) = &added.fault else {
+        return Ok(());
+    };
+    let RowFault { reason, message } = RowFault::expression_of("delete_if", fault);
+    let node = &context.plan.operators[id].node;
+    let counts = &mut operators[id].counts;
+    drop_row(context, counts, node, shape.on_error, reason, &message, row)
 }
 
 /// Counts the windows for which a row came too late; it is put aside once.

@@ -128,7 +128,8 @@ impl Sessions {
         session.has_left = false;
         addition.apply(&mut session.folded);
         // A session of which nothing is known is none.
-        let news = match session.folded.is_void() {
+        let is_gone = session.folded.is_void() || store.deletes(&session.folded);
+        let news = match is_gone {
             true => News::Gone(key, session.start, end),
             false => {
                 self.lines.set(key, end, Some(session));

@@ -12,7 +12,7 @@
 //! A new window takes over what an existing one has of its records, so no record is kept. Source of
 //! the method: Kafka Streams 4.3, with its consequences (see docs/ARCHITECTURE.md).
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::{Addition, Closing, Flush, Keeper};
 use crate::processor::ProcessError;
@@ -29,6 +29,9 @@ pub(super) struct SlidingWindows {
     /// With `emit: updates`, the windows whose results have changed since the last commit, in the
     /// order in which they did.
     changed: Option<Vec<(KeyId, Timestamp)>>,
+    /// With `emit: updates`, those that have been deleted since, with the time of their results. Some
+    /// may be there again.
+    deleted: HashMap<(KeyId, Timestamp), Timestamp>,
     lines: Timelines<Folded>,
     /// The starts of the windows around a record; kept for its memory.
     around: Vec<Timestamp>,
@@ -54,6 +57,7 @@ impl SlidingWindows {
         SlidingWindows {
             windows,
             changed: (emit == Emit::Updates).then(Vec::new),
+            deleted: HashMap::new(),
             lines: Timelines::new(bucket_ms, budget_bytes),
             around: Vec::new(),
         }
@@ -161,6 +165,11 @@ impl SlidingWindows {
         }
         if let Some(folded) = self.lines.change(arrival.key, start) {
             arrival.addition.apply(folded);
+            if arrival.store.deletes(folded) {
+                let time = Timestamp(folded.max_time_ms);
+                self.deleted.insert((arrival.key, start), time);
+                self.lines.set(arrival.key, start, None);
+            }
             self.note(arrival.key, start);
         }
     }
@@ -224,14 +233,17 @@ impl Keeper for SlidingWindows {
             .as_mut()
             .map(std::mem::take)
             .unwrap_or_default();
+        let deleted = std::mem::take(&mut self.deleted);
         if flush.emits_updates() {
             let mut told = HashSet::new();
             for (key, start) in changed {
+                let folded = self.lines.get(key, start).map(Ok);
+                let deleted = || deleted.get(&(key, start)).copied().map(Err);
                 if told.insert((key, start))
-                    && let Some(folded) = self.lines.get(key, start)
+                    && let Some(result) = folded.or_else(deleted)
                 {
                     let group = self.lines.group(key);
-                    flush.emit(group, start, self.windows.end_of(start), Ok(folded))?;
+                    flush.emit(group, start, self.windows.end_of(start), result)?;
                 }
             }
         }

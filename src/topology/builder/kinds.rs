@@ -368,6 +368,7 @@ pub struct Rollup {
     emit: Emit,
     on_late: OnLate,
     set: Vec<(String, String)>,
+    delete_if: Option<Expression>,
     on_error: OnError,
 }
 
@@ -390,6 +391,7 @@ impl Rollup {
             emit: Emit::default(),
             on_late: OnLate::default(),
             set: Vec::new(),
+            delete_if: None,
             on_error: OnError::default(),
         }
     }
@@ -482,6 +484,14 @@ impl Rollup {
         self
     }
 
+    /// Deletes a result for which this is true, such as `balance == 0`: the next record of its key
+    /// and window begins a new one.
+    #[must_use]
+    pub fn delete_if(mut self, condition: &str) -> Rollup {
+        self.delete_if = Some(Expression::parse(condition));
+        self
+    }
+
     /// What happens to a record for which an expression fails, or which lacks a field of the key.
     #[must_use]
     pub fn on_error(mut self, reaction: OnError) -> Rollup {
@@ -531,6 +541,7 @@ impl Rollup {
             emit: self.emit,
             on_late: self.on_late,
             set,
+            delete_if: self.delete_if,
             on_error: self.on_error,
         };
         (aggregate, problems)

@@ -17,7 +17,8 @@ fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
         {
             let message = format!(
                 "`{}` takes {}, found {found}",
-                signature.name, signature.arity
+                signature.name,
+                signature.arity()
             );
             let help = format!("it is called as `{}`", signature.usage);
             out.push(RULE.finding(place.clone(), message).help(help));

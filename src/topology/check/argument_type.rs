@@ -28,18 +28,16 @@ fn check_arguments(
     aggregation: &Aggregation,
     out: &mut Vec<Finding>,
 ) {
-    let signature = aggregation.function.signature();
-    for checked in cx
-        .analysis
-        .expressions
-        .iter()
-        .filter(|checked| checked.place == *place)
-    {
+    let signature = aggregation.signature();
+    let all = cx.analysis.expressions.iter();
+    let arguments = all.filter(|checked| checked.place == *place);
+    for (number, checked) in arguments.enumerate() {
         let Ok(found) = checked.outcome else { continue };
-        if signature.takes.allows(found) {
+        let takes = signature.takes(number);
+        if takes.allows(found) {
             continue;
         }
-        let (usage, wanted) = (signature.usage, signature.takes.words());
+        let (usage, wanted) = (signature.usage, takes.words());
         let text = checked.expression.text();
         let message = format!("`{usage}` takes {wanted}, `{text}` is of type {found}");
         let help =

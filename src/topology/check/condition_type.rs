@@ -37,6 +37,10 @@ fn conditions<'k>(node: &Place, kind: &'k NodeKind) -> Vec<(Place, &'k Expressio
             let condition = map.tombstone_if.iter();
             condition.map(|each| (at("tombstone_if"), each)).collect()
         }
+        NodeKind::Aggregate(aggregate) => {
+            let condition = aggregate.delete_if.iter();
+            condition.map(|each| (at("delete_if"), each)).collect()
+        }
         NodeKind::Branch(branch) => {
             let mut names = Occurrences::default();
             let arms = branch.arms.iter();

@@ -56,6 +56,7 @@ mod merge_inputs;
 mod no_branches;
 mod log_every;
 mod idle_close_unused;
+mod constant_argument;
 
 mod table_name;
 mod no_columns;
@@ -77,6 +78,8 @@ mod join_prefix;
 mod join_type;
 mod joined_record;
 mod join_window;
+
+mod delete_if_hopping;
 
 use context::Context;
 
@@ -141,6 +144,7 @@ const RULES: &[Rule] = &[
     no_branches::RULE,
     log_every::RULE,
     idle_close_unused::RULE,
+    constant_argument::RULE,
     table_name::RULE,
     no_columns::RULE,
     no_table_key::RULE,
@@ -159,6 +163,7 @@ const RULES: &[Rule] = &[
     join_type::RULE,
     joined_record::RULE,
     join_window::RULE,
+    delete_if_hopping::RULE,
 ];
 
 /// What a code means.

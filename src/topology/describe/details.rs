@@ -126,7 +126,9 @@ fn of_aggregate(node: &Aggregate) -> Vec<String> {
     let key = format!("by {} {window}{emit}{on_late}", by.join(", "));
     let set = node.set.iter();
     let set = set.map(|(field, call)| format!("{field} = {}", one_line(&call.text)));
-    [key].into_iter().chain(set).collect()
+    let deleted = node.delete_if.iter();
+    let deleted = deleted.map(|text| format!("deleted if {}", one_line(text.text())));
+    [key].into_iter().chain(set).chain(deleted).collect()
 }
 
 fn window(window: &Window) -> String {

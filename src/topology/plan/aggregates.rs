@@ -3,9 +3,10 @@
 use super::graph::Graph;
 use super::planner::{PlanError, compile, error};
 use super::scope::{Layout, Scope};
-use super::{FoldShape, ResultSlots, ResultTopic};
+use super::{Deletion, FoldShape, ResultRead, ResultSlots, ResultTopic};
+use crate::topology::aggregation::shared;
 use crate::topology::graph::{
-    Aggregate, Emit, Function, Node, WINDOW_END, WINDOW_START, Window, WindowKind,
+    Aggregate, Aggregation, Emit, Function, Node, WINDOW_END, WINDOW_START, Window, WindowKind,
 };
 use crate::value::{FieldPath, ValueType};
 use crate::window::{Hopping, Session, Sliding, Tumbling, Windows};
@@ -26,13 +27,13 @@ pub(super) fn fold_shape(
         by_types.push(kind);
     }
     let mut calls = Vec::new();
-    for (_, aggregation) in &aggregate.set {
+    for aggregation in kept(aggregate) {
         let arguments = aggregation
             .arguments
             .iter()
             .map(|argument| compile(node, argument, scope))
             .collect::<Result<Vec<_>, _>>()?;
-        calls.push((aggregation.function, arguments));
+        calls.push((aggregation.function.clone(), arguments));
     }
     let shape = FoldShape {
         partitioned_by: graph.partitioned_by(aggregate).map(|at| by[at]),
@@ -62,12 +63,9 @@ pub(super) fn results_scope<'l>(
         let mut time = |name| scope.add(FieldPath::new(name), ValueType::Time);
         (time(WINDOW_START), time(WINDOW_END))
     });
-    let results = aggregate
-        .set
-        .iter()
-        .zip(result_types)
-        .map(|((path, _), kind)| scope.add(path.clone(), *kind))
-        .collect();
+    let fields = aggregate.set.iter().zip(result_types);
+    let slots = fields.map(|((path, _), kind)| scope.add(path.clone(), *kind));
+    let results = reads(aggregate).into_iter().zip(slots).collect();
     (
         scope,
         ResultSlots {
@@ -78,28 +76,69 @@ pub(super) fn results_scope<'l>(
     )
 }
 
-pub(super) fn result_types(aggregate: &Aggregate) -> Vec<ValueType> {
-    functions(aggregate)
-        .map(|function| match function {
-            Function::Count | Function::CountIf | Function::Distinct => ValueType::Int,
-            // A sum is whole until a fraction comes, and the others may be null.
-            Function::Sum
-            | Function::Min
-            | Function::Max
-            | Function::Avg
-            | Function::StddevPop
-            | Function::StddevSamp
-            | Function::First
-            | Function::Last => ValueType::Any,
-        })
-        .collect()
+/// When results are deleted. The condition has rows of its own, of nothing but the results.
+pub(super) fn deletion(node: &Node, aggregate: &Aggregate) -> Result<Option<Deletion>, PlanError> {
+    let Some(condition) = &aggregate.delete_if else {
+        return Ok(None);
+    };
+    let layout = Layout::default();
+    let mut scope = Scope::of_results(&layout);
+    let named = condition.paths();
+    let is_named = |path: &FieldPath| named.iter().any(|named| named.root() == path.as_str());
+    let fields = aggregate.set.iter().zip(result_types(aggregate));
+    let mut results = Vec::new();
+    for (((path, _), kind), read) in fields.zip(reads(aggregate)) {
+        let slot = scope.add(path.clone(), kind);
+        if is_named(path) {
+            results.push((read, slot));
+        }
+    }
+    Ok(Some(Deletion {
+        condition: compile(node, condition, &scope)?,
+        results,
+        slots: layout.slots(),
+    }))
 }
 
+/// What the results are known to be when they are read: a sum is whole until a fraction comes, and
+/// what is read from values may be null.
+pub(super) fn result_types(aggregate: &Aggregate) -> Vec<ValueType> {
+    let result_type = |(_, call): &(_, Aggregation)| match call.function.result_type(None) {
+        ValueType::Float => ValueType::Any,
+        kind => kind,
+    };
+    aggregate.set.iter().map(result_type).collect()
+}
+
+/// The functions of the accumulators that are kept.
 pub(super) fn functions(aggregate: &Aggregate) -> impl Iterator<Item = Function> + '_ {
-    aggregate
-        .set
-        .iter()
-        .map(|(_, aggregation)| aggregation.function)
+    kept(aggregate)
+        .into_iter()
+        .map(|call| call.function.clone())
+}
+
+/// The calls that keep an accumulator.
+fn kept(aggregate: &Aggregate) -> Vec<&Aggregation> {
+    let calls = calls(aggregate);
+    let shared = shared(&calls).into_iter().zip(0..).zip(calls);
+    let kept = shared.filter(|((from, at), _)| from == at);
+    kept.map(|(_, call)| call).collect()
+}
+
+/// How each result is read from those.
+fn reads(aggregate: &Aggregate) -> Vec<ResultRead> {
+    let calls = calls(aggregate);
+    let shared = shared(&calls);
+    let is_kept = |at: &usize| shared[*at] == *at;
+    let reads = calls.iter().zip(&shared).map(|(call, from)| ResultRead {
+        accumulator: (0..*from).filter(is_kept).count(),
+        function: call.function.clone(),
+    });
+    reads.collect()
+}
+
+fn calls(aggregate: &Aggregate) -> Vec<&Aggregation> {
+    aggregate.set.iter().map(|(_, call)| call).collect()
 }
 
 /// The windows of an aggregate.
@@ -133,11 +172,17 @@ pub(super) fn content(aggregate: &Aggregate) -> String {
         .iter()
         .map(|(_, call)| call.text.as_str())
         .collect();
-    format!("by {}; window {windows}; {}", by.join(", "), set.join(", "))
+    let mut content = format!("by {}; window {windows}; {}", by.join(", "), set.join(", "));
+    if let Some(condition) = &aggregate.delete_if {
+        content.push_str("; deleted if ");
+        content.push_str(condition.text());
+    }
+    content
 }
 
 /// Where SQL sinks read results: what is stored is a result and every change of it is one, unless
-/// results leave at the end only, are made of panes, or are taken back.
+/// results leave at the end only, are made of panes, or are taken back. (A deletion does not stay in a
+/// changelog for as long as a sink may be away.)
 pub(super) fn result_topic(aggregate: &Aggregate) -> ResultTopic {
     let stores_results = match aggregate.window.map(|window| window.kind) {
         None | Some(WindowKind::Tumbling { .. }) => true,
@@ -145,7 +190,10 @@ pub(super) fn result_topic(aggregate: &Aggregate) -> ResultTopic {
             WindowKind::Hopping { .. } | WindowKind::Sliding { .. } | WindowKind::Session { .. },
         ) => false,
     };
-    match (aggregate.emit, stores_results) {
+    match (
+        aggregate.emit,
+        stores_results && aggregate.delete_if.is_none(),
+    ) {
         (Emit::Updates, true) => ResultTopic::Changelog,
         _ => ResultTopic::Results,
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::aggregates::{
-    content, fold_shape, functions, result_topic, result_types, results_scope, windows,
+    content, deletion, fold_shape, functions, result_topic, result_types, results_scope, windows,
 };
 use super::graph::Graph;
 use super::joins;
@@ -416,8 +416,7 @@ impl<'l, 't> Draft<'l, 't> {
         let outlet = self.before(node)?;
         let (shape, by_types) = fold_shape(node, aggregate, &outlet.scope, self.graph)?;
         let types = result_types(aggregate);
-        self.add_store(node, aggregate, shape, &by_types, &types, &outlet.links);
-        Ok(())
+        self.add_store(node, aggregate, shape, &by_types, &types, &outlet.links)
     }
 
     /// The side of an aggregate in front of its repartition topic.
@@ -436,14 +435,23 @@ impl<'l, 't> Draft<'l, 't> {
             sized_like,
         });
         let emit = aggregate.emit;
-        let work = Work::Fold(FoldPlan { shape, topic, emit });
+        let work = Work::Fold(FoldPlan {
+            shape,
+            topic,
+            emit,
+            one_by_one: aggregate.delete_if.is_some(),
+        });
         self.push(node, work, &outlet.links);
         Ok(())
     }
 
     /// The side of an aggregate behind its repartition topic. Partial results carry their key and
     /// accumulators; the expressions ran on the near side.
-    pub(super) fn add_far(&mut self, node: &'t Node, aggregate: &Aggregate) {
+    pub(super) fn add_far(
+        &mut self,
+        node: &'t Node,
+        aggregate: &Aggregate,
+    ) -> Result<(), PlanError> {
         self.inputs.push(Input {
             topics: vec![self.graph.internal_topic(&node.name, "repartition")],
             reader: Reader::Partials,
@@ -462,7 +470,7 @@ impl<'l, 't> Draft<'l, 't> {
         let by_types = vec![ValueType::Any; aggregate.by.len()];
         let types = vec![ValueType::Any; aggregate.set.len()];
         let links = [Link::Input(self.inputs.len() - 1)];
-        self.add_store(node, aggregate, shape, &by_types, &types, &links);
+        self.add_store(node, aggregate, shape, &by_types, &types, &links)
     }
 
     fn add_store(
@@ -473,7 +481,7 @@ impl<'l, 't> Draft<'l, 't> {
         by_types: &[ValueType],
         result_types: &[ValueType],
         behind: &[Link],
-    ) {
+    ) -> Result<(), PlanError> {
         let least_ms = shape.windows.least_retention_ms();
         let retention_ms = aggregate
             .window
@@ -495,6 +503,7 @@ impl<'l, 't> Draft<'l, 't> {
             emit: aggregate.emit,
             results_topic,
             slots,
+            deletion: deletion(node, aggregate)?,
             retention_ms,
             idle_close_ms: aggregate.window.and_then(|window| window.idle_close_ms),
         });
@@ -504,11 +513,13 @@ impl<'l, 't> Draft<'l, 't> {
             links: vec![Link::Operator(id)],
         };
         self.outlets.insert(&node.name, outlet);
+        Ok(())
     }
 
     pub(super) fn add_kafka(&mut self, node: &'t Node, sink: &KafkaSink) -> Result<(), PlanError> {
         let outlet = self.before(node)?;
-        let plan = kafka_plan(node, sink, &outlet.scope)?;
+        let before = self.graph.shape(self.graph.node(&sink.from));
+        let plan = kafka_plan(node, sink, &outlet.scope, before)?;
         self.push(node, Work::Kafka(plan), &outlet.links);
         Ok(())
     }

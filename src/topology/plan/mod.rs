@@ -208,7 +208,7 @@ pub struct SourceReader {
 pub struct ResultReader {
     /// The aggregate.
     pub node: NodeName,
-    /// What a result is made of.
+    /// What is kept for a result.
     pub functions: Vec<Function>,
     /// Its windows.
     pub windows: Windows,
@@ -354,7 +354,7 @@ pub struct FoldShape {
     pub partitioned_by: Option<Slot>,
     /// The windows.
     pub windows: Windows,
-    /// The functions, each with its arguments.
+    /// The functions that keep an accumulator, each with its arguments.
     pub calls: Vec<(Function, Vec<Evaluator>)>,
     /// What happens to late rows.
     pub on_late: OnLate,
@@ -376,6 +376,8 @@ pub struct AggregatePlan {
     pub results_topic: Option<String>,
     /// The row of a result.
     pub slots: ResultSlots,
+    /// When a result is deleted.
+    pub deletion: Option<Deletion>,
     /// How long windows stay in the store after their start (sessions: after their end), in
     /// milliseconds of stream time; none: for ever.
     pub retention_ms: Option<i64>,
@@ -483,6 +485,19 @@ pub struct FoldPlan {
     pub topic: String,
     /// When results leave behind it.
     pub emit: Emit,
+    /// Whether each row is sent by itself: the far side has to see them one after the other.
+    pub one_by_one: bool,
+}
+
+/// When a result is deleted.
+#[derive(Debug)]
+pub struct Deletion {
+    /// Gives a bool.
+    pub condition: Evaluator,
+    /// The results that it names, and where it looks for them.
+    pub results: Vec<(ResultRead, Slot)>,
+    /// How many fields its rows have.
+    pub slots: usize,
 }
 
 /// Where the parts of a result go in a row.
@@ -493,7 +508,16 @@ pub struct ResultSlots {
     /// The start and the end of the window; none without windows.
     pub window: Option<(Slot, Slot)>,
     /// The results.
-    pub results: Vec<Slot>,
+    pub results: Vec<(ResultRead, Slot)>,
+}
+
+/// How a result is read. Several may be read from one accumulator.
+#[derive(Clone, Debug)]
+pub struct ResultRead {
+    /// From which accumulator.
+    pub accumulator: usize,
+    /// As the result of which function.
+    pub function: Function,
 }
 
 /// How records are written to a topic.
@@ -606,7 +630,8 @@ impl Reader {
 impl FoldShape {
     /// The functions.
     pub fn functions(&self) -> Vec<Function> {
-        self.calls.iter().map(|(function, _)| *function).collect()
+        let functions = self.calls.iter().map(|(function, _)| function);
+        functions.cloned().collect()
     }
 }
 

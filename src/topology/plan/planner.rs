@@ -78,7 +78,7 @@ impl<'t> Planner<'_, 't> {
                     let size = repartition_size(self.graph, stages, &node.name);
                     draft.add_near(node, aggregate, size)?;
                 }
-                Part::Far(node, aggregate) => draft.add_far(node, aggregate),
+                Part::Far(node, aggregate) => draft.add_far(node, aggregate)?,
                 Part::Send(node, input) => {
                     let size = repartition_size(self.graph, stages, &node.name);
                     draft.add_departure(node, input, size)?;

@@ -12,6 +12,7 @@ pub(super) fn kafka_plan(
     node: &Node,
     sink: &KafkaSink,
     scope: &Scope<'_>,
+    before: &Shape,
 ) -> Result<KafkaPlan, PlanError> {
     let key = sink
         .key
@@ -24,10 +25,8 @@ pub(super) fn kafka_plan(
     }
     if fields.is_empty() && !scope.is_open() {
         for path in scope.names() {
-            fields.push((
-                flat_name(path).to_string(),
-                compile(node, &Expression::parse(path.as_str()), scope)?,
-            ));
+            let value = written_by_default(path, scope, before);
+            fields.push((flat_name(path).to_string(), compile(node, &value, scope)?));
         }
     }
     Ok(KafkaPlan {
@@ -36,6 +35,16 @@ pub(super) fn kafka_plan(
         fields,
         on_error: sink.on_error,
     })
+}
+
+/// What is written of a field when nothing is said: the field. A sketch is no text, even if its bytes
+/// happen to be one, so bytes that are computed are written in base64.
+fn written_by_default(path: &FieldPath, scope: &Scope<'_>, before: &Shape) -> Expression {
+    let is_bytes = matches!(scope.find(path), Some((_, ValueType::Bytes)));
+    match is_bytes && !before.key().contains(path) {
+        true => Expression::parse(&format!("{path} == null ? null : base64.encode({path})")),
+        false => Expression::parse(path.as_str()),
+    }
 }
 
 pub(super) fn sql_plan(

@@ -8,6 +8,7 @@ use tidemill::time::Timestamp;
 use tidemill::topology::graph::Topology;
 
 use super::case::{Case, Output, Step, Stored, WindowOf};
+use super::translate::RECORDS;
 
 /// How a case is played.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,6 +124,10 @@ fn unwrapped(mut value: Value) -> Value {
     }
 }
 
+fn recorded<T>(results: impl Iterator<Item = (String, T)>) -> impl Iterator<Item = (String, T)> {
+    results.filter(|(name, _)| name != RECORDS)
+}
+
 fn stored(case: &Case, driver: &TopologyTestDriver) -> Vec<Stored> {
     if case.family == "table" || case.is_join() {
         let is_pair = case.family == "table-table-join";
@@ -146,7 +151,7 @@ fn stored(case: &Case, driver: &TopologyTestDriver) -> Vec<Stored> {
             start_ms: entry.window_start.millis(),
             end_ms: entry.window_end.millis(),
         }),
-        value: unwrapped(entry.results.into_iter().collect()),
+        value: unwrapped(recorded(entry.results.into_iter()).collect()),
         timestamp_ms: Some(entry.timestamp.millis()),
     });
     stored.collect()

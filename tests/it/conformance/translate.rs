@@ -79,11 +79,11 @@ fn windowed(operator: &Operator) -> Option<Builder> {
     ))
 }
 
+/// A result that is not in what was recorded.
+pub const RECORDS: &str = "records";
+
 /// Aggregates and reductions without windows.
 fn over_all_time(operator: &Operator) -> Option<Builder> {
-    if operator.raw["null_if_zero"] == true {
-        return None;
-    }
     let (builder, from) = keyed(Topology::builder("case"), "in");
     let (builder, from) = steps(builder, from, &operator.raw["pre"])?;
     let rollup = Rollup::by(["k"]).unbounded();
@@ -91,10 +91,21 @@ fn over_all_time(operator: &Operator) -> Option<Builder> {
     let (rollup, sink) = match operator.text("reduce") {
         "" => {
             let function = operator.text("aggregate");
-            (aggregate(rollup, function)?, results(sink, function))
+            let rollup = aggregate(rollup, function)?;
+            let rollup = match operator.raw["null_if_zero"] == true {
+                true => rollup.delete_if("v == 0"),
+                false => rollup,
+            };
+            (rollup, results(sink, function))
+        }
+        // The first record is not reduced.
+        "sum_or_null" => {
+            let rollup = rollup.set("n", "sum(n)").set(RECORDS, "count()");
+            let condition = format!("n == 0 && {RECORDS} > 1");
+            (rollup.delete_if(&condition), sink.field("n", "n"))
         }
         // Of records `{"n"}` comes such a record.
-        function @ ("sum" | "min" | "max") => {
+        function @ ("sum" | "min" | "max" | "first" | "last") => {
             let rollup = rollup.set("n", &format!("{function}(n)"));
             (rollup, sink.field("n", "n"))
         }
