@@ -4,6 +4,7 @@
 //! the password or the URL's parameters (they may name key files).
 
 use std::fmt;
+use std::path::Path;
 use std::str::FromStr;
 
 use sqlx::mysql::MySqlConnectOptions;
@@ -78,6 +79,14 @@ impl DatabaseUrl {
             "mysql" | "mariadb" => server(text, scheme),
             "sqlite" => file(text),
             _ => Err(DatabaseUrlError::Scheme(beginning(scheme))),
+        }
+    }
+
+    /// The SQLite file at a path.
+    pub fn of_file(path: &Path) -> DatabaseUrl {
+        DatabaseUrl {
+            target: Target::File(Box::new(SqliteConnectOptions::new().filename(path))),
+            shown: format!("sqlite:{}", path.display()),
         }
     }
 

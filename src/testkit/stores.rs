@@ -13,6 +13,7 @@ use crate::time::Timestamp;
 use crate::topology::graph::NodeKind;
 use crate::topology::plan::{AggregatePlan, SubTopology, Work};
 use crate::value::Value;
+use crate::window::Windows;
 
 /// An entry of a store.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,16 +41,124 @@ pub struct TableRow {
     pub timestamp: Timestamp,
 }
 
+/// What a store held when it was asked for, by key: the rows of a table, or the results of an aggregate
+/// without windows.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct KeyValueStore(BTreeMap<String, serde_json::Value>);
+
+/// What the store of an aggregate with windows held when it was asked for.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct WindowStore(Vec<StoreEntry>);
+
+impl StoreEntry {
+    /// The key as a Kafka sink behind the aggregate writes it: the text of its one field, or a JSON array
+    /// of several.
+    pub fn key_text(&self) -> String {
+        match self.key.as_slice() {
+            [serde_json::Value::String(text)] => text.clone(),
+            [only] => only.to_string(),
+            several => serde_json::Value::from(several).to_string(),
+        }
+    }
+}
+
+impl KeyValueStore {
+    /// The value of a key; of an aggregate, see [`StoreEntry::key_text`].
+    pub fn get(&self, key: &str) -> Option<&serde_json::Value> {
+        self.0.get(key)
+    }
+
+    /// All keys and values, by key.
+    pub fn all(&self) -> impl Iterator<Item = (&str, &serde_json::Value)> {
+        self.0.iter().map(|(key, value)| (key.as_str(), value))
+    }
+
+    /// How many keys it has.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl WindowStore {
+    /// The entry of a key whose window starts at that time. The key has a value for each field of the
+    /// aggregate's `by`.
+    pub fn fetch(&self, key: &[serde_json::Value], start: Timestamp) -> Option<&StoreEntry> {
+        let is_it = |entry: &&StoreEntry| entry.key == key && entry.window_start == start;
+        self.0.iter().find(is_it)
+    }
+
+    /// The entries of a key, by window.
+    pub fn fetch_key<'s>(
+        &'s self,
+        key: &'s [serde_json::Value],
+    ) -> impl Iterator<Item = &'s StoreEntry> {
+        self.0.iter().filter(move |entry| entry.key == key)
+    }
+
+    /// All entries, by window and key.
+    pub fn all(&self) -> &[StoreEntry] {
+        &self.0
+    }
+}
+
 impl TopologyTestDriver {
+    /// The nodes that have a store: aggregates and tables, by name.
+    pub fn state_stores(&self) -> Vec<&str> {
+        let stores = self.plan.processing.iter().flat_map(|sub| &sub.stores);
+        let kept = stores.filter(|store| !store.content.is_empty());
+        let mut names: Vec<&str> = kept.map(|store| store.name.as_str()).collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// What a table, or an aggregate without windows, holds.
+    ///
+    /// # Panics
+    /// When there is no such node, or it has windows.
+    pub fn key_value_store(&self, node: &str) -> KeyValueStore {
+        let is_aggregate = self.topology.nodes.iter().any(|known| {
+            known.name.as_str() == node && matches!(known.kind, NodeKind::Aggregate(_))
+        });
+        if !is_aggregate {
+            let rows = self.rows(node).into_iter();
+            return KeyValueStore(rows.map(|row| (row.key, row.fields)).collect());
+        }
+        let (_, plan) = self.aggregate(node);
+        assert!(
+            matches!(plan.shape.windows, Windows::Unbounded),
+            "{node} has windows: ask for its window_store"
+        );
+        let entries = self.store(node).into_iter();
+        let pair = |entry: StoreEntry| (entry.key_text(), entry.results.into_iter().collect());
+        KeyValueStore(entries.map(pair).collect())
+    }
+
+    /// What an aggregate holds.
+    ///
+    /// # Panics
+    /// When there is no such aggregate.
+    pub fn window_store(&self, aggregate: &str) -> WindowStore {
+        WindowStore(self.store(aggregate))
+    }
+
+    fn aggregate(&self, node: &str) -> (&SubTopology, &AggregatePlan) {
+        self.find(node, |work| match work {
+            Work::Aggregate(plan) => Some(plan),
+            _ => None,
+        })
+    }
+
     /// What the store of an aggregate holds, over all partitions, by window and key.
     ///
     /// # Panics
     /// When there is no such aggregate, or its store is damaged.
     pub fn store(&self, aggregate: &str) -> Vec<StoreEntry> {
-        let (sub, plan) = self.find(aggregate, |work| match work {
-            Work::Aggregate(plan) => Some(plan),
-            _ => None,
-        });
+        let (sub, plan) = self.aggregate(aggregate);
         let names = self.result_names(aggregate);
         let mut entries = Vec::new();
         for stored in self.scan(sub, plan.store) {
