@@ -4,7 +4,6 @@
 //! a test that looks at none pays nothing for them. The shipped tables are made as `tidemill run` makes
 //! them, all others as `tidemill describe --tables sqlite` prints them.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,7 +36,7 @@ impl DatabaseTemplate {
             .build()?;
         let directory = directory()?;
         let path = directory.path().join("template.db");
-        let url = DatabaseUrl::of_file(&path);
+        let url = DatabaseUrl::of_scratch_file(&path);
         tokio.block_on(sql::migrate(&url))?;
         tokio.block_on(sql::create_tables(&url, &runtime::tables(plan)))?;
         // Both have closed their connections, so all of it is in the one file.
@@ -59,7 +58,7 @@ impl TestDatabase {
         let path = directory.path().join("tables.db");
         std::fs::write(&path, &template.file)?;
         Ok(TestDatabase {
-            url: DatabaseUrl::of_file(Path::new(&path)),
+            url: DatabaseUrl::of_scratch_file(&path),
             template,
             _directory: directory,
         })

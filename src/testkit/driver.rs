@@ -261,6 +261,11 @@ impl TopologyTestDriver {
         self.run()
     }
 
+    /// How much has been written to the log.
+    pub(super) fn total_records(&self) -> usize {
+        total_records(&self.broker, &self.plan)
+    }
+
     /// Steps until nothing moves any more.
     pub(super) fn run(&mut self) -> Result<(), DriverError> {
         let mut quiet = 0;

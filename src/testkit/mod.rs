@@ -67,18 +67,24 @@
 //!
 //! Beyond it: several partitions ([`DriverOptions`]), the tables of SQL sinks
 //! ([`TopologyTestDriver::sql_rows`]), dead letters, and crashes.
+//!
+//! [`CaseRunner`] plays the tests that stand in a topology file, as `tidemill test` does.
 
 mod driver;
 mod record;
 mod topics;
 mod stores;
 mod database;
+mod cases;
 
+pub use cases::{CaseFailure, CaseReport, CaseRunner, Difference, Problem, Run, Subject, Way};
 pub use driver::{DriverError, DriverOptions, TopologyTestDriver};
 pub use record::TestRecord;
 pub use stores::{KeyValueStore, StoreEntry, TableRow, WindowStore};
 pub use topics::{TestInputTopic, TestOutputTopic};
 
+#[cfg(test)]
+mod case_tests;
 #[cfg(test)]
 mod clock_tests;
 #[cfg(test)]

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use bumpalo::Bump;
+use serde_json::Map;
 
 use super::driver::TopologyTestDriver;
 use crate::processor::{stored_key, stored_results};
 use crate::record::StoredRow;
 use crate::state::{StateBackend as _, keys};
 use crate::time::Timestamp;
-use crate::topology::graph::NodeKind;
+use crate::topology::graph::{Aggregate, NodeKind, WINDOW_END, WINDOW_START};
 use crate::topology::plan::{AggregatePlan, SubTopology, Work};
 use crate::value::Value;
 use crate::window::Windows;
@@ -224,17 +225,35 @@ impl TopologyTestDriver {
         (0..self.options.partitions).map(scan).collect()
     }
 
+    /// What the store of an aggregate holds, as the rows that leave it.
+    pub(super) fn results(&self, aggregate: &str) -> Vec<Map<String, serde_json::Value>> {
+        let node = self.aggregate_node(aggregate);
+        let key: Vec<String> = node.key_fields().map(|path| path.to_string()).collect();
+        let row = |entry: StoreEntry| {
+            let mut row: Map<_, _> = key.iter().cloned().zip(entry.key).collect();
+            if node.window.is_some() {
+                let (start, end) = (entry.window_start, entry.window_end);
+                row.insert(WINDOW_START.to_owned(), start.to_string().into());
+                row.insert(WINDOW_END.to_owned(), end.to_string().into());
+            }
+            row.extend(entry.results);
+            row
+        };
+        self.store(aggregate).into_iter().map(row).collect()
+    }
+
+    fn aggregate_node(&self, name: &str) -> &Aggregate {
+        let mut nodes = self.topology.nodes.iter();
+        let found = nodes.find_map(|node| match &node.kind {
+            NodeKind::Aggregate(aggregate) if node.name.as_str() == name => Some(aggregate),
+            _ => None,
+        });
+        found.expect("a node of that name and kind")
+    }
+
     fn result_names(&self, aggregate: &str) -> Vec<String> {
-        self.topology
-            .nodes
-            .iter()
-            .filter(|node| node.name.as_str() == aggregate)
-            .filter_map(|node| match &node.kind {
-                NodeKind::Aggregate(aggregate) => Some(aggregate),
-                _ => None,
-            })
-            .flat_map(|aggregate| aggregate.set.iter().map(|(path, _)| path.to_string()))
-            .collect()
+        let set = &self.aggregate_node(aggregate).set;
+        set.iter().map(|(path, _)| path.to_string()).collect()
     }
 }
 
