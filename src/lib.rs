@@ -68,7 +68,7 @@ pub mod processor;
 pub mod sql;
 pub mod ingest;
 pub mod runtime;
+pub mod testkit;
 pub mod settings;
 pub mod http;
 pub mod cli;
-pub mod testkit;

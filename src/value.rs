@@ -111,12 +111,23 @@ impl ValueType {
         }
     }
 
+    /// All of them.
+    pub const ALL: [ValueType; 10] = [
+        ValueType::Bool,
+        ValueType::Int,
+        ValueType::Float,
+        ValueType::Str,
+        ValueType::Bytes,
+        ValueType::Time,
+        ValueType::Duration,
+        ValueType::List,
+        ValueType::Map,
+        ValueType::Any,
+    ];
+
     /// The type of that name, the inverse of [`ValueType::name`].
     pub fn from_name(name: &str) -> Option<ValueType> {
-        use ValueType::{Any, Bool, Bytes, Duration, Float, Int, List, Map, Str, Time};
-        [Any, Bool, Int, Float, Str, Bytes, Time, Duration, List, Map]
-            .into_iter()
-            .find(|kind| kind.name() == name)
+        ValueType::ALL.into_iter().find(|kind| kind.name() == name)
     }
 }
 

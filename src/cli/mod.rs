@@ -11,7 +11,9 @@ mod load;
 mod serve;
 mod run;
 mod check;
+mod test;
 mod describe;
+mod schema;
 mod ingest;
 mod query;
 mod migrate;
@@ -29,7 +31,8 @@ use flags::CommonFlags;
 const EXIT_CODES: &str = "\
 Exit codes:
   0    all is well; for `run` and `demo`: ended as asked
-  1    it failed, `check` found an error, or the demo's tables are not what they should be
+  1    it failed, `check` found an error, a test of `test` failed, or the demo's tables are not
+       what they should be
   2    the command line or a setting cannot be used
   130  ended at once by a second signal
 
@@ -53,8 +56,12 @@ enum Command {
     Run(run::Run),
     /// Finds everything that is wrong with topology files
     Check(check::Check),
+    /// Plays the tests that stand in topology files; needs no Kafka and no database
+    Test(test::Test),
     /// Draws a topology
     Describe(describe::Describe),
+    /// Prints the JSON schema of topology files, for editors
+    Schema(schema::Schema),
     /// Gets events into Kafka
     Ingest(Box<ingest::Ingest>),
     /// Asks the tables
@@ -90,7 +97,9 @@ fn dispatch(cli: &Cli) -> Ended {
     match &cli.command {
         Command::Run(args) => run::run(args, &context(args.settings()?)?),
         Command::Check(args) => check::check(args),
+        Command::Test(args) => test::test(args),
         Command::Describe(args) => describe::describe(args),
+        Command::Schema(args) => schema::schema(args),
         Command::Ingest(args) => ingest::ingest(args, &context(args.settings()?)?),
         Command::Query(args) => query::query(args, &quiet(args.settings()?)?),
         Command::Migrate(args) => migrate::migrate(args, &quiet(args.settings()?)?),

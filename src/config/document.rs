@@ -8,6 +8,7 @@ use std::fmt;
 use std::ops::Range;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::Value as Json;
 use serde_saphyr::{DuplicateKeyPolicy, Location, NonFiniteFloatPolicy, Spanned};
 
 /// A value and where it stands.
@@ -17,6 +18,8 @@ pub(crate) struct Value {
     /// the last thing in them. Empty when nothing is written.
     pub span: Range<usize>,
     pub content: Content,
+    /// The number or bool that YAML takes it for, where one is written. Most readers take the text.
+    pub literal: Option<Json>,
 }
 
 /// What a value is.
@@ -106,6 +109,24 @@ impl Value {
         Lifter { text }.value(tree)
     }
 
+    /// The value as JSON: numbers and bools as YAML takes them, everything else that is no list, mapping
+    /// or nothing as text. Of a key that is given twice the last one counts.
+    pub fn to_json(&self) -> Json {
+        match &self.content {
+            Content::Null | Content::Broken => Json::Null,
+            Content::Scalar(text) => match &self.literal {
+                Some(literal) => literal.clone(),
+                None => Json::from(text.as_str()),
+            },
+            Content::List(items) => items.iter().map(Value::to_json).collect(),
+            Content::Map(entries) => {
+                let pairs = entries.iter();
+                let pairs = pairs.map(|entry| (entry.key.clone(), entry.value.to_json()));
+                Json::Object(pairs.collect())
+            }
+        }
+    }
+
     /// What it is, for messages: `a list`.
     pub fn kind(&self) -> &'static str {
         match &self.content {
@@ -121,8 +142,8 @@ impl Value {
 enum Tree {
     Null,
     Text(String),
-    /// A number or bool: its spelling is in the source.
-    Other,
+    /// A number or bool: its spelling is in the source. None for one that JSON does not have.
+    Literal(Option<Json>),
     List(Vec<Spanned<Tree>>),
     Map(Vec<(Spanned<Tree>, Spanned<Tree>)>),
 }
@@ -146,28 +167,28 @@ impl<'de> Visitor<'de> for TreeVisitor {
         Ok(Tree::Null)
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Tree, E> {
-        Ok(Tree::Other)
+    fn visit_bool<E>(self, value: bool) -> Result<Tree, E> {
+        Ok(Tree::Literal(Some(value.into())))
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<Tree, E> {
-        Ok(Tree::Other)
+    fn visit_i64<E>(self, value: i64) -> Result<Tree, E> {
+        Ok(Tree::Literal(Some(value.into())))
     }
 
-    fn visit_i128<E>(self, _: i128) -> Result<Tree, E> {
-        Ok(Tree::Other)
+    fn visit_i128<E>(self, value: i128) -> Result<Tree, E> {
+        Ok(fraction(value as f64))
     }
 
-    fn visit_u64<E>(self, _: u64) -> Result<Tree, E> {
-        Ok(Tree::Other)
+    fn visit_u64<E>(self, value: u64) -> Result<Tree, E> {
+        Ok(Tree::Literal(Some(value.into())))
     }
 
-    fn visit_u128<E>(self, _: u128) -> Result<Tree, E> {
-        Ok(Tree::Other)
+    fn visit_u128<E>(self, value: u128) -> Result<Tree, E> {
+        Ok(fraction(value as f64))
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Tree, E> {
-        Ok(Tree::Other)
+    fn visit_f64<E>(self, value: f64) -> Result<Tree, E> {
+        Ok(fraction(value))
     }
 
     fn visit_str<E>(self, text: &str) -> Result<Tree, E> {
@@ -191,6 +212,10 @@ impl<'de> Visitor<'de> for TreeVisitor {
     }
 }
 
+fn fraction(value: f64) -> Tree {
+    Tree::Literal(serde_json::Number::from_f64(value).map(Json::Number))
+}
+
 /// Turns locations into spans, and keys into texts.
 struct Lifter<'t> {
     text: &'t str,
@@ -199,10 +224,14 @@ struct Lifter<'t> {
 impl Lifter<'_> {
     fn value(&self, tree: Spanned<Tree>) -> Result<Value, SyntaxError> {
         let span = span_of(self.text, tree.defined);
+        let mut literal = None;
         let (span, content) = match tree.value {
             Tree::Null => (span, Content::Null),
             Tree::Text(text) => (span, Content::Scalar(text)),
-            Tree::Other => (span.clone(), Content::Scalar(self.text[span].to_owned())),
+            Tree::Literal(value) => {
+                literal = value;
+                (span.clone(), Content::Scalar(self.text[span].to_owned()))
+            }
             Tree::List(items) => {
                 let items = items.into_iter().map(|item| self.value(item));
                 let items: Vec<Value> = items.collect::<Result<_, _>>()?;
@@ -218,14 +247,18 @@ impl Lifter<'_> {
                 (self.around(span, end), Content::Map(entries))
             }
         };
-        Ok(Value { span, content })
+        Ok(Value {
+            span,
+            content,
+            literal,
+        })
     }
 
     fn entry(&self, key: Spanned<Tree>, value: Spanned<Tree>) -> Result<Entry, SyntaxError> {
         let key_span = span_of(self.text, key.defined);
         let key = match key.value {
             Tree::Text(text) => text,
-            Tree::Null | Tree::Other => self.text[key_span.clone()].to_owned(),
+            Tree::Null | Tree::Literal(_) => self.text[key_span.clone()].to_owned(),
             Tree::List(_) | Tree::Map(_) => {
                 let message = "a key must be a text".to_owned();
                 return Err(SyntaxError {

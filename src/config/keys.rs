@@ -5,10 +5,11 @@ use std::ops::Range;
 
 use super::document::{Content, Entry, Value};
 use super::problem::{
-    BAD_DURATION, CONTRADICTION, DUPLICATE_KEY, MISSING_KEY, UNKNOWN_CHOICE, UNKNOWN_KEY,
+    BAD_DURATION, BAD_TIME, CONTRADICTION, DUPLICATE_KEY, MISSING_KEY, UNKNOWN_CHOICE, UNKNOWN_KEY,
     WRONG_TYPE,
 };
 use super::report::Diagnostic;
+use crate::time::Timestamp;
 use crate::topology::duration::Millis;
 use crate::topology::finding::Place;
 use crate::topology::nearest::did_you_mean;
@@ -19,6 +20,47 @@ pub(super) struct Findings {
     pub diagnostics: Vec<Diagnostic>,
     /// The places that are not worth a second finding.
     pub reported: Vec<Place>,
+    /// What was asked for: the schema of the file is made of it.
+    pub asked: Vec<Asked>,
+}
+
+/// A key that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Asked {
+    /// The mapping in which it was looked for.
+    pub place: Place,
+    pub key: &'static str,
+    pub wanted: Wanted,
+}
+
+/// What was wanted of a key. Several things may be: `window` is a mapping or the word `none`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// Whatever is there.
+    Value,
+    /// That it is there.
+    Presence,
+    /// That another key is not.
+    Absence(&'static str),
+    /// That one of these is there, this one among them.
+    OneOf(Vec<&'static str>),
+    Text,
+    Texts,
+    /// Names with texts.
+    Pairs,
+    /// Names with one of these words each.
+    PairsOf(Vec<&'static str>),
+    Choice(Vec<&'static str>),
+    Duration,
+    Time,
+    /// Nothing, beside what else is wanted.
+    Null,
+    Count,
+    Mapping,
+    /// Values of any kind.
+    List,
+    /// Names with values of any kind.
+    Entries,
 }
 
 /// The entries of one mapping.
@@ -28,7 +70,7 @@ pub(super) struct Keys<'d, 'f> {
     anchor: Range<usize>,
     place: Place,
     node: Option<&'d str>,
-    asked: Vec<&'static str>,
+    known: Vec<&'static str>,
     /// Whether it is no mapping at all, so that nothing can be missing in it.
     is_broken: bool,
     has_gaps: bool,
@@ -49,7 +91,7 @@ impl<'d, 'f> Keys<'d, 'f> {
             anchor,
             place,
             node,
-            asked: Vec::new(),
+            known: Vec::new(),
             is_broken: false,
             has_gaps: false,
             findings,
@@ -70,7 +112,37 @@ impl<'d, 'f> Keys<'d, 'f> {
 
     /// A text; numbers and bools are taken as they are written.
     pub fn text(&mut self, key: &'static str) -> Option<&'d str> {
-        let entry = self.entry(key)?;
+        self.scalar(key, Wanted::Text)
+    }
+
+    /// Whether there is that word.
+    pub fn is_word(&mut self, key: &'static str, word: &'static str) -> bool {
+        let entry = self.ask(key, Wanted::Choice(vec![word]));
+        let content = entry.map(|entry| &entry.value.content);
+        matches!(content, Some(Content::Scalar(text)) if text == word)
+    }
+
+    /// A text that must be there; empty when it is not.
+    pub fn required(&mut self, key: &'static str) -> &'d str {
+        self.require(key);
+        self.text(key).unwrap_or_default()
+    }
+
+    /// Reports that a key is missing, if it is; tells whether it is there.
+    pub fn require(&mut self, key: &'static str) -> bool {
+        let is_there = self.ask(key, Wanted::Presence).is_some();
+        if !is_there && !self.is_broken {
+            let message = format!("the key `{key}` is missing");
+            let diagnostic = MISSING_KEY.at(Some(self.anchor.clone()), message);
+            self.push(key, diagnostic.help(format!("add `{key}: …`")));
+            self.give_up(key);
+        }
+        is_there
+    }
+
+    /// The text of a key of which something more is wanted.
+    fn scalar(&mut self, key: &'static str, wanted: Wanted) -> Option<&'d str> {
+        let entry = self.ask(key, wanted)?;
         if let Content::Scalar(text) = &entry.value.content {
             return Some(text);
         }
@@ -79,26 +151,9 @@ impl<'d, 'f> Keys<'d, 'f> {
         None
     }
 
-    /// Whether there is that word.
-    pub fn is_word(&mut self, key: &'static str, word: &str) -> bool {
-        let content = self.entry(key).map(|entry| &entry.value.content);
-        matches!(content, Some(Content::Scalar(text)) if text == word)
-    }
-
-    /// A text that must be there; empty when it is not.
-    pub fn required(&mut self, key: &'static str) -> &'d str {
-        if self.entry(key).is_none() && !self.is_broken {
-            let message = format!("the key `{key}` is missing");
-            let diagnostic = MISSING_KEY.at(Some(self.anchor.clone()), message);
-            self.push(key, diagnostic.help(format!("add `{key}: …`")));
-            self.give_up(key);
-        }
-        self.text(key).unwrap_or_default()
-    }
-
     /// A list of texts, or a single one.
     pub fn texts(&mut self, key: &'static str) -> Vec<&'d str> {
-        let Some(entry) = self.entry(key) else {
+        let Some(entry) = self.ask(key, Wanted::Texts) else {
             return Vec::new();
         };
         let (items, what) = match &entry.value.content {
@@ -122,7 +177,33 @@ impl<'d, 'f> Keys<'d, 'f> {
 
     /// Names and texts, in their order; a name may occur twice.
     pub fn pairs(&mut self, key: &'static str) -> Vec<(&'d str, &'d str)> {
-        let Some(entry) = self.entry(key) else {
+        self.read_pairs(key, Wanted::Pairs)
+    }
+
+    /// Names, each with one of the words; a name may occur twice.
+    pub fn choices<T: Copy>(
+        &mut self,
+        key: &'static str,
+        what: &str,
+        choices: &[(&'static str, T)],
+    ) -> Vec<(&'d str, T)> {
+        let words: Vec<&'static str> = choices.iter().map(|(word, _)| *word).collect();
+        let mut chosen = Vec::new();
+        for (name, text) in self.read_pairs(key, Wanted::PairsOf(words.clone())) {
+            match choices.iter().find(|(word, _)| *word == text) {
+                Some((_, choice)) => chosen.push((name, *choice)),
+                None => {
+                    let help = did_you_mean(text, &format!("{what}s"), words.iter().copied());
+                    let message = format!("there is no {what} `{text}`");
+                    self.unknown_choice(key, name, message, help.unwrap_or_default());
+                }
+            }
+        }
+        chosen
+    }
+
+    fn read_pairs(&mut self, key: &'static str, wanted: Wanted) -> Vec<(&'d str, &'d str)> {
+        let Some(entry) = self.ask(key, wanted) else {
             return Vec::new();
         };
         let Content::Map(entries) = &entry.value.content else {
@@ -148,11 +229,15 @@ impl<'d, 'f> Keys<'d, 'f> {
     }
 
     /// One of the words.
-    pub fn choice<T: Copy>(&mut self, key: &'static str, choices: &[(&str, T)]) -> Option<T> {
-        let text = self.text(key)?;
+    pub fn choice<T: Copy>(
+        &mut self,
+        key: &'static str,
+        choices: &[(&'static str, T)],
+    ) -> Option<T> {
+        let words: Vec<&'static str> = choices.iter().map(|(word, _)| *word).collect();
+        let text = self.scalar(key, Wanted::Choice(words.clone()))?;
         let found = choices.iter().find(|(word, _)| *word == text);
         if found.is_none() {
-            let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
             let one_of = if words.len() > 2 { "one of " } else { "" };
             let words = words.join(if words.len() > 2 { ", " } else { " or " });
             let diagnostic =
@@ -164,7 +249,7 @@ impl<'d, 'f> Keys<'d, 'f> {
 
     /// A length of time.
     pub fn duration(&mut self, key: &'static str) -> Option<Millis> {
-        let parsed = self.text(key)?.parse::<Millis>();
+        let parsed = self.scalar(key, Wanted::Duration)?.parse::<Millis>();
         if let Err(error) = &parsed {
             let diagnostic = BAD_DURATION.at(self.span(key), error.to_string());
             self.push(key, diagnostic);
@@ -175,7 +260,7 @@ impl<'d, 'f> Keys<'d, 'f> {
 
     /// A whole number that is not negative.
     pub fn count(&mut self, key: &'static str) -> Option<u64> {
-        let text = self.text(key)?;
+        let text = self.scalar(key, Wanted::Count)?;
         let parsed = text.parse().ok();
         if parsed.is_none() {
             let message = format!("expected a whole number, found `{text}`");
@@ -186,28 +271,121 @@ impl<'d, 'f> Keys<'d, 'f> {
         parsed
     }
 
+    /// A point in time: RFC 3339, or milliseconds since 1970.
+    pub fn time(&mut self, key: &'static str) -> Option<Timestamp> {
+        let text = self.scalar(key, Wanted::Time)?;
+        let parsed = Timestamp::parse_rfc3339(text);
+        let found = text
+            .parse()
+            .map(Timestamp)
+            .ok()
+            .or(parsed.as_ref().ok().copied());
+        if let (None, Err(error)) = (found, parsed) {
+            let diagnostic = BAD_TIME.at(self.span(key), error.to_string());
+            self.push(key, diagnostic);
+            self.give_up(key);
+        }
+        found
+    }
+
+    /// A text, or nothing (the inner none).
+    pub fn text_or_null(&mut self, key: &'static str) -> Option<Option<&'d str>> {
+        self.ask(key, Wanted::Null);
+        let entry = self.ask(key, Wanted::Text)?;
+        match entry.value.content {
+            Content::Null => Some(None),
+            _ => self.text(key).map(Some),
+        }
+    }
+
+    /// Whatever is there.
+    pub fn value(&mut self, key: &'static str) -> Option<&'d Value> {
+        self.entry(key).map(|entry| &entry.value)
+    }
+
+    /// Whether a key is there, without asking for its value.
+    pub fn has(&self, key: &str) -> bool {
+        self.entries.iter().any(|entry| entry.key == key)
+    }
+
+    /// Reports that something is missing in this mapping.
+    pub fn report_missing(&mut self, diagnostic: Diagnostic) {
+        if !self.is_broken {
+            let span = Some(self.anchor.clone());
+            self.push("", Diagnostic { span, ..diagnostic });
+        }
+    }
+
+    /// A list of anything, or a single one, each with its place.
+    pub fn items(&mut self, key: &'static str) -> Vec<(&'d Value, Place)> {
+        let place = self.place.clone().key(key);
+        match self.ask(key, Wanted::List) {
+            Some(entry) => items_of(&entry.value, place),
+            None => Vec::new(),
+        }
+    }
+
+    /// Names with anything.
+    pub fn named(&mut self, key: &'static str) -> Option<Keys<'d, '_>> {
+        self.ask(key, Wanted::Entries)?;
+        self.mapping_at(key)
+    }
+
+    /// All entries, where they may have any name: then [`Keys::finish`] has nothing to say.
+    pub fn any(&mut self) -> impl Iterator<Item = (&'d Entry, Place)> + use<'d> {
+        let place = self.place.clone();
+        let entries = self.entries.iter();
+        entries.map(move |entry| (entry, place.clone().entry(&entry.key, 0)))
+    }
+
     /// A mapping inside this one.
     pub fn mapping(&mut self, key: &'static str) -> Option<Keys<'d, '_>> {
-        let entry = self.entry(key)?;
-        let (anchor, place) = (entry.key_span.clone(), self.place.clone().key(key));
-        Some(Keys::new(
-            &entry.value,
-            anchor,
-            place,
-            self.node,
-            self.findings,
-        ))
+        self.ask(key, Wanted::Mapping)?;
+        self.mapping_at(key)
+    }
+
+    fn mapping_at(&mut self, key: &'static str) -> Option<Keys<'d, '_>> {
+        let entry = self.entries.iter().find(|entry| entry.key == key)?;
+        let place = self.place.clone().key(key);
+        Some(self.inside(&entry.value, entry.key_span.clone(), place))
+    }
+
+    /// A mapping somewhere inside this one; `anchor` is what it belongs to.
+    pub fn inside(&mut self, value: &'d Value, anchor: Range<usize>, place: Place) -> Keys<'d, '_> {
+        Keys::new(value, anchor, place, self.node, self.findings)
     }
 
     /// The entry of a key, which thereby becomes a known one.
     pub fn entry(&mut self, key: &'static str) -> Option<&'d Entry> {
-        self.asked.push(key);
+        self.ask(key, Wanted::Value)
+    }
+
+    fn ask(&mut self, key: &'static str, wanted: Wanted) -> Option<&'d Entry> {
+        self.known.push(key);
+        self.findings.asked.push(Asked {
+            place: self.place.clone(),
+            key,
+            wanted,
+        });
         self.entries.iter().find(|entry| entry.key == key)
+    }
+
+    /// Reports that several keys are given of which there has to be one. That there is none is for
+    /// the checker to say.
+    pub fn one_of(&mut self, keys: &[&'static str]) {
+        for (at, key) in keys.iter().enumerate() {
+            self.ask(key, Wanted::OneOf(keys.to_vec()));
+            for other in &keys[at + 1..] {
+                self.exclude(key, other);
+            }
+        }
     }
 
     /// Reports that two keys are given of which only one makes sense.
     pub fn exclude(&mut self, key: &'static str, other: &'static str) {
-        if let (Some(first), Some(second)) = (self.entry(key), self.entry(other)) {
+        let first = self.ask(key, Wanted::Absence(other));
+        let second = self.ask(other, Wanted::Absence(key));
+        if let (Some(first), Some(second)) = (first, second) {
             let message = format!("`{key}` and `{other}` exclude each other, give one of them");
             let diagnostic = CONTRADICTION.at(Some(second.key_span.clone()), message);
             let diagnostic = diagnostic.related(first.key_span.clone(), "the other is here");
@@ -216,8 +394,9 @@ impl<'d, 'f> Keys<'d, 'f> {
     }
 
     /// Reports that the text of an entry inside `key` is none of the possible ones.
-    pub fn unknown_choice(&mut self, key: &'static str, name: &str, message: String, help: String) {
-        let entries = match self.entry(key).map(|entry| &entry.value.content) {
+    fn unknown_choice(&mut self, key: &'static str, name: &str, message: String, help: String) {
+        let entry = self.entries.iter().find(|entry| entry.key == key);
+        let entries = match entry.map(|entry| &entry.value.content) {
             Some(Content::Map(entries)) => entries.as_slice(),
             _ => &[],
         };
@@ -236,10 +415,10 @@ impl<'d, 'f> Keys<'d, 'f> {
     /// Reports the keys that nobody has asked for.
     pub fn finish(mut self) {
         for entry in self.entries {
-            if self.asked.contains(&entry.key.as_str()) {
+            if self.known.contains(&entry.key.as_str()) {
                 continue;
             }
-            let mut known = self.asked.clone();
+            let mut known = self.known.clone();
             known.dedup();
             let message = format!("there is no key `{}` here", entry.key);
             let diagnostic = UNKNOWN_KEY.at(Some(entry.key_span.clone()), message);
@@ -285,12 +464,14 @@ impl<'d, 'f> Keys<'d, 'f> {
         self.findings.reported.push(self.place.clone().key(key));
     }
 
-    fn span(&mut self, key: &'static str) -> Option<Range<usize>> {
-        self.entry(key).map(Entry::span)
+    /// Where a key's value is, or the key itself when it has none.
+    pub fn span(&self, key: &'static str) -> Option<Range<usize>> {
+        let entry = self.entries.iter().find(|entry| entry.key == key);
+        entry.map(Entry::span)
     }
 
     /// Adds a finding about the key `key` of this mapping.
-    fn push(&mut self, key: &str, diagnostic: Diagnostic) {
+    pub fn push(&mut self, key: &str, diagnostic: Diagnostic) {
         let outer = self.place.to_string();
         let dot = if outer.is_empty() || key.is_empty() {
             ""
@@ -303,5 +484,19 @@ impl<'d, 'f> Keys<'d, 'f> {
             key: Some(key).filter(|key| !key.is_empty()),
             ..diagnostic
         });
+    }
+}
+
+/// The items of a list, or the one thing that stands for a list, each with its place.
+pub(super) fn items_of(value: &Value, place: Place) -> Vec<(&Value, Place)> {
+    match &value.content {
+        Content::List(items) => {
+            let items = items.iter().enumerate();
+            items
+                .map(|(at, item)| (item, place.clone().item(at)))
+                .collect()
+        }
+        Content::Null => Vec::new(),
+        _ => vec![(value, place)],
     }
 }

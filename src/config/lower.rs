@@ -88,18 +88,45 @@ fn unresolved_reference(
     }
 }
 
+/// A file that has been read.
+pub(super) struct Lowered<'d> {
+    pub builder: Builder,
+    pub sites: Sites<'d>,
+    /// Its tests, which are read when the topology is known.
+    pub tests: Option<&'d Entry>,
+}
+
+/// The keys of the file itself.
+pub(super) struct FileKeys<'d> {
+    app: &'d str,
+    guarantee: Option<Guarantee>,
+    nodes: Option<&'d Entry>,
+    tests: Option<&'d Entry>,
+}
+
+/// Reads the keys of the file itself.
+pub(super) fn read_file<'d>(keys: &mut Keys<'d, '_>) -> FileKeys<'d> {
+    FileKeys {
+        app: keys.required("app"),
+        guarantee: keys.choice("guarantee", GUARANTEE),
+        nodes: keys.entry("nodes"),
+        tests: keys.entry("tests"),
+    }
+}
+
 /// Calls the builder for everything in the file.
-pub(super) fn lower<'d>(root: &'d Value, findings: &mut Findings) -> (Builder, Sites<'d>) {
+pub(super) fn lower<'d>(root: &'d Value, findings: &mut Findings) -> Lowered<'d> {
     let start = root.span.start..root.span.start;
     let mut keys = Keys::new(root, start, Place::default(), None, findings);
-    let mut builder = Topology::builder(keys.required("app"));
-    if let Some(guarantee) = keys.choice("guarantee", GUARANTEE) {
+    let file = read_file(&mut keys);
+    keys.finish();
+    let mut builder = Topology::builder(file.app);
+    if let Some(guarantee) = file.guarantee {
         builder = builder.guarantee(guarantee);
     }
-    let nodes = keys.entry("nodes");
-    keys.finish();
     let mut sites = Vec::new();
-    for entry in nodes
+    for entry in file
+        .nodes
         .map(|nodes| node_entries(nodes, findings))
         .unwrap_or_default()
     {
@@ -111,7 +138,11 @@ pub(super) fn lower<'d>(root: &'d Value, findings: &mut Findings) -> (Builder, S
     for place in findings.reported.drain(..) {
         builder = builder.already_reported(place);
     }
-    (builder, sites)
+    Lowered {
+        builder,
+        sites,
+        tests: file.tests,
+    }
 }
 
 fn node_entries<'d>(nodes: &'d Entry, findings: &mut Findings) -> &'d [Entry] {

@@ -19,9 +19,11 @@ mod keys;
 mod cut;
 mod nodes;
 mod lower;
+pub mod cases;
 mod quoting;
 mod locate;
 mod report;
+mod schema;
 #[cfg(test)]
 mod golden;
 
@@ -29,7 +31,9 @@ use std::path::Path;
 
 pub use environment::Environment;
 pub use report::{Diagnostic, Report, Style};
+pub use schema::{schema, schema_text};
 
+use cases::{Reading, Subjects, TestCase};
 use document::Value;
 use keys::Findings;
 use locate::Locator;
@@ -43,6 +47,8 @@ use crate::topology::graph::Topology;
 pub struct Outcome {
     /// The topology, unless one of the findings is an error.
     pub topology: Option<Topology>,
+    /// Its tests, those that could be read.
+    pub tests: Vec<TestCase>,
     /// All findings, warnings too.
     pub report: Report,
 }
@@ -77,6 +83,7 @@ pub fn check_file(path: &Path) -> Outcome {
             let diagnostic = UNREADABLE.at(None, format!("cannot read `{name}`: {reason}"));
             Outcome {
                 topology: None,
+                tests: Vec::new(),
                 report: Report::new(&name, "", vec![diagnostic]),
             }
         }
@@ -93,6 +100,7 @@ pub fn check(text: &str, name: &str, environment: &Environment<'_>) -> Outcome {
             let diagnostic = SYNTAX.at(Some(error.span), error.message).maybe_help(help);
             return Outcome {
                 topology: None,
+                tests: Vec::new(),
                 report: Report::new(name, text, vec![diagnostic]),
             };
         }
@@ -100,13 +108,22 @@ pub fn check(text: &str, name: &str, environment: &Environment<'_>) -> Outcome {
     let mut findings = Findings::default();
     cut::find_all(&mut root, text, &mut findings);
     lower::expand_all(&mut root, text, environment, &mut findings);
-    let (builder, sites) = lower::lower(&root, &mut findings);
-    let (topology, found) = builder.check();
+    let lowered = lower::lower(&root, &mut findings);
+    let (topology, found) = lowered.builder.check();
     let locator = Locator {
         source: text,
         root: &root,
-        sites: &sites,
+        sites: &lowered.sites,
     };
+    let subjects = topology.as_ref().map(Subjects::of);
+    let reading = Reading {
+        text,
+        subjects: subjects.as_ref(),
+    };
+    let tests = lowered.tests;
+    let tests = tests.map_or_else(Vec::new, |tests| {
+        cases::read(tests, &reading, &mut findings)
+    });
     let mut diagnostics = findings.diagnostics;
     diagnostics.extend(
         found
@@ -116,7 +133,11 @@ pub fn check(text: &str, name: &str, environment: &Environment<'_>) -> Outcome {
     );
     let report = Report::new(name, text, diagnostics);
     let topology = topology.filter(|_| !report.has_errors());
-    Outcome { topology, report }
+    Outcome {
+        topology,
+        tests,
+        report,
+    }
 }
 
 /// What all codes of findings mean: first those of files, then those of topologies.

@@ -8,7 +8,6 @@ use crate::topology::graph::{
     Branch, Emit, Filter, FlatMap, Format, Join, JoinKind, KafkaSink, Log, Map, NodeKind, NodeName,
     NullValues, OnError, OnLate, SelectKey, Source, SqlSink, Table, TableUse,
 };
-use crate::topology::nearest::did_you_mean;
 use crate::value::ValueType;
 
 /// Reads the keys of a node of one kind and adds it to the builder.
@@ -65,7 +64,7 @@ pub(super) fn reader(word: &str) -> Option<Read> {
 }
 
 fn source(keys: &mut Keys<'_, '_>, name: &str, builder: Builder) -> Builder {
-    keys.exclude("topic", "topics");
+    keys.one_of(&["topic", "topics"]);
     let mut topics = keys.texts("topic");
     topics.extend(keys.texts("topics"));
     let mut source = Source::json_topics(topics);
@@ -89,23 +88,14 @@ fn source(keys: &mut Keys<'_, '_>, name: &str, builder: Builder) -> Builder {
     } else if let Some(lead) = keys.duration("max_ahead") {
         source = source.max_ahead(lead);
     }
-    for (path, kind) in keys.pairs("fields") {
-        match ValueType::from_name(kind) {
-            Some(kind) => source = source.field(path, kind),
-            None => unknown_type(keys, path, kind),
-        }
+    let types = ValueType::ALL.map(|kind| (kind.name(), kind));
+    for (path, kind) in keys.choices("fields", "type", &types) {
+        source = source.field(path, kind);
     }
     if let Some(reaction) = keys.choice("on_error", ON_ERROR) {
         source = source.on_error(reaction);
     }
     builder.source(name, source)
-}
-
-fn unknown_type(keys: &mut Keys<'_, '_>, path: &str, kind: &str) {
-    use ValueType::{Any, Bool, Bytes, Duration, Float, Int, List, Map, Str, Time};
-    let known = [Bool, Int, Float, Str, Bytes, Time, Duration, List, Map, Any].map(ValueType::name);
-    let help = did_you_mean(kind, "types", known).unwrap_or_default();
-    keys.unknown_choice("fields", path, format!("there is no type `{kind}`"), help);
 }
 
 fn filter(keys: &mut Keys<'_, '_>, name: &str, builder: Builder) -> Builder {
@@ -264,11 +254,7 @@ fn aggregate(keys: &mut Keys<'_, '_>, name: &str, builder: Builder) -> Builder {
 }
 
 fn read_window(keys: &mut Keys<'_, '_>, mut rollup: Rollup) -> Rollup {
-    for (at, word) in WINDOWS.iter().enumerate() {
-        for other in &WINDOWS[at + 1..] {
-            keys.exclude(word, other);
-        }
-    }
+    keys.one_of(&WINDOWS);
     if let Some(size) = keys.duration("tumbling") {
         rollup = rollup.tumbling(size);
     }

@@ -88,8 +88,34 @@ pub(super) const CUT_TEXT: Kind = Kind {
     fix: "put it in quotes",
 };
 
+pub(super) const UNKNOWN_SUBJECT: Kind = Kind {
+    code: "Y015",
+    title: "a test names something that the topology does not have",
+    fix: "`tidemill describe FILE` shows what it has",
+};
+pub(super) const UNKNOWN_FIELD: Kind = Kind {
+    code: "Y016",
+    title: "a test expects a field that is never there",
+    fix: "remove it",
+};
+pub(super) const IMPOSSIBLE_VALUE: Kind = Kind {
+    code: "Y017",
+    title: "a test expects a value that its field never holds",
+    fix: "expect a value of the field's type",
+};
+pub(super) const BAD_TIME: Kind = Kind {
+    code: "Y018",
+    title: "this is not a point in time",
+    fix: "write RFC 3339, such as 2026-05-05T11:17:40Z, or milliseconds since 1970",
+};
+pub(super) const DUPLICATE_TEST: Kind = Kind {
+    code: "Y019",
+    title: "two tests have the same name",
+    fix: "give one of them another name",
+};
+
 /// All of them, by code.
-const ALL: [Kind; 14] = [
+const ALL: [Kind; 19] = [
     UNREADABLE,
     SYNTAX,
     WRONG_TYPE,
@@ -104,6 +130,11 @@ const ALL: [Kind; 14] = [
     BAD_REFERENCE,
     CONTRADICTION,
     CUT_TEXT,
+    UNKNOWN_SUBJECT,
+    UNKNOWN_FIELD,
+    IMPOSSIBLE_VALUE,
+    BAD_TIME,
+    DUPLICATE_TEST,
 ];
 
 /// The codes of mistakes in files, in order. All are errors.

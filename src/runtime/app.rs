@@ -149,28 +149,12 @@ impl App {
         database: &Database,
         table: Option<OpenTable>,
     ) -> Result<(), AppError> {
-        let node = &plan.name;
-        let context = SinkContext {
-            app: shared.plan.app.to_string(),
-            node: node.clone(),
-            group: shared.plan.sink_group(node),
-            dead_letters: Arc::clone(&shared.dead_letters),
-            plan: Arc::clone(plan),
-            broker: Arc::clone(&shared.broker),
-            database: database.clone(),
-            clock: Arc::clone(&shared.clock),
-            settings: shared.settings.clone(),
-            metrics: Arc::clone(&shared.metrics),
-            stop: shared.stop.clone(),
-            instance: shared.instance.clone(),
-        };
-        let sink = node.clone();
-        let failed = move |source| AppError::Sink {
-            sink: sink.clone(),
-            source,
-        };
-        let thread = SinkThread::new(context, table).map_err(&failed)?;
-        self.spawn(format!("sink-{node}"), move || thread.run().map_err(failed))
+        let thread = sink(shared, plan, database, table)?;
+        let sink = plan.name.clone();
+        self.spawn(format!("sink-{sink}"), move || {
+            let ended = thread.run();
+            ended.map_err(|source| AppError::Sink { sink, source })
+        })
     }
 
     fn spawn(
@@ -259,6 +243,41 @@ fn open_tables(
         true => Ok(open),
         false => Err(AppError::Tables(misfits)),
     }
+}
+
+/// The SQL sinks of a plan with their tables, each to be stepped by whoever asks for them.
+pub(crate) fn sinks(shared: &Shared, database: &Database) -> Result<Vec<SinkThread>, AppError> {
+    let tables = open_tables(&shared.plan, Some(database))?;
+    std::iter::zip(&shared.plan.sinks, tables)
+        .map(|(plan, table)| sink(shared, plan, database, table))
+        .collect()
+}
+
+fn sink(
+    shared: &Shared,
+    plan: &Arc<SubTopology>,
+    database: &Database,
+    table: Option<OpenTable>,
+) -> Result<SinkThread, AppError> {
+    let node = &plan.name;
+    let context = SinkContext {
+        app: shared.plan.app.to_string(),
+        node: node.clone(),
+        group: shared.plan.sink_group(node),
+        dead_letters: Arc::clone(&shared.dead_letters),
+        plan: Arc::clone(plan),
+        broker: Arc::clone(&shared.broker),
+        database: database.clone(),
+        clock: Arc::clone(&shared.clock),
+        settings: shared.settings.clone(),
+        metrics: Arc::clone(&shared.metrics),
+        stop: shared.stop.clone(),
+        instance: shared.instance.clone(),
+    };
+    SinkThread::new(context, table).map_err(|source| AppError::Sink {
+        sink: node.clone(),
+        source,
+    })
 }
 
 /// Makes sure of the topics; what all threads share.

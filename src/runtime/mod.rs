@@ -23,14 +23,15 @@ mod thread;
 mod topics;
 mod trouble;
 
-pub(crate) use app::prepare;
 pub use app::{App, AppError, Database, Environment};
+pub(crate) use app::{prepare, sinks};
 pub use metrics::{
     EngineMetrics, EngineStatus, NodeInGroup, RestoreStatus, SinkStatus, TaskStatus,
 };
 pub use settings::EngineSettings;
+pub(crate) use sink::SinkThread;
 pub use stop::StopSignal;
 pub use tables::tables;
-pub(crate) use thread::StreamThread;
+pub(crate) use thread::{Shared, StreamThread};
 pub use topics::TopicError;
 pub use trouble::{SinkError, ThreadError};

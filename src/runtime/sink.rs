@@ -65,7 +65,7 @@ pub(super) struct SinkContext {
     pub(super) instance: String,
 }
 
-pub(super) struct SinkThread {
+pub(crate) struct SinkThread {
     context: SinkContext,
     member: Membership,
     /// For dead letters.
@@ -173,7 +173,7 @@ impl SinkThread {
     }
 
     /// One round: claim if need be, poll, write when due. Tells whether rows were written.
-    fn step(&mut self, timeout: Duration) -> Result<bool, SinkError> {
+    pub(crate) fn step(&mut self, timeout: Duration) -> Result<bool, SinkError> {
         if self.queues.is_empty() && !self.assigned.is_empty() {
             self.start_reading()?;
         }
@@ -475,7 +475,7 @@ impl SinkThread {
     }
 
     /// Deals with an error of a step; gives it back when a human is needed.
-    fn recover(&mut self, error: SinkError) -> Result<(), SinkError> {
+    pub(crate) fn recover(&mut self, error: SinkError) -> Result<(), SinkError> {
         if needs_human(&error) {
             return Err(error);
         }

@@ -10,9 +10,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::TryStreamExt as _;
 use sqlx::mysql::{MySqlArguments, MySqlConnection};
-use sqlx::sqlite::{
-    SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous,
-};
+use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, Row as _};
 
 use super::database::{DatabaseUrl, Target};
@@ -317,13 +315,10 @@ async fn connect(database: &DatabaseUrl, purpose: Purpose) -> Result<Session, sq
             let options = options.as_ref().clone().disable_statement_logging();
             let options = options.busy_timeout(Duration::from_secs(LOCK_WAIT_SECONDS));
             let options = match purpose {
-                // Readers do not stop a writer in WAL mode. Without a sync per commit the file
-                // stays whole; a power cut may take it back by some transactions, rows and ledger
-                // together, and the sink then goes on from there.
+                // Readers do not stop a writer in WAL mode.
                 Purpose::Write => options
                     .create_if_missing(true)
-                    .journal_mode(SqliteJournalMode::Wal)
-                    .synchronous(SqliteSynchronous::Normal),
+                    .journal_mode(SqliteJournalMode::Wal),
                 Purpose::Read => options.pragma("query_only", "ON"),
             };
             let file = open_file(&options).await?;

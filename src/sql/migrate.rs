@@ -103,6 +103,8 @@ pub async fn migrate(database: &DatabaseUrl) -> Result<(), SqlError> {
         applied = apply(&mut session, &migrator).await;
     }
     applied.map_err(|error| problem(action(), &error, dialect))?;
+    // The schema is there; how the connection ends does not matter.
+    let _ = session.close().await;
     info!(%database, "schema is up to date");
     Ok(())
 }

@@ -26,6 +26,7 @@ mod datum;
 
 mod fit;
 mod live;
+mod create;
 
 mod ledger;
 mod writers;
@@ -40,6 +41,7 @@ mod retention;
 
 pub mod query;
 
+pub use create::create_tables;
 pub use database::{DatabaseUrl, DatabaseUrlError};
 pub use dialect::Dialect;
 pub use error::SqlError;

@@ -5,22 +5,27 @@
 //! [`TopologyTestDriver::pipe`] returns, through repartition topics too, so each update is seen by
 //! itself.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::database::TestDatabase;
+use super::record::TestRecord;
 use crate::broker::memory::MemoryBroker;
 use crate::broker::{
     Broker, BrokerError, Isolation, Outgoing, OwnedRecord, Producer, ProducerOptions, TopicSpec,
 };
 use crate::processor::{DropReason, NodeCounts};
 use crate::runtime::{
-    self, AppError, EngineMetrics, EngineSettings, Environment, StopSignal, StreamThread,
-    ThreadError,
+    self, AppError, EngineMetrics, EngineSettings, Environment, Shared, SinkError, SinkThread,
+    StopSignal, StreamThread, ThreadError,
 };
+use crate::sql::SqlError;
+use crate::sql::query::QueryError;
 use crate::state::StateBackend;
 use crate::state::memory::MemoryBackend;
 use crate::time::{Clock, ManualClock, Timestamp};
+use crate::topology::duration::Millis;
 use crate::topology::graph::Topology;
 use crate::topology::plan::{self, Plan, PlanError};
 
@@ -39,6 +44,18 @@ pub enum DriverError {
     /// The log.
     #[error(transparent)]
     Broker(#[from] BrokerError),
+    /// A SQL sink had to give up.
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+    /// The tables of the SQL sinks cannot be made.
+    #[error(transparent)]
+    Sql(#[from] SqlError),
+    /// A table cannot be read.
+    #[error(transparent)]
+    Query(#[from] QueryError),
+    /// There is no room for the files of a database.
+    #[error("cannot make a database for the tables: {0}")]
+    NoDatabase(#[from] std::io::Error),
 }
 
 /// How a driver runs.
@@ -63,7 +80,7 @@ impl Default for DriverOptions {
     }
 }
 
-/// Runs a topology in the test's own thread.
+/// Runs a topology in the test's own thread; see the [module](super).
 pub struct TopologyTestDriver {
     pub(super) plan: Arc<Plan>,
     pub(super) topology: Topology,
@@ -72,10 +89,15 @@ pub struct TopologyTestDriver {
     pub(super) backend: Arc<MemoryBackend>,
     producer: Box<dyn Producer>,
     thread: Option<StreamThread>,
+    /// What the threads of the running process share; none after a crash.
+    pub(super) shared: Option<Arc<Shared>>,
+    /// The SQL sinks, once a table has been asked for. Before the database, which they use.
+    pub(super) sinks: Vec<SinkThread>,
+    pub(super) database: Option<TestDatabase>,
     metrics: Arc<EngineMetrics>,
     pub(super) options: DriverOptions,
-    /// How far each output has been read.
-    read: HashMap<String, usize>,
+    /// How far each partition of an output has been read.
+    read: HashMap<(String, i32), usize>,
 }
 
 impl TopologyTestDriver {
@@ -121,6 +143,9 @@ impl TopologyTestDriver {
             backend: Arc::new(MemoryBackend::default()),
             producer,
             thread: None,
+            shared: None,
+            sinks: Vec::new(),
+            database: None,
             metrics: Arc::new(EngineMetrics::default()),
             options,
             read: HashMap::new(),
@@ -155,17 +180,9 @@ impl TopologyTestDriver {
     /// # Panics
     /// When a thread has to give up, or there is no such partition.
     pub fn pipe_to(&mut self, topic: &str, partition: i32, value: &str) {
-        let sent = self.producer.send(Outgoing {
-            topic,
-            partition: Some(partition),
-            timestamp: self.clock.now(),
-            key: None,
-            value: Some(value.as_bytes()),
-            headers: &[],
-        });
-        sent.and_then(|()| self.producer.flush())
-            .expect("a partition of that topic");
-        self.run().expect("the topology goes on");
+        let record = TestRecord::text(value).in_partition(partition);
+        self.pipe_record(topic, &record)
+            .expect("a partition of that topic, and the topology goes on");
     }
 
     /// Writes a record with everything said, and runs until everything has come through.
@@ -179,26 +196,58 @@ impl TopologyTestDriver {
         value: Option<&[u8]>,
         timestamp: Timestamp,
     ) -> Result<(), DriverError> {
-        let partition = (self.options.partitions == 1).then_some(0);
+        let record = TestRecord {
+            key: key.map(<[u8]>::to_vec),
+            value: value.map(<[u8]>::to_vec),
+            timestamp: Some(timestamp),
+            ..TestRecord::default()
+        };
+        self.pipe_record(topic, &record)
+    }
+
+    /// Writes a record, and runs until everything has come through. Its partition is that of its
+    /// key's hash, as in Kafka, unless it names one; its time is the clock's, unless it has one.
+    ///
+    /// # Errors
+    /// When there is no such topic or partition, or a thread has to give up.
+    pub fn pipe_record(&mut self, topic: &str, record: &TestRecord) -> Result<(), DriverError> {
+        let headers = record.headers.iter();
+        let headers: Vec<(&str, &[u8])> = headers
+            .map(|(name, value)| (name.as_str(), value.as_slice()))
+            .collect();
+        let only = (self.options.partitions == 1).then_some(0);
         self.producer.send(Outgoing {
             topic,
-            partition,
-            timestamp,
-            key,
-            value,
-            headers: &[],
+            partition: record.partition.or(only),
+            timestamp: record.timestamp.unwrap_or_else(|| self.wall_clock()),
+            key: record.key.as_deref(),
+            value: record.value.as_deref(),
+            headers: &headers,
         })?;
         self.producer.flush()?;
         self.run()
     }
 
-    /// Moves the wall clock, and runs what that causes.
+    /// Where the wall clock stands.
+    pub fn wall_clock(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Moves the wall clock forward, and runs what that causes.
     ///
     /// # Errors
     /// When a thread has to give up.
     pub fn advance_wall_clock(&mut self, ms: i64) -> Result<(), DriverError> {
         self.clock.advance_millis(ms);
         self.run()
+    }
+
+    /// [`TopologyTestDriver::advance_wall_clock`] by a length of time.
+    ///
+    /// # Errors
+    /// When a thread has to give up.
+    pub fn advance_wall_clock_time(&mut self, by: Duration) -> Result<(), DriverError> {
+        self.advance_wall_clock(Millis::from(by).0)
     }
 
     /// Commits what has been processed.
@@ -212,36 +261,46 @@ impl TopologyTestDriver {
         self.run()
     }
 
+    /// How much has been written to the log.
+    pub(super) fn total_records(&self) -> usize {
+        total_records(&self.broker, &self.plan)
+    }
+
     /// Steps until nothing moves any more.
-    fn run(&mut self) -> Result<(), DriverError> {
+    pub(super) fn run(&mut self) -> Result<(), DriverError> {
         let mut quiet = 0;
         while quiet < 4 {
             let Some(thread) = &mut self.thread else {
                 return Ok(());
             };
             let ends = total_records(&self.broker, &self.plan);
-            let moved = match thread.step(Duration::ZERO) {
+            let mut stepped = thread.step(Duration::ZERO);
+            if self.options.commit_each && stepped.is_ok() {
+                stepped = thread.commit().and(stepped);
+            }
+            let moved = match stepped {
                 Ok(moved) => moved,
                 Err(error) => {
                     thread.recover(error)?;
                     true
                 }
             };
-            if self.options.commit_each {
-                thread.commit()?;
-            }
             let still = !moved && ends == total_records(&self.broker, &self.plan);
             quiet = if still { quiet + 1 } else { 0 };
         }
         Ok(())
     }
 
-    /// Loses everything that is in memory and not committed, as a crash does.
+    /// Loses everything that is in memory and not committed, as a crash does. What is piped until
+    /// [`TopologyTestDriver::restart`] waits in its topic.
     pub fn crash(&mut self) {
         self.thread = None;
+        self.sinks.clear();
+        self.shared = None;
     }
 
-    /// Loses the local state as well, as a new machine does.
+    /// Crashes, and loses the local state as well, as a new machine does: a restart then reads it
+    /// back from the changelogs. The tables of SQL sinks stay.
     pub fn lose_state(&mut self) {
         self.crash();
         self.backend = Arc::new(MemoryBackend::default());
@@ -262,32 +321,60 @@ impl TopologyTestDriver {
         };
         let settings = EngineSettings {
             commit_interval: Duration::MAX,
+            sink_linger: Duration::ZERO,
             ..EngineSettings::default()
         };
         let stop = StopSignal::default();
         let plan = Arc::clone(&self.plan);
         let shared = runtime::prepare(plan, &environment, &settings, &self.metrics, &stop)?;
         if !self.plan.processing.is_empty() {
-            self.thread = Some(StreamThread::new(shared, 0)?);
+            self.thread = Some(StreamThread::new(Arc::clone(&shared), 0)?);
         }
+        self.shared = Some(shared);
         self.run()
     }
 
-    /// The committed records of a topic that have not been read yet, in the order of their
-    /// partitions.
+    /// The committed records of a topic that have not been read yet, partition by partition.
     pub fn read(&mut self, topic: &str) -> Vec<OwnedRecord> {
-        let mut records = Vec::new();
-        let count = self.broker.partition_counts(&[topic]).unwrap_or_default();
-        for partition in 0..count.get(topic).copied().unwrap_or(0) {
-            records.extend(
-                self.broker
-                    .records(topic, partition as i32, Isolation::ReadCommitted),
-            );
+        self.read_up_to(topic, usize::MAX)
+    }
+
+    /// The same, at most so many.
+    pub(super) fn read_up_to(&mut self, topic: &str, most: usize) -> Vec<OwnedRecord> {
+        let mut found = Vec::new();
+        for (partition, unread) in self.unread(topic) {
+            let room = most - found.len();
+            let taken = unread.len().min(room);
+            found.extend(unread.into_iter().take(room));
+            *self.read.entry((topic.to_owned(), partition)).or_default() += taken;
         }
-        let read = self.read.entry(topic.to_owned()).or_default();
-        let new = records.split_off((*read).min(records.len()));
-        *read += new.len();
-        new
+        found
+    }
+
+    /// The records of each partition that have not been read yet.
+    pub(super) fn unread(&self, topic: &str) -> Vec<(i32, Vec<OwnedRecord>)> {
+        let counts = self.broker.partition_counts(&[topic]).unwrap_or_default();
+        let count = counts.get(topic).copied().unwrap_or(0) as i32;
+        let unread = |partition| {
+            let records = self
+                .broker
+                .records(topic, partition, Isolation::ReadCommitted);
+            let read = self.read.get(&(topic.to_owned(), partition));
+            let unread = records.into_iter().skip(read.copied().unwrap_or(0));
+            (partition, unread.collect())
+        };
+        (0..count).map(unread).collect()
+    }
+
+    /// The topics of Kafka sinks, and that of the dead letters, of which one or more records were
+    /// written, by name.
+    pub fn produced_topics(&self) -> BTreeSet<String> {
+        let dead_letters = self.plan.dead_letter_topic();
+        let mut topics = self.plan.output_topics();
+        topics.push(&dead_letters);
+        let is_written = |topic: &&str| total_of(&self.broker, &[topic]) > 0;
+        let written = topics.into_iter().filter(is_written);
+        written.map(str::to_owned).collect()
     }
 
     /// The values of those records as JSON; null for a tombstone.
@@ -317,9 +404,27 @@ impl TopologyTestDriver {
         &self.broker
     }
 
-    /// How many rows a node has dropped for this reason.
+    /// How many rows a node has dropped for this reason. Where the node runs in several groups, each
+    /// of them drops the same rows, and they count once.
     pub fn drops(&self, node: &str, reason: DropReason) -> u64 {
-        self.counts(node).drops_of(reason)
+        let dropped = self.dropped();
+        let of = dropped.get(&(node.to_owned(), reason));
+        of.copied().unwrap_or(0)
+    }
+
+    /// All that was dropped, by node and reason; each row once, as in [`TopologyTestDriver::drops`].
+    pub fn dropped(&self) -> BTreeMap<(String, DropReason), u64> {
+        let mut dropped = BTreeMap::new();
+        for (at, counts) in &self.metrics.status().nodes {
+            for reason in DropReason::ALL {
+                let count = counts.drops_of(reason);
+                if count > 0 {
+                    let most = dropped.entry((at.node.clone(), reason)).or_default();
+                    *most = count.max(*most);
+                }
+            }
+        }
+        dropped
     }
 
     /// The dead letters that have not been read yet.
@@ -333,7 +438,12 @@ impl TopologyTestDriver {
 fn total_records(broker: &MemoryBroker, plan: &Plan) -> usize {
     let internal = plan.internal_topics.iter().map(|topic| topic.name.as_str());
     let topics: Vec<&str> = internal.chain(plan.output_topics()).collect();
-    let counts = broker.partition_counts(&topics).unwrap_or_default();
+    total_of(broker, &topics)
+}
+
+/// How many records these topics have.
+fn total_of(broker: &MemoryBroker, topics: &[&str]) -> usize {
+    let counts = broker.partition_counts(topics).unwrap_or_default();
     let partitions = counts
         .iter()
         .flat_map(|(topic, count)| (0..*count).map(move |p| (topic, p)));

@@ -4,15 +4,17 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use bumpalo::Bump;
+use serde_json::Map;
 
 use super::driver::TopologyTestDriver;
 use crate::processor::{stored_key, stored_results};
 use crate::record::{JoinedEvent, StoredRow};
 use crate::state::{StateBackend as _, keys};
 use crate::time::Timestamp;
-use crate::topology::graph::NodeKind;
+use crate::topology::graph::{Aggregate, NodeKind, WINDOW_END, WINDOW_START};
 use crate::topology::plan::{AggregatePlan, ResultRead, SubTopology, Work};
 use crate::value::Value;
+use crate::window::Windows;
 
 /// An entry of a store.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,16 +42,124 @@ pub struct TableRow {
     pub timestamp: Timestamp,
 }
 
+/// What a store held when it was asked for, by key: the rows of a table, or the results of an aggregate
+/// without windows.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct KeyValueStore(BTreeMap<String, serde_json::Value>);
+
+/// What the store of an aggregate with windows held when it was asked for.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct WindowStore(Vec<StoreEntry>);
+
+impl StoreEntry {
+    /// The key as a Kafka sink behind the aggregate writes it: the text of its one field, or a JSON array
+    /// of several.
+    pub fn key_text(&self) -> String {
+        match self.key.as_slice() {
+            [serde_json::Value::String(text)] => text.clone(),
+            [only] => only.to_string(),
+            several => serde_json::Value::from(several).to_string(),
+        }
+    }
+}
+
+impl KeyValueStore {
+    /// The value of a key; of an aggregate, see [`StoreEntry::key_text`].
+    pub fn get(&self, key: &str) -> Option<&serde_json::Value> {
+        self.0.get(key)
+    }
+
+    /// All keys and values, by key.
+    pub fn all(&self) -> impl Iterator<Item = (&str, &serde_json::Value)> {
+        self.0.iter().map(|(key, value)| (key.as_str(), value))
+    }
+
+    /// How many keys it has.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl WindowStore {
+    /// The entry of a key whose window starts at that time. The key has a value for each field of the
+    /// aggregate's `by`.
+    pub fn fetch(&self, key: &[serde_json::Value], start: Timestamp) -> Option<&StoreEntry> {
+        let is_it = |entry: &&StoreEntry| entry.key == key && entry.window_start == start;
+        self.0.iter().find(is_it)
+    }
+
+    /// The entries of a key, by window.
+    pub fn fetch_key<'s>(
+        &'s self,
+        key: &'s [serde_json::Value],
+    ) -> impl Iterator<Item = &'s StoreEntry> {
+        self.0.iter().filter(move |entry| entry.key == key)
+    }
+
+    /// All entries, by window and key.
+    pub fn all(&self) -> &[StoreEntry] {
+        &self.0
+    }
+}
+
 impl TopologyTestDriver {
+    /// The nodes that have a store: aggregates and tables, by name.
+    pub fn state_stores(&self) -> Vec<&str> {
+        let stores = self.plan.processing.iter().flat_map(|sub| &sub.stores);
+        let kept = stores.filter(|store| !store.content.is_empty());
+        let mut names: Vec<&str> = kept.map(|store| store.name.as_str()).collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// What a table, or an aggregate without windows, holds.
+    ///
+    /// # Panics
+    /// When there is no such node, or it has windows.
+    pub fn key_value_store(&self, node: &str) -> KeyValueStore {
+        let is_aggregate = self.topology.nodes.iter().any(|known| {
+            known.name.as_str() == node && matches!(known.kind, NodeKind::Aggregate(_))
+        });
+        if !is_aggregate {
+            let rows = self.rows(node).into_iter();
+            return KeyValueStore(rows.map(|row| (row.key, row.fields)).collect());
+        }
+        let (_, plan) = self.aggregate(node);
+        assert!(
+            matches!(plan.shape.windows, Windows::Unbounded),
+            "{node} has windows: ask for its window_store"
+        );
+        let entries = self.store(node).into_iter();
+        let pair = |entry: StoreEntry| (entry.key_text(), entry.results.into_iter().collect());
+        KeyValueStore(entries.map(pair).collect())
+    }
+
+    /// What an aggregate holds.
+    ///
+    /// # Panics
+    /// When there is no such aggregate.
+    pub fn window_store(&self, aggregate: &str) -> WindowStore {
+        WindowStore(self.store(aggregate))
+    }
+
+    fn aggregate(&self, node: &str) -> (&SubTopology, &AggregatePlan) {
+        self.find(node, |work| match work {
+            Work::Aggregate(plan) => Some(plan),
+            _ => None,
+        })
+    }
+
     /// What the store of an aggregate holds, over all partitions, by window and key.
     ///
     /// # Panics
     /// When there is no such aggregate, or its store is damaged.
     pub fn store(&self, aggregate: &str) -> Vec<StoreEntry> {
-        let (sub, plan) = self.find(aggregate, |work| match work {
-            Work::Aggregate(plan) => Some(plan),
-            _ => None,
-        });
+        let (sub, plan) = self.aggregate(aggregate);
         let names = self.result_names(aggregate);
         let mut entries = Vec::new();
         for stored in self.scan(sub, plan.store) {
@@ -115,17 +225,35 @@ impl TopologyTestDriver {
         (0..self.options.partitions).map(scan).collect()
     }
 
+    /// What the store of an aggregate holds, as the rows that leave it.
+    pub(super) fn results(&self, aggregate: &str) -> Vec<Map<String, serde_json::Value>> {
+        let node = self.aggregate_node(aggregate);
+        let key: Vec<String> = node.key_fields().map(|path| path.to_string()).collect();
+        let row = |entry: StoreEntry| {
+            let mut row: Map<_, _> = key.iter().cloned().zip(entry.key).collect();
+            if node.window.is_some() {
+                let (start, end) = (entry.window_start, entry.window_end);
+                row.insert(WINDOW_START.to_owned(), start.to_string().into());
+                row.insert(WINDOW_END.to_owned(), end.to_string().into());
+            }
+            row.extend(entry.results);
+            row
+        };
+        self.store(aggregate).into_iter().map(row).collect()
+    }
+
+    fn aggregate_node(&self, name: &str) -> &Aggregate {
+        let mut nodes = self.topology.nodes.iter();
+        let found = nodes.find_map(|node| match &node.kind {
+            NodeKind::Aggregate(aggregate) if node.name.as_str() == name => Some(aggregate),
+            _ => None,
+        });
+        found.expect("a node of that name and kind")
+    }
+
     fn result_names(&self, aggregate: &str) -> Vec<String> {
-        self.topology
-            .nodes
-            .iter()
-            .filter(|node| node.name.as_str() == aggregate)
-            .filter_map(|node| match &node.kind {
-                NodeKind::Aggregate(aggregate) => Some(aggregate),
-                _ => None,
-            })
-            .flat_map(|aggregate| aggregate.set.iter().map(|(path, _)| path.to_string()))
-            .collect()
+        let set = &self.aggregate_node(aggregate).set;
+        set.iter().map(|(path, _)| path.to_string()).collect()
     }
 }
 

@@ -8,6 +8,7 @@
 pub mod graph;
 pub mod aggregation;
 pub mod duration;
+pub mod drop_reason;
 pub mod builder;
 pub mod finding;
 pub mod shape;

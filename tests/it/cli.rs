@@ -68,7 +68,8 @@ nodes:
 #[test]
 fn help_names_every_command_and_every_exit_code() {
     let parts = [
-        "run", "check", "describe", "ingest", "query", "migrate", "settings", "demo",
+        "run", "check", "test", "describe", "schema", "ingest", "query", "migrate", "settings",
+        "demo",
     ];
     Run::new(&["--help"]).gives(0, &parts);
     Run::new(&["--help"]).gives(0, &["Exit codes:", "130"]);
@@ -106,6 +107,86 @@ fn check_shows_the_place_of_a_mistake_and_fails() {
     Run::new(&["check", "missing.yaml"]).gives(1, &["missing.yaml"]);
     Run::new(&["check"]).gives(2, &["FILE"]);
     Run::new(&["check", "--codes"]).gives(0, &["Y004", "T"]);
+}
+
+const TESTED: &str = "\
+app: shop
+nodes:
+  orders: { source: { topic: orders, key: shop } }
+  sales: { aggregate: { from: orders, by: shop, window: none, set: { n: count() } } }
+  table: { sql: { from: sales, table: sales } }
+tests:
+  - name: one order is one sale
+    given: { value: { shop: a } }
+    expect: { tables: { sales: { shop: a, n: 1 } } }
+  - name: two orders are one sale
+    given: [{ value: { shop: a } }, { value: { shop: a } }]
+    expect: { tables: { sales: { shop: a, n: 1 } } }
+";
+
+#[test]
+fn the_tests_in_the_shipped_topologies_pass_at_once() {
+    let begun = std::time::Instant::now();
+    let (wikimedia, wikiticker) = (shipped("wikimedia.yaml"), shipped("wikiticker.yaml"));
+    let files = [&wikimedia, &wikiticker].map(|path| path.to_str().unwrap());
+    let text = Run::new(&["test", files[0], files[1]]).gives(0, &["ok      people", " 0 failed"]);
+    let passed = text.lines().filter(|line| line.starts_with("  ok  "));
+    assert!(passed.count() >= 8, "{text}");
+    // Some two seconds on a machine at rest.
+    assert!(begun.elapsed() < Duration::from_secs(30), "{text}");
+}
+
+#[test]
+fn a_test_that_fails_is_shown_with_what_was_expected_and_found() {
+    let run = |arguments: &[&str]| {
+        let arguments = [&["test", "shop.yaml"], arguments].concat();
+        Run::new(&arguments).file("shop.yaml", TESTED)
+    };
+    let parts = [
+        "ok      one order is one sale",
+        "FAILED  two orders are one sale (line 10)",
+        "table sales, in all runs:",
+        "shop \"a\", line 12:",
+        "n: expected 1, found 2",
+        "1 passed, 1 failed",
+    ];
+    run(&[]).gives(1, &parts);
+    run(&["--filter", "one order"]).gives(0, &["1 passed, 0 failed, 1 filtered out"]);
+    run(&["--filter", "three"]).gives(1, &["no test has \"three\" in its name"]);
+    let json: serde_json::Value =
+        serde_json::from_str(&run(&["--format", "json"]).gives(1, &[])).unwrap();
+    assert_eq!(json[0]["outcome"], "ok");
+    assert_eq!(json[1]["file"], "shop.yaml");
+    let difference = &json[1]["failures"][0]["differences"][0];
+    assert_eq!(
+        (&difference["expected"], &difference["found"]),
+        (&1.into(), &2.into())
+    );
+}
+
+#[test]
+fn tests_are_checked_also_where_they_are_not_played() {
+    let wrong = TESTED.replace(
+        "tables: { sales: { shop: a, n: 1 } }",
+        "tables: { sale: [] }",
+    );
+    let parts = ["error[Y015]", "shop.yaml:9:", "did you mean `sales`?"];
+    for command in ["check", "run", "test"] {
+        let run = Run::new(&[command, "shop.yaml"]).file("shop.yaml", &wrong);
+        run.variable("DATABASE_URL", "sqlite:t.db").gives(1, &parts);
+    }
+    let bare = TESTED.split("tests:").next().unwrap();
+    let run = Run::new(&["test", "shop.yaml"]).file("shop.yaml", bare);
+    run.gives(0, &["no tests", "0 passed, 0 failed"]);
+    Run::new(&["test", "missing.yaml"]).gives(1, &["missing.yaml", "1 file cannot be used"]);
+    Run::new(&["test"]).gives(2, &["FILE"]);
+}
+
+#[test]
+fn the_schema_is_the_file_that_shipped_topologies_name() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/topology.schema.json");
+    let printed = Run::new(&["schema"]).gives(0, &[]);
+    assert_eq!(printed, fs::read_to_string(path).unwrap());
 }
 
 #[test]

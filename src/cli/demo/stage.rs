@@ -325,13 +325,7 @@ impl Directory {
                 file.display()
             )));
         }
-        let path = file.display().to_string();
-        let path = path
-            .replace('%', "%25")
-            .replace('?', "%3f")
-            .replace('#', "%23");
-        DatabaseUrl::parse(&format!("sqlite:{path}"))
-            .map_err(|error| Failure::usage(error.to_string()))
+        Ok(DatabaseUrl::of_file(&file))
     }
 }
 

@@ -243,7 +243,7 @@ nodes:
             3 | version: 3
               | ^^^^^^^
               |
-              = help: the keys here: app, guarantee, nodes
+              = help: the keys here: app, guarantee, nodes, tests
 
             error[Y004]: there is no key `timestmp` here
              --> t.yaml:5:28

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::config::check;
+use crate::config::schema::tests::accepts;
 use crate::topology::builder::{Filter, KafkaSink, Map, Rollup, Source, SqlSink};
 use crate::topology::graph::{Emit, Guarantee, NodeKind, OnError, OnLate, TableUse, Topology};
 use crate::value::ValueType;
@@ -12,6 +13,7 @@ use crate::value::ValueType;
 fn lowered(yaml: &str) -> Topology {
     let outcome = check(yaml, "t.yaml", &|_| None);
     assert!(outcome.report.is_empty(), "{}", outcome.report);
+    accepts(yaml);
     outcome.topology.expect("a topology without findings")
 }
 

@@ -28,6 +28,10 @@ nodes:
       set: { n: count(), d: \"distinct(a, 'é')\" }
   t: { sql: { from: a, table: t } }
   k: { kafka: { from: m, topic: u, key: string(a), fields: { x: x } } }
+tests:
+  - name: ü
+    given: [{ value: { wiki: w, meta: { dt: 5 } }, time: 1h }, { advance: 5m }, { raw: 'ß' }]
+    expect: { topics: { u: [{ key: ~, value: { x: 1.5e3 } }] }, tables: { t: [{ n: 1 }] }, drops: { s: { late: 1 } } }
 ";
 
 /// What is put in: marks of YAML and of expressions, letters of one to four bytes.

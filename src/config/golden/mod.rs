@@ -1,6 +1,7 @@
 //! For each code a file that breaks its rule, and what is shown to the user.
 
 mod aggregates;
+mod cases;
 mod cuts;
 mod expressions;
 mod fields;
@@ -19,7 +20,10 @@ mod shipped_on_real_events;
 
 use expect_test::Expect;
 
-use super::{check, explanations};
+use super::document::Value;
+use super::keys::Findings;
+use super::schema::tests::knows_what_is_asked;
+use super::{check, explanations, lower};
 
 /// Compares the rendered findings of a file with the expected text.
 #[track_caller]
@@ -38,12 +42,27 @@ fn shows(yaml: &str, expected: Expect) {
             "{code} does not say what to do: {message}"
         );
     }
+    asks_for_what_is_in_the_schema(yaml);
+}
+
+#[track_caller]
+fn asks_for_what_is_in_the_schema(yaml: &str) {
+    let Ok(root) = Value::parse(yaml) else {
+        return;
+    };
+    let mut findings = Findings::default();
+    let lowered = lower::lower(&root, &mut findings);
+    knows_what_is_asked(&findings.asked, |node| {
+        let kind = lowered.sites[node].kind.expect("a kind that was read");
+        kind.key.clone()
+    });
 }
 
 #[test]
 fn every_code_is_shown_by_a_test() {
     let tests = [
         include_str!("aggregates.rs"),
+        include_str!("cases.rs"),
         include_str!("cuts.rs"),
         include_str!("expressions.rs"),
         include_str!("fields.rs"),

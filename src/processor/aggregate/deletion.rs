@@ -23,7 +23,11 @@ pub(in crate::processor) struct Deleting<'c> {
 }
 
 impl<'c> Deleting<'c> {
-    pub(in crate::processor) fn new(plan: &'c Deletion, record: InRecord<'c>, arena: &'c Bump) -> Deleting<'c> {
+    pub(in crate::processor) fn new(
+        plan: &'c Deletion,
+        record: InRecord<'c>,
+        arena: &'c Bump,
+    ) -> Deleting<'c> {
         Deleting {
             plan,
             record,

@@ -102,12 +102,18 @@ impl QueryResult {
         let _ = writeln!(text, "{}", cells.join("  ").trim_end());
     }
 
-    fn json(&self) -> String {
+    /// The rows as JSON objects.
+    pub fn objects(&self) -> Vec<Map<String, Json>> {
         let object = |row: &Vec<QueryValue>| {
             let names = self.columns.iter().map(|column| column.name.clone());
-            Json::Object(Map::from_iter(names.zip(row.iter().map(json_value)))).to_string()
+            names.zip(row.iter().map(json_value)).collect()
         };
-        let rows: Vec<_> = self.rows.iter().map(object).collect();
+        self.rows.iter().map(object).collect()
+    }
+
+    fn json(&self) -> String {
+        let objects = self.objects().into_iter();
+        let rows: Vec<_> = objects.map(|row| Json::Object(row).to_string()).collect();
         if rows.is_empty() {
             return "[]\n".to_owned();
         }
