@@ -305,7 +305,7 @@ impl<'d, 'f> Keys<'d, 'f> {
 
     /// Whether a key is there, without asking for its value.
     pub fn has(&self, key: &str) -> bool {
-        self.entries.iter().any(|entry| entry.key == key)
+        self.find(key).is_some()
     }
 
     /// Reports that something is missing in this mapping.
@@ -345,7 +345,7 @@ impl<'d, 'f> Keys<'d, 'f> {
     }
 
     fn mapping_at(&mut self, key: &'static str) -> Option<Keys<'d, '_>> {
-        let entry = self.entries.iter().find(|entry| entry.key == key)?;
+        let entry = self.find(key)?;
         let place = self.place.clone().key(key);
         Some(self.inside(&entry.value, entry.key_span.clone(), place))
     }
@@ -367,6 +367,10 @@ impl<'d, 'f> Keys<'d, 'f> {
             key,
             wanted,
         });
+        self.find(key)
+    }
+
+    fn find(&self, key: &str) -> Option<&'d Entry> {
         self.entries.iter().find(|entry| entry.key == key)
     }
 
@@ -395,8 +399,7 @@ impl<'d, 'f> Keys<'d, 'f> {
 
     /// Reports that the text of an entry inside `key` is none of the possible ones.
     fn unknown_choice(&mut self, key: &'static str, name: &str, message: String, help: String) {
-        let entry = self.entries.iter().find(|entry| entry.key == key);
-        let entries = match entry.map(|entry| &entry.value.content) {
+        let entries = match self.find(key).map(|entry| &entry.value.content) {
             Some(Content::Map(entries)) => entries.as_slice(),
             _ => &[],
         };
@@ -466,8 +469,7 @@ impl<'d, 'f> Keys<'d, 'f> {
 
     /// Where a key's value is, or the key itself when it has none.
     pub fn span(&self, key: &'static str) -> Option<Range<usize>> {
-        let entry = self.entries.iter().find(|entry| entry.key == key);
-        entry.map(Entry::span)
+        self.find(key).map(Entry::span)
     }
 
     /// Adds a finding about the key `key` of this mapping.

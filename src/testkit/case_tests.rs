@@ -286,3 +286,15 @@ nodes:
         4 partitions, a new disk after each record"#]]
     .assert_eq(&runs.join("\n"));
 }
+
+#[test]
+fn the_example_of_the_reference_passes() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/TOPOLOGY.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let section = page.split("\n## tests\n").nth(1).unwrap();
+    let example = section.split("```yaml\n").nth(1).unwrap();
+    let example = example.split("```").next().unwrap();
+    let (topology, tests) = example.split_once("tests:\n").unwrap();
+    let report = report(topology, tests);
+    assert!(report.is_ok(), "{report}");
+}

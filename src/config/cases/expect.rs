@@ -192,7 +192,7 @@ fn rows<'d>(
 }
 
 /// The fields of an expected object, as they look where they are found. Reports those that are never
-/// there, and values that they never hold.
+/// there, and values that a column never holds.
 fn fitted<'e>(
     keys: &mut Keys<'_, '_>,
     inside: &str,
@@ -219,16 +219,13 @@ fn fitted<'e>(
             report(UNKNOWN_FIELD, entry.key_span.clone(), message, help);
             continue;
         };
-        match fit(&value, kind) {
-            Ok(value) => {
-                fit_all.insert(name.to_owned(), value);
-            }
-            Err(expected) => {
-                let message = format!("`{name}` is of type {kind} and is never {value}");
-                let help = Some(format!("expect {expected}"));
-                report(IMPOSSIBLE_VALUE, entry.span(), message, help);
-            }
+        let fitted = fit(&value, kind);
+        if let (Err(expected), true) = (&fitted, fields.is_some_and(|fields| fields.are_columns)) {
+            let message = format!("`{name}` is of type {kind} and is never {value}");
+            let help = Some(format!("expect {expected}"));
+            report(IMPOSSIBLE_VALUE, entry.span(), message, help);
         }
+        fit_all.insert(name.to_owned(), fitted.unwrap_or(value));
     }
     fit_all
 }

@@ -12,7 +12,12 @@ pub(in crate::config) struct Subjects<'t> {
 }
 
 /// The fields of records or rows, of which several nodes may write some.
-pub(in crate::config) struct Fields<'s>(Vec<&'s Shape>);
+pub(in crate::config) struct Fields<'s> {
+    shapes: Vec<&'s Shape>,
+    /// Whether they are columns, which hold nothing that is not of their types. What a source declares of
+    /// a field of records is what is to be expected there, and a test may bring something else.
+    pub(super) are_columns: bool,
+}
 
 /// What is kept.
 pub(super) enum Kept<'s> {
@@ -61,7 +66,12 @@ impl<'t> Subjects<'t> {
 
     /// The rows of a SQL table; none when nothing writes it.
     pub(super) fn table(&self, table: &str) -> Option<Fields<'_>> {
-        self.written(|kind| matches!(kind, NodeKind::Sql(sink) if sink.table == table))
+        let rows =
+            self.written(|kind| matches!(kind, NodeKind::Sql(sink) if sink.table == table))?;
+        Some(Fields {
+            are_columns: true,
+            ..rows
+        })
     }
 
     /// The SQL tables.
@@ -84,7 +94,7 @@ impl<'t> Subjects<'t> {
             .enumerate()
             .find(|(_, known)| known.name.as_str() == node);
         let (at, found) = at?;
-        let fields = Fields(vec![&self.shapes[at]]);
+        let fields = Fields::of_records(vec![&self.shapes[at]]);
         match &found.kind {
             NodeKind::Aggregate(_) => Some(Kept::Results(fields)),
             NodeKind::Table(table) if table.stored => Some(Kept::Rows(fields)),
@@ -111,11 +121,18 @@ impl<'t> Subjects<'t> {
             .filter(|(node, _)| writes(&node.kind))
             .map(|(_, shape)| shape)
             .collect();
-        (!shapes.is_empty()).then_some(Fields(shapes))
+        (!shapes.is_empty()).then_some(Fields::of_records(shapes))
     }
 }
 
-impl Fields<'_> {
+impl<'s> Fields<'s> {
+    fn of_records(shapes: Vec<&'s Shape>) -> Fields<'s> {
+        Fields {
+            shapes,
+            are_columns: false,
+        }
+    }
+
     /// What a field can hold; none when it cannot be there. A name with a dot is not known to be the
     /// path of a field, nor is it known not to be one.
     pub(super) fn type_of(&self, name: &str) -> Option<ValueType> {
@@ -123,11 +140,14 @@ impl Fields<'_> {
             return Some(ValueType::Any);
         }
         let path = FieldPath::new(name);
-        let mut kinds = self.0.iter().filter_map(|shape| match shape.lookup(&path) {
-            Lookup::Absent => None,
-            Lookup::Typed(kind) => Some(kind),
-            Lookup::Undeclared | Lookup::Inside(..) => Some(ValueType::Any),
-        });
+        let mut kinds = self
+            .shapes
+            .iter()
+            .filter_map(|shape| match shape.lookup(&path) {
+                Lookup::Absent => None,
+                Lookup::Typed(kind) => Some(kind),
+                Lookup::Undeclared | Lookup::Inside(..) => Some(ValueType::Any),
+            });
         let first = kinds.next()?;
         let same = kinds.all(|kind| kind == first);
         Some(if same { first } else { ValueType::Any })
@@ -135,15 +155,18 @@ impl Fields<'_> {
 
     /// The fields that are known to be there.
     pub(super) fn names(&self) -> Vec<&str> {
-        let fields = self.0.iter().flat_map(|shape| shape.fields());
-        let mut names: Vec<&str> = fields.map(|(path, _)| path.as_str()).collect();
-        names.dedup();
+        let mut names = Vec::new();
+        for (path, _) in self.shapes.iter().flat_map(|shape| shape.fields()) {
+            if !names.contains(&path.as_str()) {
+                names.push(path.as_str());
+            }
+        }
         names
     }
 
     /// The fields that tell a row from all others; empty when there are none, or writers differ.
     pub(super) fn key(&self) -> Vec<&str> {
-        let mut keys = self.0.iter().map(|shape| shape.key());
+        let mut keys = self.shapes.iter().map(|shape| shape.key());
         let first = keys.next().unwrap_or_default();
         match keys.all(|key| key == first) {
             true => first.iter().map(FieldPath::as_str).collect(),

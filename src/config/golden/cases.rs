@@ -131,30 +131,14 @@ fn y017_a_value_that_is_never_there() {
   - name: one
     given: { source: orders, value: {} }
     expect:
-      topics: { sales: [{ value: { n: many, window_start: noon } }] }
-      tables: { sales_per_shop: [{ shop: 1, n: 1.5 }, { shop: ~, n: ~ }] }
+      topics: { sales: [{ value: { shop: 1 } }] }
+      tables: { sales_per_shop: [{ shop: 1, n: 1.5 }, { window_start: noon, n: many }, { shop: ~, n: ~ }] }
 ",
         expect![[r#"
-            error[Y017]: `n` is of type int and is never "many"
-              --> t.yaml:15:39
-               |
-            15 |       topics: { sales: [{ value: { n: many, window_start: noon } }] }
-               |                                       ^^^^
-               |
-               = help: expect a whole number
-
-            error[Y017]: `window_start` is of type timestamp and is never "noon"
-              --> t.yaml:15:59
-               |
-            15 |       topics: { sales: [{ value: { n: many, window_start: noon } }] }
-               |                                                           ^^^^
-               |
-               = help: expect a time such as 2026-05-05T11:17:40Z
-
             error[Y017]: `shop` is of type string and is never 1
               --> t.yaml:16:42
                |
-            16 |       tables: { sales_per_shop: [{ shop: 1, n: 1.5 }, { shop: ~, n: ~ }] }
+            16 |       tables: { sales_per_shop: [{ shop: 1, n: 1.5 }, { window_start: noon, n: many }, { shop: ~, n: ~ }] }
                |                                          ^
                |
                = help: expect a text
@@ -162,8 +146,24 @@ fn y017_a_value_that_is_never_there() {
             error[Y017]: `n` is of type int and is never 1.5
               --> t.yaml:16:48
                |
-            16 |       tables: { sales_per_shop: [{ shop: 1, n: 1.5 }, { shop: ~, n: ~ }] }
+            16 |       tables: { sales_per_shop: [{ shop: 1, n: 1.5 }, { window_start: noon, n: many }, { shop: ~, n: ~ }] }
                |                                                ^^^
+               |
+               = help: expect a whole number
+
+            error[Y017]: `window_start` is of type timestamp and is never "noon"
+              --> t.yaml:16:71
+               |
+            16 |       tables: { sales_per_shop: [{ shop: 1, n: 1.5 }, { window_start: noon, n: many }, { shop: ~, n: ~ }] }
+               |                                                                       ^^^^
+               |
+               = help: expect a time such as 2026-05-05T11:17:40Z
+
+            error[Y017]: `n` is of type int and is never "many"
+              --> t.yaml:16:80
+               |
+            16 |       tables: { sales_per_shop: [{ shop: 1, n: 1.5 }, { window_start: noon, n: many }, { shop: ~, n: ~ }] }
+               |                                                                                ^^^^
                |
                = help: expect a whole number"#]],
     );

@@ -157,9 +157,15 @@ impl Generator {
         if let Some(composed) = composed(&part.name, key.name) {
             return composed;
         }
+        // A text that is read as something else as well has to be that.
+        let is_read_further = key
+            .wanted
+            .iter()
+            .any(|wanted| matches!(wanted, Wanted::Duration | Wanted::Time | Wanted::Count));
         let mut forms: Vec<Json> = Vec::new();
         for wanted in &key.wanted {
             match wanted {
+                Wanted::Text if is_read_further => {}
                 Wanted::Text => forms.push(text()),
                 Wanted::Texts => forms.push(texts()),
                 Wanted::Duration => forms.push(duration()),

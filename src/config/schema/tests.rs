@@ -67,6 +67,11 @@ fn shipped() -> Vec<(PathBuf, String)> {
 }
 
 #[test]
+fn the_schema_is_one() {
+    assert!(jsonschema::draft7::meta::is_valid(&schema()));
+}
+
+#[test]
 fn the_file_of_the_schema_is_up_to_date() {
     expect_file!["../../../docs/topology.schema.json"].assert_eq(&schema_text());
 }
@@ -166,6 +171,7 @@ tests:
     refused("tumbling: 1m, grace", "tumbling: 1m, session: 1m, grace");
     refused("tumbling: 1m, grace", "grace");
     refused("tumbling: 1m, grace", "hopping: 1m, grace");
+    refused("tumbling: 1m, grace", "hopping: 1m, advance: 5, grace");
     refused("grace: 30s", "grace: 30sec");
     refused("set: { n: count() }", "set: [count()]");
     refused("shared: false", "shared: maybe");

@@ -155,3 +155,72 @@ fn collect(driver: &mut TopologyTestDriver, case: &TestCase) -> Result<Played, D
     played.dead_letters = letters.map(TestRecord::from).collect();
     Ok(played)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::cases::{Compare, Expectation};
+
+    const COPY: &str = "
+app: shop
+guarantee: GUARANTEE
+nodes:
+  orders: { source: { topic: orders } }
+  out:    { kafka: { from: orders, topic: copies } }
+";
+
+    fn topology(guarantee: &str) -> Topology {
+        let file = COPY.replace("GUARANTEE", guarantee);
+        crate::config::parse(&file, "shop.yaml").unwrap()
+    }
+
+    #[test]
+    fn a_commit_that_fails_or_whose_answer_is_lost_is_done_once() {
+        let topology = topology("exactly_once");
+        let mut driver = TopologyTestDriver::new(&topology).unwrap();
+        for number in 0..4 {
+            fail_next_commit(&driver, number);
+            driver.pipe("orders", None, "{}");
+            assert_eq!(driver.broker().pending_faults(), 0, "{number}");
+            assert_eq!(driver.read("copies").len(), 1, "{number}");
+        }
+    }
+
+    /// How many records come of one, when it is played so.
+    #[track_caller]
+    fn check(guarantee: &str, way: Way, copies: usize) {
+        let record = GivenRecord {
+            topic: "orders".to_owned(),
+            key: None,
+            value: Some("{}".to_owned()),
+            time: None,
+            partition: None,
+        };
+        let topics = vec![("copies".to_owned(), Vec::new())];
+        let case = TestCase {
+            name: "copy".to_owned(),
+            line: 1,
+            start: None,
+            partitions: Vec::new(),
+            compare: Compare::Named,
+            given: vec![Step::Record(record)],
+            expect: Expectation {
+                topics,
+                ..Expectation::default()
+            },
+        };
+        let run = Run { partitions: 1, way };
+        let played = play(&topology(guarantee), None, &case, run).unwrap();
+        assert_eq!(played.topics["copies"].len(), copies, "{guarantee} {way:?}");
+    }
+
+    // What is sent without a transaction is sent again by those who come after: so a process did die.
+    #[test]
+    fn a_process_dies_with_work_that_is_not_committed() {
+        check("exactly_once", Way::KilledAroundCommits, 1);
+        check("at_least_once", Way::KilledAroundCommits, 2);
+        for way in [Way::Straight, Way::Killed, Way::NewDisk] {
+            check("at_least_once", way, 1);
+        }
+    }
+}
