@@ -11,6 +11,8 @@ mod clock_tests;
 #[cfg(test)]
 mod engine_tests;
 #[cfg(test)]
+mod session_tests;
+#[cfg(test)]
 mod stateless_tests;
 #[cfg(test)]
 mod table_tests;
