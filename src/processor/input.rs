@@ -5,7 +5,7 @@ use super::fold::Partial;
 use super::table::{Folded, FoldedError};
 use super::{
     Before, Context, DropReason, InRecord, Kind, NodeCounts, OperatorState, ProcessError, Row,
-    drop_row, rows, run_all,
+    drop_row, rows, run_all, sent,
 };
 use crate::aggregate::Accumulator;
 use crate::codec::{self, Decode, Encode};
@@ -14,7 +14,9 @@ use crate::state::keys;
 use crate::time::Timestamp;
 use crate::topology::duration::Millis;
 use crate::topology::graph::{Emit, Function, NullValues};
-use crate::topology::plan::{Input, Reader, ResultReader, ResultSlots, ResultTopic, SourceReader};
+use crate::topology::plan::{
+    Input, Reader, ResultReader, ResultSlots, ResultTopic, RowsTopic, SourceReader,
+};
 use crate::value::Value;
 
 /// The key of the commit marker in a changelog; no store key is this short.
@@ -41,7 +43,12 @@ pub(super) fn read(
             }
         },
         Reader::Results(results) => read_result(context, operators, counts, results, input, row),
-        Reader::Rows(rows) => rows::read_row(context, operators, counts, rows, input, row),
+        Reader::Rows(rows) => match rows.topic {
+            RowsTopic::Changelog => rows::read_row(context, operators, counts, rows, input, row),
+            RowsTopic::Results { replaces } => {
+                sent::read_sent_row(context, operators, counts, rows, input, replaces, row)
+            }
+        },
         Reader::Partials => read_partial(context, operators, counts, input, row),
     }
 }

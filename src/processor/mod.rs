@@ -10,6 +10,7 @@
 //! failed commit the processor is thrown away with everything it holds.
 
 mod aggregate;
+mod deduplicate;
 mod drops;
 mod fold;
 mod input;
@@ -17,6 +18,8 @@ mod keyed;
 mod outputs;
 mod rows;
 mod run;
+mod sent;
+mod suppress;
 mod table;
 
 use std::sync::Arc;
@@ -32,9 +35,11 @@ pub use outputs::{DeadLetter, OutputError, Outputs, Produced, TableRow};
 pub use table::{Folded, FoldedError};
 
 use aggregate::Aggregator;
+use deduplicate::Deduplicator;
 use fold::Fold;
 use rows::RowTable;
 use run::{RowFault, drop_row, run_all};
+use suppress::Suppressor;
 
 use crate::expr;
 use crate::state::{StateBatch, StateError, TaskState};
@@ -92,6 +97,19 @@ pub enum ProcessError {
         /// What is wrong.
         source: FoldedError,
     },
+    /// A suppress that may not let results go early holds back more than it may.
+    #[error(
+        "node {node}: {rows} results of {bytes} bytes wait for their windows to close, more than \
+         `max_rows` or `max_bytes` allows: raise the bound, or lower the grace of the aggregate"
+    )]
+    Full {
+        /// The node.
+        node: String,
+        /// How many results are held back.
+        rows: u64,
+        /// Their size.
+        bytes: u64,
+    },
     /// A store or a repartition topic holds a damaged key or marker.
     #[error("node {node}: {what} is damaged")]
     Damaged {
@@ -143,6 +161,8 @@ enum Kind {
     Aggregate(Box<Aggregator>),
     Fold(Box<Fold>),
     Table(Box<RowTable>),
+    Suppress(Box<Suppressor>),
+    Deduplicate(Box<Deduplicator>),
 }
 
 /// Everything that operators need to run, apart from what they remember.
@@ -263,6 +283,14 @@ impl Processor {
                         Kind::Fold(Box::new(Fold::new(fold, budget, &progress.of(node))))
                     }
                     Work::Table(table) => Kind::Table(Box::new(RowTable::new(table, budget))),
+                    Work::Suppress(_) => {
+                        Kind::Suppress(Box::new(Suppressor::new(budget, &progress.of(node))))
+                    }
+                    Work::Deduplicate(plan) => Kind::Deduplicate(Box::new(Deduplicator::new(
+                        plan,
+                        budget,
+                        &progress.of(node),
+                    ))),
                     _ => Kind::Stateless,
                 };
                 OperatorState {
@@ -386,6 +414,14 @@ impl Processor {
                     table.rows.flush(&mut context, batch)?;
                     Kind::Table(table)
                 }
+                Kind::Suppress(mut suppressor) => {
+                    suppressor.flush(&mut context, operators, id, batch, arena)?;
+                    Kind::Suppress(suppressor)
+                }
+                Kind::Deduplicate(mut deduplicator) => {
+                    deduplicator.flush(context.outputs, batch)?;
+                    Kind::Deduplicate(deduplicator)
+                }
             };
             operators[id].kind = kind;
         }
@@ -405,7 +441,8 @@ impl Processor {
                 Kind::Aggregate(aggregate) => aggregate.committed(),
                 Kind::Fold(fold) => fold.committed(),
                 Kind::Table(table) => table.rows.committed(),
-                Kind::Stateless => {}
+                Kind::Deduplicate(deduplicator) => deduplicator.committed(),
+                Kind::Suppress(_) | Kind::Stateless => {}
             }
         }
     }
@@ -419,6 +456,8 @@ impl Processor {
                     progress.set(operator.node.as_str(), aggregate.progress())
                 }
                 Kind::Fold(fold) => progress.set(operator.node.as_str(), fold.progress()),
+                Kind::Suppress(each) => progress.set(operator.node.as_str(), each.progress()),
+                Kind::Deduplicate(each) => progress.set(operator.node.as_str(), each.progress()),
                 Kind::Table(_) | Kind::Stateless => {}
             }
         }
@@ -431,6 +470,8 @@ impl Processor {
             Kind::Aggregate(aggregate) => aggregate.is_full(),
             Kind::Fold(fold) => fold.is_full(),
             Kind::Table(table) => table.rows.is_full(),
+            Kind::Suppress(suppressor) => suppressor.is_full(),
+            Kind::Deduplicate(deduplicator) => deduplicator.is_full(),
             Kind::Stateless => false,
         })
     }
@@ -441,7 +482,7 @@ impl Processor {
         self.operators.iter().any(|operator| match &operator.kind {
             Kind::Aggregate(aggregate) => aggregate.waits_for_silence(),
             Kind::Fold(_) => true,
-            Kind::Table(_) | Kind::Stateless => false,
+            Kind::Table(_) | Kind::Suppress(_) | Kind::Deduplicate(_) | Kind::Stateless => false,
         })
     }
 
@@ -459,11 +500,13 @@ impl Processor {
         )
     }
 
-    /// The highest event time that any fold has seen.
+    /// The highest event time that any operator has seen that keeps one.
     pub fn stream_time(&self) -> Timestamp {
         let times = self.operators.iter().map(|operator| match &operator.kind {
             Kind::Aggregate(aggregate) => aggregate.stream_time(),
             Kind::Fold(fold) => fold.stream_time(),
+            Kind::Suppress(suppressor) => suppressor.stream_time(),
+            Kind::Deduplicate(deduplicator) => deduplicator.stream_time(),
             Kind::Table(_) | Kind::Stateless => Timestamp::MIN,
         });
         times.max().unwrap_or(Timestamp::MIN)

@@ -9,6 +9,7 @@ use super::run::move_fields;
 use super::{
     Before, Context, FoldedError, Kind, NodeCounts, OperatorState, ProcessError, Row, run_all,
 };
+use crate::codec::DecodeError;
 use crate::record::{StoredRow, decode_json};
 use crate::topology::graph::NodeName;
 use crate::topology::plan::{Input, KeyField, OperatorId, RowsReader, TablePlan, WantedFields};
@@ -69,11 +70,20 @@ pub(super) fn keep_row<'a>(
 
 /// The bytes of a row: its event, and the fields that this does not hold, or otherwise.
 fn encode_row(computed: &[(String, Slot)], row: &Row<'_, '_>, out: &mut Vec<u8>) {
+    let fields = row_fields(computed, row);
+    StoredRow::new(row.time, row.record.value, &fields).encode_into(out);
+}
+
+/// The fields of a row in these slots, with their names.
+pub(super) fn row_fields<'v, 'a: 'v>(
+    computed: &'v [(String, Slot)],
+    row: &Row<'_, 'a>,
+) -> ArenaVec<'v, (&'v str, Value<'v>)> {
     let mut fields = ArenaVec::with_capacity_in(computed.len(), row.arena);
     for (name, slot) in computed {
         fields.push((name.as_str(), row.fields[slot.index()]));
     }
-    StoredRow::new(row.time, row.record.value, &fields).encode_into(out);
+    fields
 }
 
 fn decode_row<'a>(
@@ -81,15 +91,20 @@ fn decode_row<'a>(
     bytes: &'a [u8],
     arena: &'a Bump,
 ) -> Result<StoredRow<'a>, ProcessError> {
-    StoredRow::decode(bytes, arena).map_err(|source| ProcessError::Foreign {
+    StoredRow::decode(bytes, arena).map_err(|source| foreign(node, source))
+}
+
+/// What is kept or sent cannot be read.
+pub(super) fn foreign(node: &NodeName, source: DecodeError) -> ProcessError {
+    ProcessError::Foreign {
         node: node.to_string(),
         source: FoldedError::from(source),
-    })
+    }
 }
 
 /// Fills the slots of what is wanted of a kept row. Its event has been read before it was kept; should
 /// it be none, its fields are missing.
-fn read_fields<'a>(
+pub(super) fn read_fields<'a>(
     stored: &StoredRow<'a>,
     wanted: &WantedFields,
     arena: &'a Bump,

@@ -2,7 +2,7 @@
 
 use super::{
     Before, Context, DeadLetter, DropReason, NodeCounts, OperatorState, ProcessError, Row,
-    aggregate, outputs, rows,
+    aggregate, deduplicate, outputs, rows, suppress,
 };
 use crate::expr::{self, EvalError, Evaluator};
 use crate::topology::graph::{NodeName, OnError};
@@ -162,6 +162,13 @@ fn run(
             Some(key) => return rows::keep_row(context, operators, id, table, key, row),
             None => Err((table.on_error, RowFault::null_key())),
         },
+        Work::Suppress(plan) => {
+            suppress::hold_row(operators, id, plan, row);
+            return Ok(());
+        }
+        Work::Deduplicate(plan) => {
+            return deduplicate::judge_row(context, operators, id, plan, row);
+        }
         Work::Aggregate(_) | Work::Fold(_) => {
             return aggregate::fold_row(context, operators, id, row);
         }

@@ -188,7 +188,16 @@ impl<'a> Analysis<'a> {
                 }
                 before.clone()
             }
-            NodeKind::Arm(_) | NodeKind::Merge(_) | NodeKind::Table(_) => before.clone(),
+            NodeKind::Deduplicate(node) => {
+                let by = place.clone().key("by");
+                for (item, expression) in node.by.iter().enumerate() {
+                    self.expression(by.clone().item(item), expression, before);
+                }
+                before.clone()
+            }
+            NodeKind::Arm(_) | NodeKind::Merge(_) | NodeKind::Table(_) | NodeKind::Suppress(_) => {
+                before.clone()
+            }
             NodeKind::Aggregate(aggregate) => self.aggregate(place, aggregate, before),
             NodeKind::Sql(sink) => self.sql(place, sink, before),
             NodeKind::Kafka(sink) => self.kafka(place, sink, before),

@@ -9,7 +9,9 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use super::aggregation::{Aggregation, Function};
+pub use super::deduplication::{Deduplicate, OnDuplicate};
 use super::duration::Millis;
+pub use super::suppression::{Suppress, Until, WhenFull};
 use crate::expr::Expression;
 use crate::value::{FieldPath, ValueType};
 
@@ -81,6 +83,10 @@ pub enum NodeKind {
     Table(Table),
     /// Folds records by key and window.
     Aggregate(Aggregate),
+    /// Holds back the updates of results.
+    Suppress(Suppress),
+    /// Lets pass the first of equal records.
+    Deduplicate(Deduplicate),
     /// Writes rows into a table.
     Sql(SqlSink),
     /// Writes records to a topic.
@@ -404,6 +410,8 @@ impl NodeKind {
             NodeKind::Log(_) => "log",
             NodeKind::Table(_) => "table",
             NodeKind::Aggregate(_) => "aggregate",
+            NodeKind::Suppress(_) => "suppress",
+            NodeKind::Deduplicate(_) => "deduplicate",
             NodeKind::Sql(_) => "sql",
             NodeKind::Kafka(_) => "kafka",
         }
@@ -433,6 +441,8 @@ impl NodeKind {
             NodeKind::Table(table) => !table.stored,
             NodeKind::Source(_)
             | NodeKind::Aggregate(_)
+            | NodeKind::Suppress(_)
+            | NodeKind::Deduplicate(_)
             | NodeKind::Sql(_)
             | NodeKind::Kafka(_) => false,
         }
@@ -452,6 +462,8 @@ impl NodeKind {
             NodeKind::Log(node) => &node.from,
             NodeKind::Table(node) => &node.from,
             NodeKind::Aggregate(node) => &node.from,
+            NodeKind::Suppress(node) => &node.from,
+            NodeKind::Deduplicate(node) => &node.from,
             NodeKind::Sql(node) => &node.from,
             NodeKind::Kafka(node) => &node.from,
         };
@@ -481,6 +493,14 @@ impl WindowKind {
             WindowKind::Hopping { .. } => "hopping",
             WindowKind::Sliding { .. } => "sliding",
             WindowKind::Session { .. } => "session",
+        }
+    }
+
+    /// Whether the end of a window is the first millisecond behind it, and not the last one in it.
+    pub fn ends_behind(&self) -> bool {
+        match self {
+            WindowKind::Tumbling { .. } | WindowKind::Hopping { .. } => true,
+            WindowKind::Sliding { .. } | WindowKind::Session { .. } => false,
         }
     }
 

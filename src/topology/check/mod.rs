@@ -73,6 +73,17 @@ mod table_input;
 mod table_deletions;
 mod aggregate_of_table;
 
+mod suppress_input;
+mod suppress_window;
+mod suppress_time;
+mod suppress_bounds;
+mod suppress_full;
+
+mod duplicate_time;
+mod duplicate_partitions;
+mod duplicate_updates;
+mod duplicate_key_type;
+
 use context::Context;
 
 use super::builder::Draft;
@@ -149,6 +160,15 @@ const RULES: &[Rule] = &[
     table_input::RULE,
     table_deletions::RULE,
     aggregate_of_table::RULE,
+    suppress_input::RULE,
+    suppress_window::RULE,
+    suppress_time::RULE,
+    suppress_bounds::RULE,
+    suppress_full::RULE,
+    duplicate_time::RULE,
+    duplicate_partitions::RULE,
+    duplicate_updates::RULE,
+    duplicate_key_type::RULE,
 ];
 
 /// What a code means.

@@ -1,7 +1,7 @@
 //! T051: an update of a result is no record of its own.
 
-use super::{Context, Finding, Place, Rule, Severity};
-use crate::topology::graph::{Emit, NodeKind};
+use super::{Context, Finding, Place, Rule, Severity, suppress_input};
+use crate::topology::graph::{Emit, NodeKind, Suppress, Until};
 
 pub(super) const RULE: Rule = Rule {
     code: "T051",
@@ -45,6 +45,9 @@ fn origin(cx: &Context<'_>, number: usize) -> Option<usize> {
             Some(NodeKind::Aggregate(aggregate)) if aggregate.emit == Emit::Updates => {
                 return Some(at);
             }
+            Some(NodeKind::Suppress(suppress)) if !lets_go_once(cx, at, suppress) => {
+                open.extend(cx.analysis.inputs[at].iter().flatten());
+            }
             Some(kind) if kind.is_stateless() => {
                 open.extend(cx.analysis.inputs[at].iter().flatten());
             }
@@ -52,4 +55,15 @@ fn origin(cx: &Context<'_>, number: usize) -> Option<usize> {
         }
     }
     None
+}
+
+/// Whether each result leaves a suppress once. Where the end of a window lies in it, a result can leave
+/// a millisecond before it is final.
+pub(super) fn lets_go_once(cx: &Context<'_>, number: usize, suppress: &Suppress) -> bool {
+    let origin = suppress_input::origin(cx, number);
+    let window = origin.and_then(|at| match &cx.nodes[at].kind {
+        Some(NodeKind::Aggregate(aggregate)) => aggregate.window,
+        _ => None,
+    });
+    suppress.until == Until::Close && window.is_none_or(|window| window.kind.ends_behind())
 }

@@ -1,5 +1,8 @@
 //! A sub-topology under construction.
 
+mod deduplicate;
+mod suppress;
+
 use std::collections::BTreeMap;
 
 use super::aggregates::{
@@ -12,12 +15,12 @@ use super::sinks::{kafka_plan, sql_plan};
 use super::stateless;
 use super::{
     AggregatePlan, FoldPlan, FoldShape, Input, InternalTopic, KeyField, Operator, OperatorId,
-    Purpose, Reader, ResultReader, ResultTopic, RowsReader, SourceReader, StorePlan, SubTopology,
-    TablePlan, WantedFields, Work,
+    Purpose, Reader, ResultReader, ResultTopic, RowsReader, RowsTopic, SourceReader, StorePlan,
+    SubTopology, TablePlan, WantedFields, Work,
 };
 use crate::record::Projection;
 use crate::topology::graph::{
-    Aggregate, KafkaSink, Node, NodeKind, NodeName, NullValues, Source, SqlSink, Table,
+    Aggregate, Emit, KafkaSink, Node, NodeKind, NodeName, NullValues, Source, SqlSink, Table,
 };
 use crate::value::{FieldPath, ValueType};
 
@@ -139,6 +142,7 @@ impl<'l, 't> Draft<'l, 't> {
             topics: vec![self.graph.internal_topic(&node.name, "changelog")],
             reader: Reader::Rows(RowsReader {
                 node: node.name.clone(),
+                topic: RowsTopic::Changelog,
                 wanted: WantedFields::default(),
                 key: self.key_field(node),
             }),
@@ -288,7 +292,10 @@ impl<'l, 't> Draft<'l, 't> {
             purpose: Purpose::Repartition,
             sized_like,
         });
-        let emit = aggregate.emit;
+        let emit = match self.graph.is_held_until_close(node) {
+            true => Emit::Close,
+            false => aggregate.emit,
+        };
         let work = Work::Fold(FoldPlan { shape, topic, emit });
         self.push(node, work, &outlet.links);
         Ok(())
@@ -433,7 +440,8 @@ impl<'l, 't> Draft<'l, 't> {
         }
     }
 
-    /// What merges and tables move to where those behind them look for it.
+    /// What merges and tables move to where those behind them look for it, and what is read of kept
+    /// rows.
     fn fill_moves(&mut self) {
         let mut inputs: BTreeMap<NodeName, usize> = BTreeMap::new();
         for operator in &mut self.operators {
@@ -447,6 +455,9 @@ impl<'l, 't> Draft<'l, 't> {
                 Work::Table(table) => {
                     table.moves = self.layout.copies(node, 0);
                     table.wanted = WantedFields::new(&self.layout.merged_fields(node));
+                }
+                Work::Suppress(suppress) => {
+                    suppress.wanted = WantedFields::new(&self.layout.merged_fields(node));
                 }
                 _ => {}
             }

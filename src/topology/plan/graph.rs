@@ -4,7 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::planner::{PlanError, error};
-use crate::topology::graph::{Aggregate, AppId, Node, NodeKind, NodeName, Topology};
+use crate::expr::Expression;
+use crate::topology::graph::{
+    Aggregate, AppId, Deduplicate, Node, NodeKind, NodeName, Topology, Until,
+};
 use crate::topology::shape::Shape;
 use crate::value::FieldPath;
 
@@ -22,7 +25,7 @@ pub(super) struct Graph<'t> {
 
 /// Which fields of a record are the key by which it was partitioned, as a text.
 #[derive(Clone, Default)]
-pub(super) struct Keys<'t> {
+pub(in crate::topology) struct Keys<'t> {
     /// Records with equal values in one of these are in one partition.
     pub(super) fields: Vec<&'t FieldPath>,
     /// Whether the record still has that key.
@@ -104,7 +107,10 @@ impl<'t> Graph<'t> {
     /// somebody behind it does. What leads to SQL sinks only is run by their groups.
     pub(super) fn is_processing(&self, node: &Node) -> bool {
         match node.kind {
-            NodeKind::Aggregate(_) | NodeKind::Kafka(_) => true,
+            NodeKind::Aggregate(_)
+            | NodeKind::Suppress(_)
+            | NodeKind::Deduplicate(_)
+            | NodeKind::Kafka(_) => true,
             NodeKind::Sql(_) => false,
             NodeKind::Table(_) if !node.kind.is_stateless() => true,
             _ => self
@@ -122,6 +128,30 @@ impl<'t> Graph<'t> {
                 NodeKind::Sql(_) => true,
                 kind => kind.is_stateless() && self.feeds_sql(consumer),
             })
+    }
+
+    /// The aggregate whose results a suppress holds back; none behind any other node.
+    pub(super) fn suppressed(&self, node: &Node) -> Option<(&'t Node, &'t Aggregate)> {
+        let NodeKind::Suppress(suppress) = &node.kind else {
+            return None;
+        };
+        let mut at = *self.nodes.get(&suppress.from)?;
+        while at.kind.is_stateless() {
+            at = *self.nodes.get(at.kind.inputs().first()?)?;
+        }
+        match &at.kind {
+            NodeKind::Aggregate(aggregate) => Some((at, aggregate)),
+            _ => None,
+        }
+    }
+
+    /// Whether somebody behind an aggregate holds its results back until their windows are closed.
+    pub(super) fn is_held_until_close(&self, node: &Node) -> bool {
+        let mut consumers = self.consumers(&node.name).iter();
+        consumers.any(|consumer| match &consumer.kind {
+            NodeKind::Suppress(suppress) => suppress.until == Until::Close,
+            kind => kind.is_stateless() && self.is_held_until_close(consumer),
+        })
     }
 
     /// The nodes that a SQL sink reads from through stateless nodes, and those: all that its own
@@ -154,9 +184,27 @@ impl<'t> Graph<'t> {
         fields.find_map(|key| aggregate.by.iter().position(|path| path == *key))
     }
 
+    /// The field of a deduplicate's key by which its input is said to be partitioned.
+    pub(super) fn key_of_duplicates(&self, node: &'t Deduplicate) -> Option<&'t FieldPath> {
+        self.keys.get(&node.from)?.field_of(node)
+    }
+
     fn keys_after(&self, node: &'t Node) -> Keys<'t> {
-        let mut inputs = node.kind.inputs().iter().map(|name| &self.keys[name]);
-        match &node.kind {
+        let inputs = node.kind.inputs().iter().map(|name| &self.keys[name]);
+        Keys::after(&node.kind, inputs)
+    }
+}
+
+impl<'t> Keys<'t> {
+    /// Those of the records that leave a node, given those of its inputs.
+    pub(in crate::topology) fn after<'k>(
+        kind: &'t NodeKind,
+        mut inputs: impl Iterator<Item = &'k Keys<'t>>,
+    ) -> Keys<'t>
+    where
+        't: 'k,
+    {
+        match kind {
             NodeKind::Source(source) => Keys {
                 fields: source.key.iter().collect(),
                 has_record_key: true,
@@ -191,12 +239,35 @@ impl<'t> Graph<'t> {
             | NodeKind::Branch(_)
             | NodeKind::Arm(_)
             | NodeKind::Log(_)
-            | NodeKind::Table(_) => inputs.next().cloned().unwrap_or_default(),
+            | NodeKind::Table(_)
+            | NodeKind::Suppress(_)
+            | NodeKind::Deduplicate(_) => inputs.next().cloned().unwrap_or_default(),
         }
     }
 }
 
 impl<'t> Keys<'t> {
+    /// Whether records that a deduplicate takes for equal are in one partition.
+    pub(in crate::topology) fn hold(&self, node: &'t Deduplicate) -> bool {
+        let is_record_key = node.by.is_empty() || node.by.iter().any(Expression::is_record_key);
+        (self.has_record_key && is_record_key) || self.field_of(node).is_some()
+    }
+
+    /// A field by which records are partitioned.
+    pub(in crate::topology) fn field(&self) -> Option<&'t FieldPath> {
+        self.fields.first().copied()
+    }
+
+    /// The field of its key by which records are partitioned.
+    fn field_of(&self, node: &Deduplicate) -> Option<&'t FieldPath> {
+        let mut fields = self.fields.iter().copied();
+        fields.find(|key| {
+            node.by
+                .iter()
+                .any(|each| each.field().as_ref() == Some(*key))
+        })
+    }
+
     fn common(self, other: &Keys<'t>) -> Keys<'t> {
         let fields = self.fields.into_iter();
         Keys {

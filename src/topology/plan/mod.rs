@@ -15,6 +15,7 @@
 //! persistent is named after nodes, never numbered, so an unrelated edit of the file moves nothing.
 
 mod aggregates;
+mod deduplicate;
 mod draft;
 mod graph;
 mod planner;
@@ -22,11 +23,15 @@ mod scope;
 mod sinks;
 mod stages;
 mod stateless;
+mod suppress;
 
 use std::fmt;
 use std::sync::Arc;
 
+pub use deduplicate::DeduplicatePlan;
+pub(super) use graph::Keys;
 pub use planner::{PlanError, plan};
+pub use suppress::{Bounds, Release, SuppressPlan};
 
 use crate::expr::Evaluator;
 use crate::record::Projection;
@@ -95,19 +100,33 @@ pub enum Reader {
     Partials,
     /// Results of an aggregate, from its changelog or its results topic.
     Results(ResultReader),
-    /// Rows of a table, from its changelog.
+    /// Rows of a table, from its changelog, or of another node, from its results topic.
     Rows(RowsReader),
 }
 
-/// How the rows of a table are read from its changelog.
+/// How the rows of a node are read that another sub-topology runs.
 #[derive(Debug)]
 pub struct RowsReader {
-    /// The table.
+    /// The node.
     pub node: NodeName,
+    /// From which topic.
+    pub topic: RowsTopic,
     /// What is read of them.
     pub wanted: WantedFields,
     /// Where the key goes when a row is deleted.
     pub key: Option<KeyField>,
+}
+
+/// Where the rows of a node are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RowsTopic {
+    /// The changelog of its store: it is a table.
+    Changelog,
+    /// A topic of its own, to which they are written for this.
+    Results {
+        /// Whether a row may take the place of an earlier one.
+        replaces: bool,
+    },
 }
 
 /// The field that holds the key of a record: of a record without a value it is all there is.
@@ -268,6 +287,10 @@ pub enum Work {
     Aggregate(AggregatePlan),
     /// Folds rows for one commit interval and sends the partial results to a repartition topic.
     Fold(FoldPlan),
+    /// Holds rows back.
+    Suppress(SuppressPlan),
+    /// Lets pass the first of equal rows.
+    Deduplicate(DeduplicatePlan),
     /// Writes records to a topic.
     Kafka(KafkaPlan),
     /// Writes rows into a table.
@@ -355,7 +378,7 @@ pub struct FoldPlan {
     pub shape: FoldShape,
     /// Where partial results go, partitioned by the new key.
     pub topic: String,
-    /// When results leave behind it.
+    /// Whether windows behind it are waited for to close.
     pub emit: Emit,
 }
 
@@ -412,11 +435,11 @@ pub struct SqlColumn {
 /// A state store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StorePlan {
-    /// The name of the aggregate or table.
+    /// The name of the node.
     pub name: String,
     /// The topic that it is rebuilt from.
     pub changelog: String,
-    /// What an entry is: key, windows and functions. What was written for another one means
+    /// What an entry is: key, windows and functions, or what else it depends on. What was written for another one means
     /// something else. Empty: nothing is kept but progress.
     pub content: String,
 }
@@ -496,7 +519,11 @@ impl Work {
 
     /// Whether it keeps anything from one record to the next.
     pub fn keeps(&self) -> bool {
-        self.is_fold() || matches!(self, Work::Table(_))
+        let keeps_rows = matches!(
+            self,
+            Work::Table(_) | Work::Suppress(_) | Work::Deduplicate(_)
+        );
+        self.is_fold() || keeps_rows
     }
 
     /// Whether it is a fold.

@@ -82,6 +82,8 @@ impl<'t> Planner<'_, 't> {
                 Part::Whole(node) => match &node.kind {
                     NodeKind::Aggregate(aggregate) => draft.add_aggregate(node, aggregate)?,
                     NodeKind::Table(table) if table.stored => draft.add_table(node, table)?,
+                    NodeKind::Suppress(suppress) => draft.add_suppress(node, suppress)?,
+                    NodeKind::Deduplicate(each) => draft.add_deduplicate(node, each)?,
                     NodeKind::Kafka(sink) => draft.add_kafka(node, sink)?,
                     _ => draft.add_stateless(node)?,
                 },
@@ -106,6 +108,11 @@ impl<'t> Planner<'_, 't> {
                     aggregates.push(aggregate);
                 }
                 NodeKind::Table(table) if table.stored => draft.add_rows(before),
+                NodeKind::Suppress(_) | NodeKind::Deduplicate(_) => {
+                    let origin = self.graph.suppressed(before);
+                    aggregates.extend(origin.map(|(_, aggregate)| aggregate));
+                    draft.add_sent_rows(before);
+                }
                 _ => draft.add_stateless(before)?,
             }
         }

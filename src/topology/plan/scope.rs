@@ -148,6 +148,26 @@ impl<'l> Scope<'l> {
         Scope::over(layout, base, order)
     }
 
+    /// Behind a node whose rows are read with these fields and no others.
+    pub(super) fn of_rows(
+        layout: &'l Layout,
+        node: &NodeName,
+        fields: &[(FieldPath, ValueType)],
+    ) -> Scope<'l> {
+        let mut scope = Scope::of_results(layout);
+        for (path, kind) in fields {
+            // Of a result only its time is certain before it is there.
+            let kind = match kind {
+                ValueType::Time => ValueType::Time,
+                _ => ValueType::Any,
+            };
+            let slot = layout.source_slot(node, path);
+            scope.computed.insert(path.clone(), (slot, kind));
+            scope.order.push(path.clone());
+        }
+        scope
+    }
+
     fn over(layout: &'l Layout, base: Base<'l>, order: Vec<FieldPath>) -> Scope<'l> {
         Scope {
             layout,
