@@ -397,6 +397,20 @@ impl<'d, 'f> Keys<'d, 'f> {
         }
     }
 
+    /// Reports that neither of two keys is given, or both.
+    pub fn exactly_one(&mut self, key: &'static str, other: &'static str) {
+        self.exclude(key, other);
+        if self.entry(key).is_none() && self.entry(other).is_none() && !self.is_broken {
+            let message = format!("one of the keys `{key}` and `{other}` is missing");
+            let diagnostic = MISSING_KEY.at(Some(self.anchor.clone()), message);
+            self.push(
+                key,
+                diagnostic.help(format!("add `{key}: …` or `{other}: …`")),
+            );
+            self.give_up(key);
+        }
+    }
+
     /// Reports that the text of an entry inside `key` is none of the possible ones.
     fn unknown_choice(&mut self, key: &'static str, name: &str, message: String, help: String) {
         let entries = match self.find(key).map(|entry| &entry.value.content) {

@@ -4,9 +4,11 @@
 
 use super::keys::Keys;
 use crate::topology::builder::{Builder, Rollup};
+use crate::topology::duration::Millis;
 use crate::topology::graph::{
-    Branch, Emit, Filter, FlatMap, Format, Join, JoinKind, KafkaSink, Log, Map, NodeKind, NodeName,
-    NullValues, OnError, OnLate, SelectKey, Source, SqlSink, Table, TableUse,
+    Branch, Deduplicate, Emit, Filter, FlatMap, Format, Join, JoinKind, KafkaSink, Log, Map,
+    NodeKind, NodeName, NullValues, OnDuplicate, OnError, OnLate, SelectKey, Source, SqlSink,
+    Suppress, Table, TableUse, WhenFull,
 };
 use crate::value::ValueType;
 
@@ -27,6 +29,8 @@ const KINDS: &[(&str, Read)] = &[
     ("table", table),
     ("join", join),
     ("aggregate", aggregate),
+    ("suppress", suppress),
+    ("deduplicate", deduplicate),
     ("sql", sql),
     ("kafka", kafka),
 ];
@@ -48,6 +52,14 @@ const JOINS: &[(&str, JoinKind)] = &[
 ];
 const STORED: &[(&str, bool)] = &[("true", true), ("false", false)];
 const SHARED: &[(&str, TableUse)] = &[("false", TableUse::Own), ("true", TableUse::Shared)];
+const UNTIL: &[(&str, ())] = &[("close", ())];
+const WHEN_FULL: &[(&str, WhenFull)] = &[("emit", WhenFull::Emit), ("stop", WhenFull::Stop)];
+const ON_DUPLICATE: &[(&str, OnDuplicate)] = &[
+    ("drop", OnDuplicate::Drop),
+    ("dead_letter", OnDuplicate::DeadLetter),
+];
+/// Stands in for a length that cannot be read, which is reported.
+const ANY_LENGTH: Millis = Millis(1);
 const FORMAT: &[(&str, Format)] = &[("json", Format::Json)];
 
 /// The words for the kinds of nodes.
@@ -281,6 +293,46 @@ fn read_window(keys: &mut Keys<'_, '_>, mut rollup: Rollup) -> Rollup {
         rollup = rollup.retention(retention);
     }
     rollup
+}
+
+fn suppress(keys: &mut Keys<'_, '_>, name: &str, builder: Builder) -> Builder {
+    let from = keys.required("from");
+    keys.exactly_one("until", "for");
+    keys.choice("until", UNTIL);
+    let mut suppress = match keys.entry("for") {
+        None => Suppress::until_close(),
+        Some(_) => Suppress::time_limit(keys.duration("for").unwrap_or(ANY_LENGTH)),
+    };
+    if let Some(rows) = keys.count("max_rows") {
+        suppress = suppress.max_rows(rows);
+    }
+    if let Some(bytes) = keys.count("max_bytes") {
+        suppress = suppress.max_bytes(bytes);
+    }
+    if let Some(reaction) = keys.choice("when_full", WHEN_FULL) {
+        suppress = suppress.when_full(reaction);
+    }
+    builder.suppress(name, from, suppress)
+}
+
+fn deduplicate(keys: &mut Keys<'_, '_>, name: &str, builder: Builder) -> Builder {
+    let from = keys.required("from");
+    keys.required("within");
+    let within = keys.duration("within").unwrap_or(ANY_LENGTH);
+    let mut deduplicate = Deduplicate::within(within).by(keys.texts("by"));
+    if let Some(grace) = keys.duration("grace") {
+        deduplicate = deduplicate.grace(grace);
+    }
+    if let Some(reaction) = keys.choice("on_duplicate", ON_DUPLICATE) {
+        deduplicate = deduplicate.on_duplicate(reaction);
+    }
+    if let Some(reaction) = keys.choice("on_late", ON_LATE) {
+        deduplicate = deduplicate.on_late(reaction);
+    }
+    if let Some(reaction) = keys.choice("on_error", ON_ERROR) {
+        deduplicate = deduplicate.on_error(reaction);
+    }
+    builder.deduplicate(name, from, deduplicate)
 }
 
 fn sql(keys: &mut Keys<'_, '_>, name: &str, builder: Builder) -> Builder {

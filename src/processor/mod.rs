@@ -12,6 +12,7 @@
 mod aggregate;
 mod arrivals;
 mod clock;
+mod deduplicate;
 mod drops;
 mod fold;
 mod input;
@@ -23,6 +24,7 @@ mod rows;
 mod run;
 mod store;
 mod stream_join;
+mod suppress;
 mod table;
 mod timelines;
 mod upstream;
@@ -40,10 +42,12 @@ pub use outputs::{DeadLetter, OutputError, Outputs, Produced, TableRow};
 pub use table::{Folded, FoldedError};
 
 use aggregate::Aggregator;
+use deduplicate::Deduplicator;
 use fold::Fold;
 use rows::{RowTable, Sender};
 use run::{RowFault, drop_row, run_all};
 use stream_join::StreamJoin;
+use suppress::Suppressor;
 
 use crate::expr;
 use crate::record::JoinedEvent;
@@ -103,6 +107,19 @@ pub enum ProcessError {
         /// What is wrong.
         source: FoldedError,
     },
+    /// A suppress that may not let results go early holds back more than it may.
+    #[error(
+        "node {node}: {rows} results of {bytes} bytes wait for their windows to close, more than \
+         `max_rows` or `max_bytes` allows: raise the bound, or lower the grace of the aggregate"
+    )]
+    Full {
+        /// The node.
+        node: String,
+        /// How many results are held back.
+        rows: u64,
+        /// Their size.
+        bytes: u64,
+    },
     /// A store or a repartition topic holds a damaged key or marker.
     #[error("node {node}: {what} is damaged")]
     Damaged {
@@ -157,6 +174,8 @@ enum Kind {
     /// What both sides of a join of two streams keep.
     StreamJoin(Box<StreamJoin>),
     Send(Box<Sender>),
+    Suppress(Box<Suppressor>),
+    Deduplicate(Box<Deduplicator>),
 }
 
 /// Everything that operators need to run, apart from what they remember.
@@ -285,6 +304,14 @@ impl Processor {
                         Kind::StreamJoin(Box::new(StreamJoin::new(join, node, budget, progress)))
                     }
                     Work::Send(send) => Kind::Send(Box::new(Sender::new(send, progress))),
+                    Work::Suppress(_) => {
+                        Kind::Suppress(Box::new(Suppressor::new(budget, &progress.of(node))))
+                    }
+                    Work::Deduplicate(plan) => Kind::Deduplicate(Box::new(Deduplicator::new(
+                        plan,
+                        budget,
+                        &progress.of(node),
+                    ))),
                     _ => Kind::Stateless,
                 };
                 OperatorState {
@@ -418,6 +445,14 @@ impl Processor {
                     table.rows.flush(&mut context, batch)?;
                     Kind::Table(table)
                 }
+                Kind::Suppress(mut suppressor) => {
+                    suppressor.flush(&mut context, operators, id, batch, arena)?;
+                    Kind::Suppress(suppressor)
+                }
+                Kind::Deduplicate(mut deduplicator) => {
+                    deduplicator.flush(context.outputs, batch)?;
+                    Kind::Deduplicate(deduplicator)
+                }
             };
             operators[id].kind = kind;
         }
@@ -438,7 +473,8 @@ impl Processor {
                 Kind::Fold(fold) => fold.committed(),
                 Kind::Table(table) => table.rows.committed(),
                 Kind::StreamJoin(join) => join.committed(),
-                Kind::Send(_) | Kind::Stateless => {}
+                Kind::Deduplicate(deduplicator) => deduplicator.committed(),
+                Kind::Suppress(_) | Kind::Send(_) | Kind::Stateless => {}
             }
         }
     }
@@ -454,6 +490,8 @@ impl Processor {
                 Kind::Fold(fold) => progress.set(operator.node.as_str(), fold.progress()),
                 Kind::StreamJoin(join) => join.save(operator.node.as_str(), &mut progress),
                 Kind::Send(sender) => sender.save(&operator.work, &mut progress),
+                Kind::Suppress(each) => progress.set(operator.node.as_str(), each.progress()),
+                Kind::Deduplicate(each) => progress.set(operator.node.as_str(), each.progress()),
                 Kind::Table(_) | Kind::Stateless => {}
             }
         }
@@ -467,6 +505,8 @@ impl Processor {
             Kind::Fold(fold) => fold.is_full(),
             Kind::Table(table) => table.rows.is_full(),
             Kind::StreamJoin(join) => join.is_full(),
+            Kind::Suppress(suppressor) => suppressor.is_full(),
+            Kind::Deduplicate(deduplicator) => deduplicator.is_full(),
             Kind::Send(_) | Kind::Stateless => false,
         })
     }
@@ -478,7 +518,11 @@ impl Processor {
             Kind::Aggregate(aggregate) => aggregate.waits_for_silence(),
             Kind::Fold(_) => true,
             Kind::Send(sender) => sender.tells_time(),
-            Kind::Table(_) | Kind::StreamJoin(_) | Kind::Stateless => false,
+            Kind::Table(_)
+            | Kind::StreamJoin(_)
+            | Kind::Suppress(_)
+            | Kind::Deduplicate(_)
+            | Kind::Stateless => false,
         })
     }
 
@@ -497,12 +541,14 @@ impl Processor {
         )
     }
 
-    /// The highest event time that any fold has seen.
+    /// The highest event time that any operator has seen that keeps one.
     pub fn stream_time(&self) -> Timestamp {
         let times = self.operators.iter().map(|operator| match &operator.kind {
             Kind::Aggregate(aggregate) => aggregate.stream_time(),
             Kind::Fold(fold) => fold.stream_time(),
             Kind::StreamJoin(join) => join.stream_time(),
+            Kind::Suppress(suppressor) => suppressor.stream_time(),
+            Kind::Deduplicate(deduplicator) => deduplicator.stream_time(),
             Kind::Table(_) | Kind::Send(_) | Kind::Stateless => Timestamp::MIN,
         });
         times.max().unwrap_or(Timestamp::MIN)

@@ -99,7 +99,7 @@ pub(super) fn decode_row<'a>(
     StoredRow::decode(bytes, arena).map_err(foreign(node))
 }
 
-fn foreign(node: &NodeName) -> impl Fn(DecodeError) -> ProcessError {
+pub(super) fn foreign(node: &NodeName) -> impl Fn(DecodeError) -> ProcessError {
     move |source| ProcessError::Foreign {
         node: node.to_string(),
         source: FoldedError::from(source),
@@ -212,9 +212,10 @@ pub(super) fn send_row(
         time.advance(row.time);
     }
     buffer.clear();
+    let stored = stored_row(&plan.computed, row);
     let change = match row.no_value {
-        true => RowChange::Deleted(row.time),
-        false => RowChange::Row(stored_row(&plan.computed, row)),
+        true => RowChange::Deleted(stored),
+        false => RowChange::Row(stored),
     };
     change.encode_into(buffer);
     Ok(context.outputs.produce(Produced {
@@ -249,12 +250,12 @@ pub(super) fn read_row(
         false => Before::Stream,
     };
     match change {
-        RowChange::Deleted(time) => {
-            row.time = time;
+        RowChange::Deleted(stored) => {
+            row.time = stored.time();
             row.no_value = true;
             row.record.value = None;
             row.raw = None;
-            row.fields.fill(Value::Missing);
+            read_fields(&stored, &reader.wanted, row.arena, row.fields);
             fill_key(reader.key, row);
         }
         RowChange::Row(stored) => {
@@ -319,7 +320,7 @@ fn read_change<'a>(
             })?;
             row.key = Some(key);
             Ok(Some(match bytes {
-                None => RowChange::Deleted(row.record.timestamp),
+                None => RowChange::Deleted(StoredRow::new(row.record.timestamp, None, &[])),
                 Some(bytes) => RowChange::Row(decode_row(&reader.node, bytes, row.arena)?),
             }))
         }

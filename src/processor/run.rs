@@ -2,7 +2,7 @@
 
 use super::{
     Before, Context, DeadLetter, DropReason, NodeCounts, OperatorState, ProcessError, Row,
-    aggregate, join, outputs, rows, stream_join,
+    aggregate, deduplicate, join, outputs, rows, stream_join, suppress,
 };
 use crate::expr::{self, EvalError, Evaluator};
 use crate::topology::graph::{NodeName, OnError};
@@ -164,6 +164,13 @@ fn run(
             Some(key) => return rows::keep_row(context, operators, id, table, key, row),
             None => Err((table.on_error, RowFault::null_key())),
         },
+        Work::Suppress(plan) => {
+            suppress::hold_row(operators, id, plan, row);
+            return Ok(());
+        }
+        Work::Deduplicate(plan) => {
+            return deduplicate::judge_row(context, operators, id, plan, row);
+        }
         Work::Join(join) => return join::join_row(context, operators, id, join, row),
         Work::StreamJoin(join) => {
             return stream_join::join_record(context, operators, id, join, row);

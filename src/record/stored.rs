@@ -42,11 +42,11 @@ impl<'a> JoinedEvent<'a> {
     }
 }
 
-/// What is known of a key: its row, or that it has none any more since that time.
+/// What is known of a key since the time of the row.
 #[derive(Debug, PartialEq)]
 pub enum RowChange<'a> {
-    /// The key has no row.
-    Deleted(Timestamp),
+    /// The key has no row; of the one that it had, these fields are known, as far as they are.
+    Deleted(StoredRow<'a>),
     /// The key has this row.
     Row(StoredRow<'a>),
 }
@@ -126,7 +126,10 @@ impl<'a> RowChange<'a> {
 impl Encode for RowChange<'_> {
     fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeFailure> {
         match self {
-            RowChange::Deleted(time) => (0u8, time.0).encode(encoder),
+            RowChange::Deleted(row) => {
+                0u8.encode(encoder)?;
+                row.encode(encoder)
+            }
             RowChange::Row(row) => {
                 1u8.encode(encoder)?;
                 row.encode(encoder)
@@ -140,7 +143,7 @@ impl<'a> BorrowDecode<'a, Arena<'a>> for RowChange<'a> {
         decoder: &mut D,
     ) -> Result<Self, DecodeFailure> {
         match u8::borrow_decode(decoder)? {
-            0 => Ok(RowChange::Deleted(Timestamp(i64::borrow_decode(decoder)?))),
+            0 => Ok(RowChange::Deleted(StoredRow::borrow_decode(decoder)?)),
             1 => Ok(RowChange::Row(StoredRow::borrow_decode(decoder)?)),
             _ => Err(DecodeFailure::Other("a change of an unknown kind")),
         }
@@ -298,8 +301,8 @@ mod tests {
     fn a_change_tells_its_time_before_it_is_read() {
         let arena = Bump::new();
         let fields = [("n", Value::Int(3))];
-        let row = StoredRow::new(Timestamp(-9), None, &fields);
-        for change in [RowChange::Row(row), RowChange::Deleted(Timestamp(-9))] {
+        let row = || StoredRow::new(Timestamp(-9), None, &fields);
+        for change in [RowChange::Row(row()), RowChange::Deleted(row())] {
             let mut bytes = Vec::new();
             change.encode_into(&mut bytes);
             assert_eq!(RowChange::time_of(&bytes).unwrap(), Timestamp(-9));
@@ -313,9 +316,10 @@ mod tests {
     #[test]
     fn bytes_of_changes_stay_as_they_are() {
         let mut bytes = Vec::new();
-        RowChange::Deleted(Timestamp(7)).encode_into(&mut bytes);
-        RowChange::Row(StoredRow::new(Timestamp(7), None, &[])).encode_into(&mut bytes);
-        assert_eq!(bytes, [1, 0, 14, 1, 1, 14, 0, 0]);
+        let row = || StoredRow::new(Timestamp(7), None, &[]);
+        RowChange::Deleted(row()).encode_into(&mut bytes);
+        RowChange::Row(row()).encode_into(&mut bytes);
+        assert_eq!(bytes, [1, 0, 14, 0, 0, 1, 1, 14, 0, 0]);
     }
 
     #[test]

@@ -104,7 +104,7 @@ pub struct EngineStatus {
 }
 
 /// Says that records are dropped: the first time, and whenever there are ten times as many. Late
-/// ones are part of life.
+/// ones and duplicates are part of life.
 fn warn_of_drops(at: &NodeInGroup, before: &NodeCounts, now: &NodeCounts) {
     let NodeInGroup { node, group } = at;
     for reason in DropReason::ALL {
@@ -114,6 +114,9 @@ fn warn_of_drops(at: &NodeInGroup, before: &NodeCounts, now: &NodeCounts) {
             match reason {
                 DropReason::Late => {
                     tracing::info!(node, group, dropped = now, "records come too late");
+                }
+                DropReason::Duplicate => {
+                    tracing::info!(node, group, dropped = now, "records come more than once");
                 }
                 _ => tracing::warn!(
                     node, group, %reason, dropped = now,

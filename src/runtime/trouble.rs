@@ -82,7 +82,10 @@ pub(crate) fn reaction(error: &ThreadError) -> Reaction {
         )
         | ThreadError::MorePartitions { .. }
         | ThreadError::Process(
-            ProcessError::Stop { .. } | ProcessError::Foreign { .. } | ProcessError::Damaged { .. },
+            ProcessError::Stop { .. }
+            | ProcessError::Foreign { .. }
+            | ProcessError::Damaged { .. }
+            | ProcessError::Full { .. },
         ) => Reaction::Stop,
     }
 }

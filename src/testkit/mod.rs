@@ -90,6 +90,12 @@ mod case_tests;
 #[cfg(test)]
 mod clock_tests;
 #[cfg(test)]
+mod deduplicate_tests;
+#[cfg(test)]
+mod session_tests;
+#[cfg(test)]
+mod sink_rows;
+#[cfg(test)]
 mod driver_tests;
 #[cfg(test)]
 mod engine_tests;
@@ -99,5 +105,9 @@ mod join_properties;
 mod join_tests;
 #[cfg(test)]
 mod stateless_tests;
+#[cfg(test)]
+mod suppress_oracle_tests;
+#[cfg(test)]
+mod suppress_tests;
 #[cfg(test)]
 mod table_tests;

@@ -197,7 +197,15 @@ impl<'a> Analysis<'a> {
             }
             NodeKind::Arm(_) | NodeKind::Merge(_) => before.clone(),
             NodeKind::Table(_) => Shape::of_table(before),
+            NodeKind::Suppress(node) => Shape::of_suppress(node, before),
             NodeKind::Join(join) => self.join(place, join),
+            NodeKind::Deduplicate(node) => {
+                let by = place.clone().key("by");
+                for (item, expression) in node.by.iter().enumerate() {
+                    self.expression(by.clone().item(item), expression, before);
+                }
+                before.clone()
+            }
             NodeKind::Aggregate(aggregate) => self.aggregate(place, aggregate, before),
             NodeKind::Sql(sink) => self.sql(place, sink, before),
             NodeKind::Kafka(sink) => self.kafka(place, sink, before),

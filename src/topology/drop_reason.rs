@@ -22,6 +22,8 @@ pub enum DropReason {
     KeyMismatch,
     /// The window is closed.
     Late,
+    /// A record with the same key and a time close to its own has passed before.
+    Duplicate,
     /// What was to be written is larger than the topic takes.
     TooLarge,
     /// The database refused the row.
@@ -33,7 +35,7 @@ pub enum DropReason {
 
 impl DropReason {
     /// All of them.
-    pub const ALL: [DropReason; 11] = [
+    pub const ALL: [DropReason; 12] = [
         DropReason::Unreadable,
         DropReason::NoValue,
         DropReason::NoTimestamp,
@@ -42,6 +44,7 @@ impl DropReason {
         DropReason::NullKey,
         DropReason::KeyMismatch,
         DropReason::Late,
+        DropReason::Duplicate,
         DropReason::TooLarge,
         DropReason::Refused,
         DropReason::RefusedByTopic,
@@ -58,6 +61,7 @@ impl DropReason {
             DropReason::NullKey => "null_key",
             DropReason::KeyMismatch => "key_mismatch",
             DropReason::Late => "late",
+            DropReason::Duplicate => "duplicate",
             DropReason::TooLarge => "too_large",
             DropReason::Refused => "refused",
             DropReason::RefusedByTopic => "refused_by_topic",

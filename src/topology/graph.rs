@@ -9,7 +9,9 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use super::aggregation::{Aggregation, Function};
+pub use super::deduplication::{Deduplicate, OnDuplicate};
 use super::duration::Millis;
+pub use super::suppression::{Suppress, Until, WhenFull};
 use crate::expr::Expression;
 use crate::value::{FieldPath, ValueType};
 
@@ -83,6 +85,10 @@ pub enum NodeKind {
     Join(Join),
     /// Folds records by key and window.
     Aggregate(Aggregate),
+    /// Holds back the updates of results.
+    Suppress(Suppress),
+    /// Lets pass the first of equal records.
+    Deduplicate(Deduplicate),
     /// Writes rows into a table.
     Sql(SqlSink),
     /// Writes records to a topic.
@@ -525,6 +531,8 @@ impl NodeKind {
             NodeKind::Table(_) => "table",
             NodeKind::Join(_) => "join",
             NodeKind::Aggregate(_) => "aggregate",
+            NodeKind::Suppress(_) => "suppress",
+            NodeKind::Deduplicate(_) => "deduplicate",
             NodeKind::Sql(_) => "sql",
             NodeKind::Kafka(_) => "kafka",
         }
@@ -555,6 +563,8 @@ impl NodeKind {
             NodeKind::Source(_)
             | NodeKind::Join(_)
             | NodeKind::Aggregate(_)
+            | NodeKind::Suppress(_)
+            | NodeKind::Deduplicate(_)
             | NodeKind::Sql(_)
             | NodeKind::Kafka(_) => false,
         }
@@ -575,6 +585,8 @@ impl NodeKind {
             NodeKind::Log(node) => &node.from,
             NodeKind::Table(node) => &node.from,
             NodeKind::Aggregate(node) => &node.from,
+            NodeKind::Suppress(node) => &node.from,
+            NodeKind::Deduplicate(node) => &node.from,
             NodeKind::Sql(node) => &node.from,
             NodeKind::Kafka(node) => &node.from,
         };
@@ -604,6 +616,14 @@ impl WindowKind {
             WindowKind::Hopping { .. } => "hopping",
             WindowKind::Sliding { .. } => "sliding",
             WindowKind::Session { .. } => "session",
+        }
+    }
+
+    /// Whether the end of a window is the first millisecond behind it, and not the last one in it.
+    pub fn ends_behind(&self) -> bool {
+        match self {
+            WindowKind::Tumbling { .. } | WindowKind::Hopping { .. } => true,
+            WindowKind::Sliding { .. } | WindowKind::Session { .. } => false,
         }
     }
 

@@ -7,6 +7,8 @@
 
 pub mod graph;
 pub mod aggregation;
+pub mod suppression;
+pub mod deduplication;
 pub mod duration;
 pub mod drop_reason;
 pub mod builder;

@@ -6,7 +6,9 @@
 //! its key, [`WINDOW_START`], [`WINDOW_END`] and its results (the shape is *closed*). Behind a join
 //! each side has a shape of its own. The shape of a SQL sink is its row.
 
-use super::graph::{Aggregate, Emit, Join, Side, Source, WINDOW_END, WINDOW_START};
+use super::graph::{
+    Aggregate, Emit, Join, Side, Source, Suppress, Until, WINDOW_END, WINDOW_START,
+};
 use crate::expr::Scope;
 use crate::value::{FieldPath, Slot, ValueType};
 
@@ -112,6 +114,14 @@ impl Shape {
     pub(super) fn of_table(input: &Shape) -> Shape {
         Shape {
             replace: true,
+            ..input.clone()
+        }
+    }
+
+    /// The rows that leave a suppress.
+    pub(super) fn of_suppress(suppress: &Suppress, input: &Shape) -> Shape {
+        Shape {
+            replace: input.replace && suppress.until != Until::Close,
             ..input.clone()
         }
     }

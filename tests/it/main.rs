@@ -11,6 +11,7 @@ mod cli;
 mod cluster;
 mod conformance;
 mod eventstreams;
+mod held;
 mod ingest;
 mod input;
 mod join;

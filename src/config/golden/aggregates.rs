@@ -342,11 +342,11 @@ fn t059_constants_that_are_none_or_out_of_bounds() {
 }
 
 #[test]
-fn t095_a_deletion_from_hopping_windows() {
+fn t088_a_deletion_from_hopping_windows() {
     aggregate(
         "by: wiki, window: { hopping: 1h, advance: 5m }, set: { n: sum(delta) }, delete_if: n == 0",
         expect![[r#"
-            error[T095]: hopping windows share what is kept of them, so no result of theirs can be deleted by itself
+            error[T088]: hopping windows share what is kept of them, so no result of theirs can be deleted by itself
              --> t.yaml:4:113
               |
             4 |   a: { aggregate: { from: s, by: wiki, window: { hopping: 1h, advance: 5m }, set: { n: sum(delta) }, delete_if: n == 0 } }

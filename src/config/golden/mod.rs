@@ -3,12 +3,14 @@
 mod aggregates;
 mod cases;
 mod cuts;
+mod deduplicate;
 mod expressions;
 mod fields;
 mod files;
 mod graph;
 mod joins;
 mod sinks;
+mod suppress;
 mod tables;
 mod topics;
 
@@ -64,12 +66,14 @@ fn every_code_is_shown_by_a_test() {
         include_str!("aggregates.rs"),
         include_str!("cases.rs"),
         include_str!("cuts.rs"),
+        include_str!("deduplicate.rs"),
         include_str!("expressions.rs"),
         include_str!("fields.rs"),
         include_str!("files.rs"),
         include_str!("graph.rs"),
         include_str!("joins.rs"),
         include_str!("sinks.rs"),
+        include_str!("suppress.rs"),
         include_str!("tables.rs"),
         include_str!("topics.rs"),
     ]

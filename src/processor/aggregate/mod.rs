@@ -264,6 +264,11 @@ impl Aggregator {
         self.clock.stream_time()
     }
 
+    /// The time by which windows close.
+    pub(super) fn closing_time(&self) -> Timestamp {
+        self.clock.closing_time()
+    }
+
     /// Whether silence can still close a window: the newest event's has not left.
     pub(super) fn waits_for_silence(&self) -> bool {
         let NodeProgress {
@@ -379,7 +384,7 @@ fn prepare<'a>(shape: &FoldShape, row: &Row<'_, 'a>) -> Result<Prepared<'a>, Row
 
 /// A topic that is said to be keyed by a field must be: rows of one key in two partitions would
 /// overwrite each other's results.
-fn check_record_key(field: Value<'_>, key: Option<&[u8]>) -> Result<(), RowFault> {
+pub(super) fn check_record_key(field: Value<'_>, key: Option<&[u8]>) -> Result<(), RowFault> {
     match (field, key) {
         (Value::Str(text), Some(key)) if text.as_bytes() == key => Ok(()),
         (Value::Missing | Value::Null, _) => Ok(()),

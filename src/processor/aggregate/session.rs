@@ -110,8 +110,7 @@ impl Sessions {
                 continue;
             };
             is_told |= !old.has_left && *old_end == end;
-            let is_point = old.start == time && *old_end == time;
-            if let (Some(news), true, false) = (&mut self.news, old.has_left, is_point) {
+            if let (Some(news), true) = (&mut self.news, old.has_left) {
                 news.push(News::Gone(key, old.start, *old_end));
             }
             match &mut joined {
@@ -143,8 +142,15 @@ impl Sessions {
         }
     }
 
+    fn has(&self, key: KeyId, start: Timestamp, end: Timestamp) -> bool {
+        let session = self.lines.get(key, end);
+        session.is_some_and(|session| session.start == start)
+    }
+
     fn tell(&mut self, flush: &mut Flush<'_, '_>, news: News) -> Result<(), ProcessError> {
         match news {
+            // One of a single point in time that is still that: the new result takes its place.
+            News::Gone(key, start, end) if start == end && self.has(key, start, end) => Ok(()),
             News::Gone(key, start, end) => flush.emit(self.lines.group(key), start, end, Err(end)),
             News::Changed(key, end) => {
                 // It may have become a part of another one, and is told of once.
@@ -184,7 +190,7 @@ impl Keeper for Sessions {
         let mut young = self.lines.between(key, from, everything).take_while(within);
         let is_open = time >= open_from || young.next().is_some();
         drop(young);
-        if !is_open || self.lines.is_purged(time) {
+        if !is_open {
             return Ok(1);
         }
         if reach_back < from {
@@ -194,7 +200,8 @@ impl Keeper for Sessions {
         met.clear();
         let reached = self.lines.between(key, reach_back, everything);
         met.extend(reached.take_while(within).map(|(end, _)| end));
-        let is_late = met.last().map_or(time, |end| time.max(*end)) < emitted_until;
+        let end = met.last().map_or(time, |end| time.max(*end));
+        let is_late = end < emitted_until || self.lines.is_purged(end);
         if !is_late {
             self.join(store, key, time, &met, addition);
         }

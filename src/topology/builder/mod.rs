@@ -32,7 +32,8 @@ use super::check;
 use super::finding::{Finding, Findings, Place, Severity};
 use super::graph::{AppId, Arm, Guarantee, Merge, Node, NodeKind, NodeName, Side, Topology};
 pub use super::graph::{
-    Branch, Filter, FlatMap, Join, JoinKind, KafkaSink, Log, Map, SelectKey, Source, SqlSink, Table,
+    Branch, Deduplicate, Filter, FlatMap, Join, JoinKind, KafkaSink, Log, Map, SelectKey, Source,
+    SqlSink, Suppress, Table,
 };
 
 /// A topology in the making; see the [module](self).
@@ -205,6 +206,20 @@ impl Builder {
         let has_gaps = problems.iter().any(|(_, problem)| problem.leaves_a_gap());
         self.draft.problems.extend(problems);
         self.push(name, Some(NodeKind::Aggregate(aggregate)), has_gaps)
+    }
+
+    /// Adds a node that holds back the updates of the results of `from`.
+    #[must_use]
+    pub fn suppress(self, name: &str, from: &str, mut suppress: Suppress) -> Builder {
+        suppress.from = NodeName::new(from);
+        self.node(name, NodeKind::Suppress(suppress))
+    }
+
+    /// Adds a node that lets pass the first of equal records of `from`.
+    #[must_use]
+    pub fn deduplicate(self, name: &str, from: &str, mut deduplicate: Deduplicate) -> Builder {
+        deduplicate.from = NodeName::new(from);
+        self.node(name, NodeKind::Deduplicate(deduplicate))
     }
 
     /// Adds a node that writes the records of `from` into a table.

@@ -97,6 +97,15 @@ impl<'a> Context<'a> {
     /// The first of these nodes and those in front of them that a record comes through which is not
     /// just passed on, as `passes` has it.
     pub fn origins(&self, nodes: &[Option<usize>], passes: fn(&NodeKind) -> bool) -> Vec<usize> {
+        self.origins_through(nodes, |_, kind| passes(kind))
+    }
+
+    /// The same, where it depends on the node whether records are just passed on.
+    pub fn origins_through(
+        &self,
+        nodes: &[Option<usize>],
+        passes: impl Fn(usize, &NodeKind) -> bool,
+    ) -> Vec<usize> {
         let mut seen = Vec::new();
         let mut open: Vec<usize> = nodes.iter().flatten().copied().collect();
         let mut origins = Vec::new();
@@ -106,7 +115,7 @@ impl<'a> Context<'a> {
             }
             seen.push(node);
             match &self.nodes[node].kind {
-                Some(kind) if passes(kind) => {
+                Some(kind) if passes(node, kind) => {
                     open.extend(self.analysis.inputs[node].iter().flatten())
                 }
                 _ => origins.push(node),

@@ -1,11 +1,11 @@
-//! T095: results of hopping windows are made of panes, which belong to several windows each: none of
+//! T088: results of hopping windows are made of panes, which belong to several windows each: none of
 //! them can be begun anew by itself.
 
 use super::{Context, Finding, Place, Rule, Severity};
 use crate::topology::graph::WindowKind;
 
 pub(super) const RULE: Rule = Rule {
-    code: "T095",
+    code: "T088",
     severity: Severity::Error,
     title: "delete_if with hopping windows",
     check,

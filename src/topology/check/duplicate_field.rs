@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::{Context, Finding, Place, Rule, Severity};
+use crate::expr::Expression;
 use crate::topology::graph::{NodeKind, NodeName};
 
 pub(super) const RULE: Rule = Rule {
@@ -48,6 +49,9 @@ fn names(kind: &NodeKind) -> Vec<Names<'_>> {
             Names::list("by", node.by.iter().map(|path| path.as_str())),
             Names::entries("set", node.set.iter().map(|(path, _)| path.as_str())),
         ],
+        NodeKind::Deduplicate(node) => {
+            vec![Names::list("by", node.by.iter().map(Expression::text))]
+        }
         NodeKind::Sql(sink) => vec![
             Names {
                 ignore_case: true,
@@ -88,6 +92,7 @@ fn names(kind: &NodeKind) -> Vec<Names<'_>> {
         | NodeKind::Arm(_)
         | NodeKind::Log(_)
         | NodeKind::Table(_)
+        | NodeKind::Suppress(_)
         | NodeKind::Join(_) => Vec::new(),
     }
 }

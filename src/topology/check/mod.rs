@@ -81,6 +81,17 @@ mod join_window;
 
 mod delete_if_hopping;
 
+mod suppress_input;
+mod suppress_window;
+mod suppress_time;
+mod suppress_bounds;
+mod suppress_full;
+
+mod duplicate_time;
+mod duplicate_partitions;
+mod duplicate_updates;
+mod duplicate_key_type;
+
 use context::Context;
 
 use super::builder::Draft;
@@ -164,6 +175,15 @@ const RULES: &[Rule] = &[
     joined_record::RULE,
     join_window::RULE,
     delete_if_hopping::RULE,
+    suppress_input::RULE,
+    suppress_window::RULE,
+    suppress_time::RULE,
+    suppress_bounds::RULE,
+    suppress_full::RULE,
+    duplicate_time::RULE,
+    duplicate_partitions::RULE,
+    duplicate_updates::RULE,
+    duplicate_key_type::RULE,
 ];
 
 /// What a code means.

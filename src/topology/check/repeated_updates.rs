@@ -1,7 +1,7 @@
 //! T051: an update of a result is no record of its own.
 
-use super::{Context, Finding, Place, Rule, Severity};
-use crate::topology::graph::{Emit, NodeKind};
+use super::{Context, Finding, Place, Rule, Severity, suppress_input};
+use crate::topology::graph::{Emit, NodeKind, Suppress, Until};
 
 pub(super) const RULE: Rule = Rule {
     code: "T051",
@@ -30,9 +30,24 @@ fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
 
 /// An aggregate with `emit: updates` that a node reads from, perhaps through stateless nodes.
 fn origin(cx: &Context<'_>, number: usize) -> Option<usize> {
-    let origins = cx.origins(&cx.analysis.inputs[number], NodeKind::is_stateless);
+    let passes = |at: usize, kind: &NodeKind| match kind {
+        NodeKind::Suppress(suppress) => !lets_go_once(cx, at, suppress),
+        kind => kind.is_stateless(),
+    };
+    let origins = cx.origins_through(&cx.analysis.inputs[number], passes);
     origins.into_iter().find(|origin| {
         let kind = &cx.nodes[*origin].kind;
         matches!(kind, Some(NodeKind::Aggregate(aggregate)) if aggregate.emit == Emit::Updates)
     })
+}
+
+/// Whether each result leaves a suppress once. Where the end of a window lies in it, a result can leave
+/// a millisecond before it is final.
+pub(super) fn lets_go_once(cx: &Context<'_>, number: usize, suppress: &Suppress) -> bool {
+    let origin = suppress_input::origin(cx, number);
+    let window = origin.and_then(|at| match &cx.nodes[at].kind {
+        Some(NodeKind::Aggregate(aggregate)) => aggregate.window,
+        _ => None,
+    });
+    suppress.until == Until::Close && window.is_none_or(|window| window.kind.ends_behind())
 }

@@ -3,8 +3,9 @@
 use crate::expr::Expression;
 use crate::topology::duration::Millis;
 use crate::topology::graph::{
-    Aggregate, Branch, Emit, Filter, FlatMap, Join, KafkaSink, Log, Map, NodeKind, NullValues,
-    OnLate, Side, Source, SqlSink, Table, TableUse, Window,
+    Aggregate, Branch, Deduplicate, Emit, Filter, FlatMap, Join, KafkaSink, Log, Map, NodeKind,
+    NullValues, OnDuplicate, OnLate, Side, Source, SqlSink, Suppress, Table, TableUse, Until,
+    WhenFull, Window,
 };
 use crate::value::FieldPath;
 
@@ -22,6 +23,8 @@ pub(super) fn details(kind: &NodeKind) -> Vec<String> {
         NodeKind::Join(join) => of_join(join),
         NodeKind::Arm(_) | NodeKind::Merge(_) => Vec::new(),
         NodeKind::Aggregate(aggregate) => of_aggregate(aggregate),
+        NodeKind::Suppress(node) => of_suppress(node),
+        NodeKind::Deduplicate(node) => of_deduplicate(node),
         NodeKind::Sql(sink) => of_sql(sink),
         NodeKind::Kafka(sink) => of_kafka(sink),
     }
@@ -142,6 +145,42 @@ fn window(window: &Window) -> String {
         parts.extend(ms.map(|ms| format!("{name} {}", Millis(ms))));
     }
     parts.join(", ")
+}
+
+fn of_suppress(node: &Suppress) -> Vec<String> {
+    let until = match node.until {
+        Until::Close => "until the window is closed".to_owned(),
+        Until::TimeLimit { ms } => format!("for {}", Millis(ms)),
+    };
+    let rows = node.max_rows.map(|rows| format!("{rows} rows"));
+    let bytes = node.max_bytes.map(|bytes| format!("{bytes} bytes"));
+    let bounds: Vec<String> = rows.into_iter().chain(bytes).collect();
+    if bounds.is_empty() {
+        return vec![until];
+    }
+    let reaction = match node.reaction() {
+        WhenFull::Emit => "the oldest leave early",
+        WhenFull::Stop => "the process stops",
+    };
+    let bounds = bounds.join(" or ");
+    vec![until, format!("beyond {bounds} {reaction}")]
+}
+
+fn of_deduplicate(node: &Deduplicate) -> Vec<String> {
+    let by: Vec<String> = node.by.iter().map(|each| one_line(each.text())).collect();
+    let by = match by.as_slice() {
+        [] => "the key".to_owned(),
+        by => by.join(", "),
+    };
+    let mut parts = vec![format!("by {by} within {}", Millis(node.within_ms))];
+    parts.extend(node.grace_ms.map(|ms| format!("grace {}", Millis(ms))));
+    if node.on_duplicate == OnDuplicate::DeadLetter {
+        parts.push("duplicates to the dead letters".to_owned());
+    }
+    if node.on_late == OnLate::DeadLetter {
+        parts.push("late ones to the dead letters".to_owned());
+    }
+    vec![parts.join(", ")]
 }
 
 fn of_sql(sink: &SqlSink) -> Vec<String> {

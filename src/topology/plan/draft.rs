@@ -1,5 +1,8 @@
 //! A sub-topology under construction.
 
+mod deduplicate;
+mod suppress;
+
 use std::collections::BTreeMap;
 
 use super::aggregates::{
@@ -18,7 +21,8 @@ use super::{
 };
 use crate::record::Projection;
 use crate::topology::graph::{
-    Aggregate, KafkaSink, Node, NodeKind, NodeName, NullValues, OnError, Source, SqlSink, Table,
+    Aggregate, Emit, KafkaSink, Node, NodeKind, NodeName, NullValues, OnError, Source, SqlSink,
+    Table,
 };
 use crate::value::{FieldPath, Slot, ValueType};
 
@@ -434,7 +438,10 @@ impl<'l, 't> Draft<'l, 't> {
             purpose: Purpose::Repartition,
             sized_like,
         });
-        let emit = aggregate.emit;
+        let emit = match self.graph.is_held_until_close(node) {
+            true => Emit::Close,
+            false => aggregate.emit,
+        };
         let work = Work::Fold(FoldPlan {
             shape,
             topic,
@@ -624,6 +631,7 @@ impl<'l, 't> Draft<'l, 't> {
                     let fields = WantedFields::new(&fields, prefixes);
                     match &mut self.operators[*operator].work {
                         Work::Table(table) => table.wanted = fields,
+                        Work::Suppress(suppress) => suppress.wanted = fields,
                         Work::Join(join) => join.wanted = fields,
                         Work::StreamJoin(join) => join.wanted = fields,
                         _ => unreachable!("no other operator reads kept rows"),

@@ -4,7 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::planner::{PlanError, error};
-use crate::topology::graph::{Aggregate, AppId, Node, NodeKind, NodeName, Side, Topology};
+use crate::expr::Expression;
+use crate::topology::graph::{
+    Aggregate, AppId, Deduplicate, Node, NodeKind, NodeName, Side, Topology, Until,
+};
 use crate::topology::shape::Shape;
 use crate::value::FieldPath;
 
@@ -22,7 +25,7 @@ pub(super) struct Graph<'t> {
 
 /// Which fields of a record are the key by which it was partitioned, as a text.
 #[derive(Clone, Default)]
-pub(super) struct Keys {
+pub(in crate::topology) struct Keys {
     /// Records with equal values in one of these are in one partition.
     fields: Vec<FieldPath>,
     /// Whether the record still has that key.
@@ -111,7 +114,11 @@ impl<'t> Graph<'t> {
     /// somebody behind it does. What leads to SQL sinks only is run by their groups.
     pub(super) fn is_processing(&self, node: &Node) -> bool {
         match node.kind {
-            NodeKind::Aggregate(_) | NodeKind::Join(_) | NodeKind::Kafka(_) => true,
+            NodeKind::Aggregate(_)
+            | NodeKind::Join(_)
+            | NodeKind::Suppress(_)
+            | NodeKind::Deduplicate(_)
+            | NodeKind::Kafka(_) => true,
             NodeKind::Sql(_) => false,
             NodeKind::Table(_) if !node.kind.is_stateless() => true,
             _ => self
@@ -129,6 +136,30 @@ impl<'t> Graph<'t> {
                 NodeKind::Sql(_) => true,
                 kind => kind.is_stateless() && self.feeds_sql(consumer),
             })
+    }
+
+    /// The aggregate whose results a suppress holds back; none behind any other node.
+    pub(super) fn suppressed(&self, node: &Node) -> Option<(&'t Node, &'t Aggregate)> {
+        let NodeKind::Suppress(suppress) = &node.kind else {
+            return None;
+        };
+        let mut at = *self.nodes.get(&suppress.from)?;
+        while at.kind.is_stateless() {
+            at = *self.nodes.get(at.kind.inputs().first()?)?;
+        }
+        match &at.kind {
+            NodeKind::Aggregate(aggregate) => Some((at, aggregate)),
+            _ => None,
+        }
+    }
+
+    /// Whether somebody behind an aggregate holds its results back until their windows are closed.
+    pub(super) fn is_held_until_close(&self, node: &Node) -> bool {
+        let mut consumers = self.consumers(&node.name).iter();
+        consumers.any(|consumer| match &consumer.kind {
+            NodeKind::Suppress(suppress) => suppress.until == Until::Close,
+            kind => kind.is_stateless() && self.is_held_until_close(consumer),
+        })
     }
 
     /// The nodes that a SQL sink reads from through stateless nodes, and those: all that its own
@@ -183,10 +214,25 @@ impl<'t> Graph<'t> {
         }
     }
 
+    /// The field of a deduplicate's key by which its input is said to be partitioned.
+    pub(super) fn key_of_duplicates(&self, node: &Deduplicate) -> Option<&FieldPath> {
+        self.keys.get(&node.from)?.field_of(node)
+    }
+
     fn keys_after(&self, node: &'t Node) -> Keys {
-        let mut inputs = node.kind.inputs().iter().map(|name| &self.keys[name]);
+        let inputs = node.kind.inputs().iter().map(|name| &self.keys[name]);
+        Keys::after(&node.kind, inputs)
+    }
+}
+
+impl Keys {
+    /// Those of the records that leave a node, given those of its inputs.
+    pub(in crate::topology) fn after<'k>(
+        kind: &NodeKind,
+        mut inputs: impl Iterator<Item = &'k Keys>,
+    ) -> Keys {
         let mut first = || inputs.next().cloned().unwrap_or_default();
-        match &node.kind {
+        match kind {
             NodeKind::Source(source) => Keys {
                 fields: source.key.iter().cloned().collect(),
                 has_record_key: true,
@@ -232,12 +278,36 @@ impl<'t> Graph<'t> {
             | NodeKind::Branch(_)
             | NodeKind::Arm(_)
             | NodeKind::Log(_)
-            | NodeKind::Table(_) => first(),
+            | NodeKind::Table(_)
+            | NodeKind::Suppress(_)
+            | NodeKind::Deduplicate(_) => first(),
         }
     }
 }
 
 impl Keys {
+    /// Whether records that a deduplicate takes for equal are in one partition, or will be moved there.
+    pub(in crate::topology) fn hold(&self, node: &Deduplicate) -> bool {
+        let has_record_key = node.by.iter().any(Expression::is_record_key);
+        node.by.is_empty()
+            || (self.has_record_key && has_record_key)
+            || self.field_of(node).is_some()
+    }
+
+    /// A field by which records are partitioned.
+    pub(in crate::topology) fn field(&self) -> Option<&FieldPath> {
+        self.fields.first()
+    }
+
+    /// The field of its key by which records are partitioned.
+    fn field_of(&self, node: &Deduplicate) -> Option<&FieldPath> {
+        let mut fields = self.fields.iter();
+        fields.find(|key| {
+            let mut by = node.by.iter();
+            by.any(|each| each.field().as_ref() == Some(*key))
+        })
+    }
+
     /// When records are where their keys belong.
     fn moved(self) -> Keys {
         match self.has_record_key {

@@ -15,6 +15,7 @@
 //! persistent is named after nodes, never numbered, so an unrelated edit of the file moves nothing.
 
 mod aggregates;
+mod deduplicate;
 mod draft;
 mod graph;
 mod joins;
@@ -23,12 +24,16 @@ mod scope;
 mod sinks;
 mod stages;
 mod stateless;
+mod suppress;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+pub use deduplicate::DeduplicatePlan;
+pub(super) use graph::Keys;
 pub use planner::{PlanError, plan};
+pub use suppress::{Bounds, Release, SuppressPlan};
 
 use crate::expr::Evaluator;
 use crate::record::Projection;
@@ -98,7 +103,7 @@ pub enum Reader {
     Partials,
     /// Results of an aggregate, from its changelog or its results topic.
     Results(ResultReader),
-    /// Rows of a table, from its changelog.
+    /// Rows of a table, from its changelog, or of another node, from its results topic.
     Rows(RowsReader),
 }
 
@@ -318,6 +323,10 @@ pub enum Work {
     Aggregate(AggregatePlan),
     /// Folds rows for one commit interval and sends the partial results to a repartition topic.
     Fold(FoldPlan),
+    /// Holds rows back.
+    Suppress(SuppressPlan),
+    /// Lets pass the first of equal rows.
+    Deduplicate(DeduplicatePlan),
     /// Writes records to a topic.
     Kafka(KafkaPlan),
     /// Writes rows into a table.
@@ -483,7 +492,7 @@ pub struct FoldPlan {
     pub shape: FoldShape,
     /// Where partial results go, partitioned by the new key.
     pub topic: String,
-    /// When results leave behind it.
+    /// Whether windows behind it are waited for to close.
     pub emit: Emit,
     /// Whether each row is sent by itself: the far side has to see them one after the other.
     pub one_by_one: bool,
@@ -562,11 +571,11 @@ pub struct SqlColumn {
 /// A state store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StorePlan {
-    /// The name of the aggregate or table.
+    /// The name of the node.
     pub name: String,
     /// The topic that it is rebuilt from.
     pub changelog: String,
-    /// What an entry is: key, windows and functions. What was written for another one means
+    /// What an entry is: key, windows and functions, or what else it depends on. What was written for another one means
     /// something else. Empty: nothing is kept but progress.
     pub content: String,
 }
@@ -647,13 +656,21 @@ impl Work {
 
     /// Whether it keeps anything from one record to the next.
     pub fn keeps(&self) -> bool {
-        self.is_fold() || matches!(self, Work::Table(_) | Work::StreamJoin(_))
+        let keeps_rows = matches!(
+            self,
+            Work::Table(_) | Work::StreamJoin(_) | Work::Suppress(_) | Work::Deduplicate(_)
+        );
+        self.is_fold() || keeps_rows
     }
 
     /// Whether it has a stream time, which must outlive a crash.
     pub fn has_stream_time(&self) -> bool {
         match self {
-            Work::Aggregate(_) | Work::Fold(_) | Work::StreamJoin(_) => true,
+            Work::Aggregate(_)
+            | Work::Fold(_)
+            | Work::StreamJoin(_)
+            | Work::Suppress(_)
+            | Work::Deduplicate(_) => true,
             Work::Send(send) => send.tells_time,
             _ => false,
         }

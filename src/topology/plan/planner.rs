@@ -88,6 +88,8 @@ impl<'t> Planner<'_, 't> {
                     NodeKind::Aggregate(aggregate) => draft.add_aggregate(node, aggregate)?,
                     NodeKind::Table(table) if table.stored => draft.add_table(node, table)?,
                     NodeKind::Join(join) => draft.add_join(node, join)?,
+                    NodeKind::Suppress(suppress) => draft.add_suppress(node, suppress)?,
+                    NodeKind::Deduplicate(each) => draft.add_deduplicate(node, each)?,
                     NodeKind::Kafka(sink) => draft.add_kafka(node, sink)?,
                     _ => draft.add_stateless(node)?,
                 },
@@ -112,7 +114,12 @@ impl<'t> Planner<'_, 't> {
                     aggregates.push(aggregate);
                 }
                 NodeKind::Table(table) if table.stored => draft.add_rows(before),
-                NodeKind::Join(_) => draft.add_rows(before),
+                NodeKind::Suppress(_) => {
+                    let origin = self.graph.suppressed(before);
+                    aggregates.extend(origin.map(|(_, aggregate)| aggregate));
+                    draft.add_rows(before);
+                }
+                NodeKind::Join(_) | NodeKind::Deduplicate(_) => draft.add_rows(before),
                 _ => draft.add_stateless(before)?,
             }
         }

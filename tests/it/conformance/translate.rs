@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 use tidemill::topology::builder::{
-    Branch, Builder, FlatMap, Join, JoinKind, KafkaSink, Map, Rollup, Source, Table,
+    Branch, Builder, FlatMap, Join, JoinKind, KafkaSink, Map, Rollup, Source, Suppress, Table,
 };
 use tidemill::topology::duration::Millis;
 use tidemill::topology::graph::{Emit, NodeKind, NullValues, Topology};
@@ -57,7 +57,7 @@ fn windowed(operator: &Operator) -> Option<Builder> {
         _ => return None,
     };
     let rollup = match operator.text("emit") {
-        "updates" => rollup.emit(Emit::Updates),
+        "updates" | "suppress_until_window_closes" => rollup.emit(Emit::Updates),
         "on_window_close" => rollup.emit(Emit::Close),
         _ => return None,
     };
@@ -72,11 +72,16 @@ fn windowed(operator: &Operator) -> Option<Builder> {
         false => rollup,
     };
     let rollup = aggregate(rollup, operator.text("aggregate"))?;
-    Some(builder.aggregate("agg", &from, rollup).kafka(
-        "out",
-        "agg",
-        windowed_sink(operator.text("aggregate")),
-    ))
+    let builder = builder.aggregate("agg", &from, rollup);
+    let (builder, from) = match operator.text("emit") {
+        "suppress_until_window_closes" => {
+            let suppress = Suppress::until_close();
+            (builder.suppress("final", "agg", suppress), "final")
+        }
+        _ => (builder, "agg"),
+    };
+    let sink = windowed_sink(operator.text("aggregate"));
+    Some(builder.kafka("out", from, sink))
 }
 
 /// A result that is not in what was recorded.

@@ -1,0 +1,67 @@
+//! A suppress in a sub-topology under construction.
+
+use super::super::aggregates::content;
+use super::super::suppress::{closes_after_end_ms, replaces};
+use super::super::{Bounds, OperatorId, Release, ResultSlots, SuppressPlan, WantedFields, Work};
+use super::{Draft, Filling, Link, Outlet, PlanError, Scope, computed, error, windows};
+use crate::topology::graph::{Node, OnError, Suppress, Until};
+
+impl<'t> Draft<'_, 't> {
+    /// A suppress behind an aggregate of the same sub-topology. Which fields of its rows are wanted is
+    /// known at the end.
+    pub(in super::super) fn add_suppress(
+        &mut self,
+        node: &'t Node,
+        suppress: &Suppress,
+    ) -> Result<(), PlanError> {
+        let outlet = self.before(node)?;
+        let found = self.graph.suppressed(node);
+        let (origin, aggregate) = found.ok_or_else(|| error(node, "there is no aggregate"))?;
+        let found = self.aggregate(origin);
+        let (id, slots) = found.ok_or_else(|| error(node, "its aggregate runs elsewhere"))?;
+        let (release, held_until) = match suppress.until {
+            Until::Close => {
+                let release = Release::Close {
+                    aggregate: id,
+                    after_end_ms: closes_after_end_ms(&windows(aggregate)),
+                };
+                (release, "until its window is closed")
+            }
+            Until::TimeLimit { ms } => (Release::TimeLimit { ms }, "for a time"),
+        };
+        let held = format!("held {held_until}: {}", content(aggregate));
+        let store = self.add_row_store(&node.name, None, held);
+        let work = Work::Suppress(SuppressPlan {
+            store,
+            by: slots.by,
+            window: slots.window,
+            release,
+            bounds: Bounds::of(suppress),
+            held: computed(&outlet.scope),
+            wanted: WantedFields::default(),
+            replaces: replaces(suppress, aggregate),
+        });
+        let id = self.push(node, work, &outlet.links);
+        self.fill(Filling::Wanted {
+            operator: id,
+            place: node.name.clone(),
+            prefixes: self.graph.shape(node).prefixes(),
+        });
+        let outlet = Outlet {
+            scope: Scope::of_merge(self.layout, &node.name, vec![outlet.scope]),
+            links: vec![Link::Operator(id)],
+        };
+        self.outlets.insert(&node.name, outlet);
+        self.add_results_topic(node, OnError::default());
+        Ok(())
+    }
+
+    /// The operator of an aggregate, and where its results have their key and window.
+    fn aggregate(&self, node: &Node) -> Option<(OperatorId, ResultSlots)> {
+        let mut operators = self.operators.iter().enumerate();
+        operators.find_map(|(id, operator)| match &operator.work {
+            Work::Aggregate(plan) if operator.node == node.name => Some((id, plan.slots.clone())),
+            _ => None,
+        })
+    }
+}
