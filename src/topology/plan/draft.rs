@@ -14,6 +14,7 @@ use super::planner::{PlanError, error};
 use super::scope::{Layout, Scope};
 use super::sinks::{kafka_plan, sql_plan};
 use super::stateless;
+use super::suppress::replaces;
 use super::{
     AggregatePlan, FoldPlan, FoldShape, Input, InternalTopic, KeyField, Operator, OperatorId,
     Purpose, Reader, ResultReader, ResultTopic, Route, RowTopic, RowsReader, SendPlan,
@@ -204,6 +205,10 @@ impl<'l, 't> Draft<'l, 't> {
     /// The rows that leave a node, read from that topic.
     fn read_rows(&mut self, node: &Node, name: String, topic: RowTopic) -> Outlet<'l> {
         let shape = self.graph.shape(node);
+        let replace = match (&node.kind, self.graph.suppressed(node)) {
+            (NodeKind::Suppress(held), Some((_, aggregate))) => replaces(held, aggregate),
+            _ => shape.replace(),
+        };
         self.inputs.push(Input {
             topics: vec![name],
             reader: Reader::Rows(RowsReader {
@@ -211,7 +216,7 @@ impl<'l, 't> Draft<'l, 't> {
                 topic,
                 wanted: WantedFields::default(),
                 key: self.key_field(node),
-                replace: shape.replace(),
+                replace,
             }),
             next: Vec::new(),
         });
