@@ -58,9 +58,10 @@ const ON_DUPLICATE: &[(&str, OnDuplicate)] = &[
     ("drop", OnDuplicate::Drop),
     ("dead_letter", OnDuplicate::DeadLetter),
 ];
+const FORMAT: &[(&str, Format)] = &[("json", Format::Json)];
+
 /// Stands in for a length that cannot be read, which is reported.
 const ANY_LENGTH: Millis = Millis(1);
-const FORMAT: &[(&str, Format)] = &[("json", Format::Json)];
 
 /// The words for the kinds of nodes.
 pub(super) fn words() -> impl Iterator<Item = &'static str> + Clone {

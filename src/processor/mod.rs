@@ -109,8 +109,8 @@ pub enum ProcessError {
     },
     /// A suppress that may not let results go early holds back more than it may.
     #[error(
-        "node {node}: {rows} results of {bytes} bytes wait for their windows to close, more than \
-         `max_rows` or `max_bytes` allows: raise the bound, or lower the grace of the aggregate"
+        "node {node}: {rows} results of {bytes} bytes are held back, more than `max_rows` or \
+         `max_bytes` allows: raise the bound, or hold results back for a shorter time"
     )]
     Full {
         /// The node.

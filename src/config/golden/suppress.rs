@@ -3,6 +3,8 @@
 use expect_test::{Expect, expect};
 
 use super::shows;
+use crate::config::parse;
+use crate::topology::describe::text;
 
 /// A suppress with these settings, between an aggregate and a topic.
 #[track_caller]
@@ -260,4 +262,42 @@ nodes:
                |
                = help: add `emit: close` to `m`: then each window's result comes once"#]],
     );
+}
+
+#[test]
+fn what_is_held_back_and_dropped_is_described() {
+    let file = "
+app: a
+nodes:
+  s: { source: { topic: t, key: wiki } }
+  first: { deduplicate: { from: s, by: [wiki, id], within: 1h, grace: 2h, on_late: dead_letter } }
+  by_key: { deduplicate: { from: s, within: 5m, on_duplicate: dead_letter } }
+  n: { aggregate: { from: first, by: wiki, window: { tumbling: 1m }, set: { n: count() } } }
+  final: { suppress: { from: n, until: close } }
+  paced: { suppress: { from: n, for: 5m, max_rows: 100, max_bytes: 5000 } }
+  strict: { suppress: { from: n, for: 5m, max_rows: 100, when_full: stop } }
+";
+    let topology = parse(file, "t.yaml").expect("nothing is wrong");
+    expect![[r#"
+        a (exactly once)
+
+          s: source
+              topic t; key wiki
+          first: deduplicate ← s
+              by wiki, id within 1h, grace 2h, late ones to the dead letters
+          by_key: deduplicate ← s
+              by the key within 5m, duplicates to the dead letters
+          n: aggregate ← first
+              by wiki in tumbling 1m
+              n = count()
+          final: suppress ← n
+              until the window is closed
+          paced: suppress ← n
+              for 5m
+              beyond 100 rows or 5000 bytes the oldest leave early
+          strict: suppress ← n
+              for 5m
+              beyond 100 rows the process stops
+    "#]]
+    .assert_eq(&text(&topology, &[]));
 }

@@ -575,8 +575,8 @@ pub struct StorePlan {
     pub name: String,
     /// The topic that it is rebuilt from.
     pub changelog: String,
-    /// What an entry is: key, windows and functions, or what else it depends on. What was written for another one means
-    /// something else. Empty: nothing is kept but progress.
+    /// What an entry is: key, windows and functions, or what else it depends on. What was written for
+    /// another one means something else. Empty: nothing is kept but progress.
     pub content: String,
 }
 
