@@ -258,6 +258,23 @@ mod tests {
         }
     }
 
+    /// Whenever it is written and read back, the same comes of what follows.
+    #[test]
+    fn writing_changes_nothing() {
+        let (mut straight, mut paused) = (DistinctSet::default(), DistinctSet::default());
+        for n in 0..20_000 {
+            straight.insert(&[Value::Int(n)]);
+            paused.insert(&[Value::Int(n)]);
+            if n % 777 == 0 {
+                let mut bytes = Vec::new();
+                codec::encode_into(&paused, &mut bytes);
+                paused = codec::decode(&bytes).unwrap();
+            }
+        }
+        assert_eq!(paused.estimate(), straight.estimate());
+        assert_eq!(paused, straight);
+    }
+
     /// Few values are no sketch here; what is given away is always one.
     #[test]
     fn what_is_given_away_is_a_sketch_that_merges_with_others() {

@@ -22,9 +22,18 @@ impl Histogram {
 
     /// Adds a value. NaN lies nowhere and counts as nothing.
     pub fn add(&mut self, bounds: &[f64], value: f64) {
+        self.count(bounds, value, 1);
+    }
+
+    /// Takes a value back that has been added.
+    pub fn take_back(&mut self, bounds: &[f64], value: f64) {
+        self.count(bounds, value, -1);
+    }
+
+    fn count(&mut self, bounds: &[f64], value: f64, by: i64) {
         let bucket = bounds.partition_point(|bound| *bound <= value);
         if let (Some(count), false) = (self.0.get_mut(bucket), value.is_nan()) {
-            *count += 1;
+            *count += by;
         }
     }
 

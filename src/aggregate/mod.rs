@@ -189,6 +189,33 @@ impl Accumulator {
         }
     }
 
+    /// Takes the arguments of a record back that has been added: it counts no longer. A state that
+    /// has never seen it then counts it as one too few, which stands until the two are merged.
+    ///
+    /// # Panics
+    /// When the function [takes nothing back](Function::takes_back).
+    pub fn take_back(&mut self, function: &Function, arguments: &[Value<'_>]) {
+        let value = arguments.first().copied().unwrap_or(Value::Missing);
+        match self {
+            Accumulator::Count(count) => match arguments.first() {
+                None | Some(Value::Bool(true)) => *count -= 1,
+                Some(_) => {}
+            },
+            _ if value.is_absent() => {}
+            Accumulator::Sum(sum) => sum.take_back(value),
+            Accumulator::Avg(sum, count) => {
+                sum.take_back(value);
+                *count -= 1;
+            }
+            Accumulator::Histogram(histogram) => {
+                if let Function::Histogram(bounds) = function {
+                    histogram.take_back(bounds, number::as_f64(value));
+                }
+            }
+            _ => panic!("{} takes nothing back", function.name()),
+        }
+    }
+
     /// Takes over what `other`, which came later, has seen.
     ///
     /// # Panics

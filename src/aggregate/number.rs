@@ -34,6 +34,18 @@ impl Number {
         }
     }
 
+    /// Takes the number of a record back.
+    pub(super) fn take_back(&mut self, value: Value<'_>) {
+        match value {
+            Value::Int(value) => self.merge(match value.checked_neg() {
+                Some(value) => Number::Int(value),
+                None => Number::Float(-(value as f64)),
+            }),
+            Value::Float(value) => self.merge(Number::Float(-value)),
+            _ => debug_assert!(false, "check_arguments lets numbers through only"),
+        }
+    }
+
     /// Adds another one.
     pub(super) fn merge(&mut self, more: Number) {
         *self = match (*self, more) {

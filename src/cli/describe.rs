@@ -12,7 +12,7 @@ use crate::runtime::tables;
 use crate::sql::{Dialect, ddl};
 use crate::topology::describe::{Cluster, dot, mermaid, text};
 use crate::topology::graph::NodeName;
-use crate::topology::plan::{Plan, Reader, SubTopology, plan};
+use crate::topology::plan::{Plan, Reader, SubTopology, Work, plan};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -106,11 +106,12 @@ fn clusters(plan: &Plan) -> Vec<Cluster> {
 fn nodes(sub: &SubTopology) -> Vec<NodeName> {
     let sources = sub.inputs.iter().filter_map(|input| match &input.reader {
         Reader::Source(source) => Some(source.node.clone()),
-        Reader::Partials | Reader::Results(_) | Reader::Rows(_) => None,
+        Reader::Partials | Reader::Results(_) | Reader::Rows(_) | Reader::Foreign => None,
     });
     let operators = sub.operators.iter().filter(|operator| {
-        // The near side of a repartition belongs to the aggregate behind it.
-        !matches!(operator.work, crate::topology::plan::Work::Fold(_))
+        // The near side of a repartition belongs to the aggregate behind it, and the right side of a
+        // join by a foreign key to the left one.
+        !matches!(operator.work, Work::Fold(_) | Work::Subscriptions(_))
     });
     sources
         .chain(operators.map(|operator| operator.node.clone()))

@@ -213,6 +213,9 @@ fn join(keys: &mut Keys<'_, '_>, name: &str, builder: Builder) -> Builder {
     if let Some(kind) = keys.choice("type", JOINS) {
         join = join.kind(kind);
     }
+    if let Some(key) = keys.text("on") {
+        join = join.on(key);
+    }
     join = read_join_window(keys, join);
     if let Some(reaction) = keys.choice("on_error", ON_ERROR) {
         join = join.on_error(reaction);

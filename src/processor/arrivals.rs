@@ -216,14 +216,13 @@ impl Waiting {
     }
 
     /// Writes what has changed.
-    pub(super) fn flush(&mut self, writer: &mut StoreWriter<'_, '_>) -> Result<(), ProcessError> {
+    pub(super) fn flush(&self, writer: &mut StoreWriter<'_>) {
         for (key, arrivals) in &self.changes {
             match arrivals {
-                Some(arrivals) => writer.put(key, |out| arrivals.encode(out))?,
-                None => writer.delete(key)?,
+                Some(arrivals) => writer.put(key, |out| arrivals.encode(out)),
+                None => writer.delete(key),
             }
         }
-        Ok(())
     }
 
     /// The store has everything.

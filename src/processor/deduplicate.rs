@@ -10,13 +10,15 @@
 //! bucket as long as `within`: of the times in a bucket at most one can have passed, so an entry is a
 //! single time, three look-ups judge a row, and old entries are one range.
 
+use std::convert::Infallible;
+
 use bumpalo::collections::Vec as ArenaVec;
 
 use super::aggregate::check_record_key;
 use super::clock::NodeProgress;
 use super::run::{RowFault, drop_row, pass_on};
 use super::table::{Kept, Lookup, Table};
-use super::{Context, DropReason, Kind, OperatorState, Outputs, ProcessError, Row};
+use super::{Context, DropReason, Kind, OperatorState, ProcessError, Row};
 use crate::codec;
 use crate::state::{StateBatch, StoreId, TaskState, keys};
 use crate::time::Timestamp;
@@ -238,27 +240,21 @@ impl Deduplicator {
     }
 
     /// Writes what has passed since the last commit, and drops what nobody asks for any more.
-    pub(super) fn flush(
-        &mut self,
-        outputs: &mut dyn Outputs,
-        batch: &mut StateBatch,
-    ) -> Result<(), ProcessError> {
+    pub(super) fn flush(&mut self, batch: &mut StateBatch) {
         let Deduplicator {
             passed,
             store,
             buffer,
             ..
         } = self;
-        passed.drain_dirty(|key, Passed(time)| -> Result<(), ProcessError> {
+        let Ok(()) = passed.drain_dirty(|key, Passed(time)| {
             buffer.clear();
             codec::encode_into(&time.0, buffer);
-            outputs.changelog(*store, key, Some(buffer))?;
             batch.put(*store, key, buffer);
-            Ok(())
-        })?;
+            Ok::<(), Infallible>(())
+        });
         let needed_from = self.stream_time.plus_millis(-self.grace_ms);
         self.purge(needed_from.plus_millis(-self.within_ms), batch);
-        Ok(())
     }
 
     /// Drops whole buckets before a time.
@@ -306,34 +302,8 @@ mod tests {
     use rand::{RngExt as _, SeedableRng as _};
 
     use super::*;
-    use crate::processor::{DeadLetter, OutputError, Produced, TableRow};
     use crate::state::StateBackend as _;
     use crate::state::memory::MemoryBackend;
-
-    /// A changelog that nobody reads.
-    struct Nowhere;
-
-    impl Outputs for Nowhere {
-        fn changelog(&mut self, _: usize, _: &[u8], _: Option<&[u8]>) -> Result<(), OutputError> {
-            Ok(())
-        }
-
-        fn produce(&mut self, record: Produced<'_>) -> Result<(), OutputError> {
-            unreachable!("{record:?}")
-        }
-
-        fn row(&mut self, row: TableRow<'_, '_>) -> Result<(), OutputError> {
-            unreachable!("{row:?}")
-        }
-
-        fn dead_letter(&mut self, letter: &DeadLetter<'_>) -> Result<(), OutputError> {
-            unreachable!("{letter:?}")
-        }
-
-        fn partitions(&self, _: &str) -> u32 {
-            1
-        }
-    }
 
     fn plan(within_ms: i64, grace_ms: i64) -> DeduplicatePlan {
         DeduplicatePlan {
@@ -405,7 +375,7 @@ mod tests {
                 assert_eq!(found, expected, "seed {seed}: {key} at {time}, {plan:?}");
                 if random.random_bool(0.1) {
                     let mut batch = StateBatch::default();
-                    deduplicator.flush(&mut Nowhere, &mut batch).unwrap();
+                    deduplicator.flush(&mut batch);
                     state.write(&batch).unwrap();
                     deduplicator.committed();
                     if random.random_bool(0.3) {
@@ -427,7 +397,7 @@ mod tests {
         let verdict = deduplicator.judge(&*state, "n", b"k", Timestamp(61_000));
         assert_eq!(verdict.unwrap(), Verdict::Passes);
         let mut batch = StateBatch::default();
-        deduplicator.flush(&mut Nowhere, &mut batch).unwrap();
+        deduplicator.flush(&mut batch);
         state.write(&batch).unwrap();
         let mut value = Vec::new();
         let key = [0x80, 0, 0, 0, 0, 0, 0xEA, 0x60, b'k'];

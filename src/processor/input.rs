@@ -6,7 +6,7 @@ use super::fold::Partial;
 use super::table::{Folded, FoldedError};
 use super::{
     Before, Context, DropReason, InRecord, Kind, NodeCounts, OperatorState, ProcessError, Row,
-    drop_row, rows, run_all,
+    drop_row, foreign, rows, run_all,
 };
 use crate::aggregate::Accumulator;
 use crate::codec::{self, Decode, Encode};
@@ -44,6 +44,7 @@ pub(super) fn read(
         Reader::Results(results) => read_result(context, operators, counts, results, input, row),
         Reader::Rows(rows) => rows::read_row(context, operators, counts, rows, input, row),
         Reader::Partials => read_partial(context, operators, counts, input, row),
+        Reader::Foreign => foreign::take_message(context, operators, input.next[0], row),
     }
 }
 
@@ -244,7 +245,7 @@ pub(super) fn is_about_time(reader: &Reader, record: &InRecord<'_>) -> bool {
     match reader {
         Reader::Partials => record.key.is_none(),
         Reader::Rows(rows) => rows::is_about_time(rows, record),
-        Reader::Source(_) | Reader::Results(_) => false,
+        Reader::Source(_) | Reader::Results(_) | Reader::Foreign => false,
     }
 }
 

@@ -1,5 +1,7 @@
 //! Bytes by the key of a record, written back to a store at each commit.
 
+use std::convert::Infallible;
+
 use bumpalo::Bump;
 
 use super::table::{EntryId, Kept, Lookup, Table};
@@ -103,21 +105,15 @@ impl KeyedStore {
     }
 
     /// Writes what has changed since the last commit.
-    pub(super) fn flush(
-        &mut self,
-        context: &mut Context<'_>,
-        batch: &mut StateBatch,
-    ) -> Result<(), ProcessError> {
+    pub(super) fn flush(&mut self, batch: &mut StateBatch) {
         let store = self.store;
-        self.entries.drain_dirty(|key, entry| {
-            let value = entry.value();
-            context.outputs.changelog(store, key, value)?;
-            match value {
+        let Ok(()) = self.entries.drain_dirty(|key, entry| {
+            match entry.value() {
                 Some(value) => batch.put(store, key, value),
                 None => batch.delete(store, key),
             }
-            Ok(())
-        })
+            Ok::<(), Infallible>(())
+        });
     }
 
     /// Lets go of memory after a commit.

@@ -2,9 +2,9 @@
 //!
 //! A [`Processor`] belongs to one task. Records go in one by one ([`Processor::process`]); rows pass
 //! from operator to operator by plain calls; results leave through [`Outputs`]. Folds keep their
-//! changes in memory until [`Processor::flush`], which the task calls once per commit: it encodes
-//! what changed, hands it to the outputs, and collects the same changes in a [`StateBatch`] that is
-//! written to the store after the log has committed.
+//! changes in memory until [`Processor::flush`], which the task calls once per commit: it hands
+//! results to the outputs, and collects what has changed in a [`StateBatch`], encoded. That goes to
+//! the changelogs, and to the store after the log has committed.
 //!
 //! The invariant: nothing of an interval reaches the store before [`Processor::flush`], and after a
 //! failed commit the processor is thrown away with everything it holds.
@@ -15,6 +15,7 @@ mod clock;
 mod deduplicate;
 mod drops;
 mod fold;
+mod foreign;
 mod input;
 mod join;
 mod joined;
@@ -44,6 +45,7 @@ pub use table::{Folded, FoldedError};
 use aggregate::Aggregator;
 use deduplicate::Deduplicator;
 use fold::Fold;
+use foreign::Subscriptions;
 use rows::{RowTable, Sender};
 use run::{RowFault, drop_row, run_all};
 use stream_join::StreamJoin;
@@ -173,6 +175,9 @@ enum Kind {
     Table(Box<RowTable>),
     /// What both sides of a join of two streams keep.
     StreamJoin(Box<StreamJoin>),
+    /// The left side of a join by a foreign key, which writes its messages here.
+    ForeignJoin(Vec<u8>),
+    Subscriptions(Box<Subscriptions>),
     Send(Box<Sender>),
     Suppress(Box<Suppressor>),
     Deduplicate(Box<Deduplicator>),
@@ -303,6 +308,10 @@ impl Processor {
                     Work::StreamJoin(join) if join.side == Side::Left => {
                         Kind::StreamJoin(Box::new(StreamJoin::new(join, node, budget, progress)))
                     }
+                    Work::ForeignJoin(_) => Kind::ForeignJoin(Vec::new()),
+                    Work::Subscriptions(plan) => {
+                        Kind::Subscriptions(Box::new(Subscriptions::new(plan, budget)))
+                    }
                     Work::Send(send) => Kind::Send(Box::new(Sender::new(send, progress))),
                     Work::Suppress(_) => {
                         Kind::Suppress(Box::new(Suppressor::new(budget, &progress.of(node))))
@@ -391,8 +400,8 @@ impl Processor {
         Ok(())
     }
 
-    /// Hands everything that changed to the outputs and collects it in `batch`, to be written to
-    /// the store after the log has committed. `idle_ms` says for how long the task has been caught
+    /// Hands results to the outputs and collects in `batch` what has changed in the stores, to be
+    /// written to their changelogs, and to them after the log has committed. `idle_ms` says for how long the task has been caught
     /// up with all its inputs and silent.
     ///
     /// # Errors
@@ -432,7 +441,11 @@ impl Processor {
                     sender.flush(&mut context, id, idle_ms)?;
                     Kind::Send(sender)
                 }
-                Kind::Stateless => Kind::Stateless,
+                Kind::Subscriptions(mut subscriptions) => {
+                    subscriptions.flush(batch);
+                    Kind::Subscriptions(subscriptions)
+                }
+                kind @ (Kind::Stateless | Kind::ForeignJoin(_)) => kind,
                 Kind::Aggregate(mut aggregate) => {
                     aggregate.flush(&mut context, operators, id, batch, idle_ms, arena)?;
                     Kind::Aggregate(aggregate)
@@ -442,7 +455,7 @@ impl Processor {
                     Kind::Fold(fold)
                 }
                 Kind::Table(mut table) => {
-                    table.rows.flush(&mut context, batch)?;
+                    table.rows.flush(batch);
                     Kind::Table(table)
                 }
                 Kind::Suppress(mut suppressor) => {
@@ -450,7 +463,7 @@ impl Processor {
                     Kind::Suppress(suppressor)
                 }
                 Kind::Deduplicate(mut deduplicator) => {
-                    deduplicator.flush(context.outputs, batch)?;
+                    deduplicator.flush(batch);
                     Kind::Deduplicate(deduplicator)
                 }
             };
@@ -474,7 +487,11 @@ impl Processor {
                 Kind::Table(table) => table.rows.committed(),
                 Kind::StreamJoin(join) => join.committed(),
                 Kind::Deduplicate(deduplicator) => deduplicator.committed(),
-                Kind::Suppress(_) | Kind::Send(_) | Kind::Stateless => {}
+                Kind::Suppress(_)
+                | Kind::Subscriptions(_)
+                | Kind::ForeignJoin(_)
+                | Kind::Send(_)
+                | Kind::Stateless => {}
             }
         }
     }
@@ -492,7 +509,10 @@ impl Processor {
                 Kind::Send(sender) => sender.save(&operator.work, &mut progress),
                 Kind::Suppress(each) => progress.set(operator.node.as_str(), each.progress()),
                 Kind::Deduplicate(each) => progress.set(operator.node.as_str(), each.progress()),
-                Kind::Table(_) | Kind::Stateless => {}
+                Kind::Table(_)
+                | Kind::Subscriptions(_)
+                | Kind::ForeignJoin(_)
+                | Kind::Stateless => {}
             }
         }
         progress
@@ -507,7 +527,8 @@ impl Processor {
             Kind::StreamJoin(join) => join.is_full(),
             Kind::Suppress(suppressor) => suppressor.is_full(),
             Kind::Deduplicate(deduplicator) => deduplicator.is_full(),
-            Kind::Send(_) | Kind::Stateless => false,
+            Kind::Subscriptions(subscriptions) => subscriptions.is_full(),
+            Kind::ForeignJoin(_) | Kind::Send(_) | Kind::Stateless => false,
         })
     }
 
@@ -522,6 +543,8 @@ impl Processor {
             | Kind::StreamJoin(_)
             | Kind::Suppress(_)
             | Kind::Deduplicate(_)
+            | Kind::Subscriptions(_)
+            | Kind::ForeignJoin(_)
             | Kind::Stateless => false,
         })
     }
@@ -549,7 +572,11 @@ impl Processor {
             Kind::StreamJoin(join) => join.stream_time(),
             Kind::Suppress(suppressor) => suppressor.stream_time(),
             Kind::Deduplicate(deduplicator) => deduplicator.stream_time(),
-            Kind::Table(_) | Kind::Send(_) | Kind::Stateless => Timestamp::MIN,
+            Kind::Table(_)
+            | Kind::Subscriptions(_)
+            | Kind::ForeignJoin(_)
+            | Kind::Send(_)
+            | Kind::Stateless => Timestamp::MIN,
         });
         times.max().unwrap_or(Timestamp::MIN)
     }
@@ -564,7 +591,7 @@ impl Processor {
             let counts = std::mem::take(counts);
             let counts = match input.reader {
                 Reader::Results(_) | Reader::Rows(_) => counts.only_drops(),
-                Reader::Source(_) | Reader::Partials => counts,
+                Reader::Source(_) | Reader::Partials | Reader::Foreign => counts,
             };
             Some((input.reader.node()?.to_string(), counts))
         };

@@ -20,17 +20,6 @@ pub trait Outputs {
     /// When the log does not take it.
     fn produce(&mut self, record: Produced<'_>) -> Result<(), OutputError>;
 
-    /// Writes a change of a store to its changelog, in the task's own partition.
-    ///
-    /// # Errors
-    /// When the log does not take it.
-    fn changelog(
-        &mut self,
-        store: usize,
-        key: &[u8],
-        value: Option<&[u8]>,
-    ) -> Result<(), OutputError>;
-
     /// Takes a row of the table of a SQL sink.
     ///
     /// # Errors

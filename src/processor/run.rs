@@ -2,7 +2,7 @@
 
 use super::{
     Before, Context, DeadLetter, DropReason, NodeCounts, OperatorState, ProcessError, Row,
-    aggregate, deduplicate, join, outputs, rows, stream_join, suppress,
+    aggregate, deduplicate, foreign, join, outputs, rows, stream_join, suppress,
 };
 use crate::expr::{self, EvalError, Evaluator};
 use crate::topology::graph::{NodeName, OnError};
@@ -91,7 +91,7 @@ fn run(
     let plan = context.plan;
     let operator = &plan.operators[id];
     // What is sent is counted where it came from, and where it arrives.
-    let is_counted = !matches!(operator.work, Work::Send(_));
+    let is_counted = !matches!(operator.work, Work::Send(_) | Work::Subscriptions(_));
     operators[id].counts.input += u64::from(is_counted);
     let fault = |on_error: &OnError, error: &EvalError| (*on_error, RowFault::expression(error));
     let fate = match &operator.work {
@@ -174,6 +174,10 @@ fn run(
         Work::Join(join) => return join::join_row(context, operators, id, join, row),
         Work::StreamJoin(join) => {
             return stream_join::join_record(context, operators, id, join, row);
+        }
+        Work::ForeignJoin(join) => return foreign::join_row(context, operators, id, join, row),
+        Work::Subscriptions(plan) => {
+            return foreign::change_row(context, operators, id, plan, row);
         }
         Work::Send(send) if send.route == Route::ByKey && row.key.is_none() => {
             Err((send.on_error, RowFault::null_key()))

@@ -2,9 +2,9 @@
 
 use std::ops::ControlFlow;
 
+use super::ProcessError;
 use super::aggregate::Deleting;
 use super::table::{Folded, FoldedError, Kept};
-use super::{Context, ProcessError};
 use crate::state::{StateBatch, StoreId, TaskState, keys};
 use crate::time::Timestamp;
 use crate::topology::graph::Function;
@@ -122,33 +122,23 @@ impl Store<'_> {
     }
 }
 
-/// A store to be written at a commit: to its changelog, and to the batch that follows.
-pub(super) struct StoreWriter<'w, 'c> {
-    pub(super) context: &'w mut Context<'c>,
+/// A store to be written at a commit.
+pub(super) struct StoreWriter<'w> {
     pub(super) store: StoreId,
     pub(super) batch: &'w mut StateBatch,
     pub(super) buffer: &'w mut Vec<u8>,
 }
 
-impl StoreWriter<'_, '_> {
+impl StoreWriter<'_> {
     /// Writes an entry.
-    pub(super) fn put(
-        &mut self,
-        key: &[u8],
-        encode: impl FnOnce(&mut Vec<u8>),
-    ) -> Result<(), ProcessError> {
+    pub(super) fn put(&mut self, key: &[u8], encode: impl FnOnce(&mut Vec<u8>)) {
         self.buffer.clear();
         encode(self.buffer);
-        let (store, value) = (self.store, self.buffer.as_slice());
-        self.context.outputs.changelog(store, key, Some(value))?;
-        self.batch.put(store, key, value);
-        Ok(())
+        self.batch.put(self.store, key, self.buffer);
     }
 
     /// Deletes an entry.
-    pub(super) fn delete(&mut self, key: &[u8]) -> Result<(), ProcessError> {
-        self.context.outputs.changelog(self.store, key, None)?;
+    pub(super) fn delete(&mut self, key: &[u8]) {
         self.batch.delete(self.store, key);
-        Ok(())
     }
 }

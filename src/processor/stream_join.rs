@@ -258,15 +258,14 @@ impl StreamJoin {
             release(context, operators, plan, released, arena)?;
         }
         let mut writer = StoreWriter {
-            context,
             store: plan.store,
             batch,
             buffer: &mut self.buffer,
         };
-        self.records.flush(&mut writer)?;
+        self.records.flush(&mut writer);
         if let (Some(waiting), Some(store)) = (&mut self.waiting, plan.waiting) {
             writer.store = store;
-            waiting.flush(&mut writer)?;
+            waiting.flush(&mut writer);
         }
         let until = self.kept_from(Side::Left).min(self.kept_from(Side::Right));
         if until > Timestamp::MIN {

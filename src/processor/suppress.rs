@@ -31,7 +31,7 @@ use crate::record::StoredRow;
 use crate::state::{StateBatch, keys};
 use crate::time::Timestamp;
 use crate::topology::graph::WhenFull;
-use crate::topology::plan::{Bounds, OperatorId, Release, SuppressPlan, Work};
+use crate::topology::plan::{Bounds, Identity, OperatorId, Release, SuppressPlan, Work};
 use crate::value::Value;
 
 /// In front of the key of a row that waits: its time follows, and its identity.
@@ -213,7 +213,7 @@ impl Suppressor {
         }
         self.keep_bounds(&mut flush, &mut waiting, &first_kept)?;
         for (key, row) in waiting.iter().filter(|(_, row)| row.is_news) {
-            flush.keep(key, row)?;
+            flush.keep(key, row);
         }
         Ok(())
     }
@@ -244,34 +244,39 @@ impl Suppressor {
         waiting: &mut AllWaiting,
     ) -> Result<(), ProcessError> {
         let held = &mut self.held;
-        self.news.drain_dirty(|identity, news| {
-            let place = flush.place(identity)?;
-            let key = held_key(place.unwrap_or(news.at), identity);
-            let stored = match waiting.remove(&key) {
-                Some(due) => due.stored,
-                None => flush.stored_bytes(&key, place.is_some(), news.no_value)?,
-            };
-            if let (Some(held), Some(bytes)) = (held.as_mut(), stored) {
-                held.take(&key, bytes);
-            }
-            let never_leaves = news.no_value && matches!(flush.plan.release, Release::Close { .. });
-            if never_leaves {
-                return match stored {
-                    Some(_) => flush.delete(&key),
-                    None => Ok(()),
+        self.news
+            .drain_dirty(|identity, news| -> Result<(), ProcessError> {
+                let place = flush.place(identity)?;
+                let key = held_key(place.unwrap_or(news.at), identity);
+                let stored = match waiting.remove(&key) {
+                    Some(due) => due.stored,
+                    None => flush.stored_bytes(&key, place.is_some(), news.no_value)?,
                 };
-            }
-            if let Some(held) = held.as_mut() {
-                held.add(&key, news.bytes.len());
-            }
-            let row = Waiting {
-                bytes: std::mem::take(&mut news.bytes),
-                stored,
-                is_news: true,
-            };
-            waiting.insert(key, row);
-            Ok(())
-        })?;
+                if let (Some(held), Some(bytes)) = (held.as_mut(), stored) {
+                    held.take(&key, bytes);
+                }
+                let never_leaves =
+                    news.no_value && matches!(flush.plan.release, Release::Close { .. });
+                if never_leaves {
+                    return match stored {
+                        Some(_) => {
+                            flush.delete(&key);
+                            Ok(())
+                        }
+                        None => Ok(()),
+                    };
+                }
+                if let Some(held) = held.as_mut() {
+                    held.add(&key, news.bytes.len());
+                }
+                let row = Waiting {
+                    bytes: std::mem::take(&mut news.bytes),
+                    stored,
+                    is_news: true,
+                };
+                waiting.insert(key, row);
+                Ok(())
+            })?;
         self.news.clear();
         Ok(())
     }
@@ -286,8 +291,8 @@ impl Suppressor {
             held.take(key, row.bytes.len());
         }
         if row.stored.is_some() {
-            flush.delete(key)?;
-            flush.delete_place(key)?;
+            flush.delete(key);
+            flush.delete_place(key);
         }
         flush.emit(&row.bytes)
     }
@@ -430,36 +435,28 @@ impl Flush<'_, '_> {
     }
 
     /// Writes a row that waits into the store.
-    fn keep(&mut self, key: &[u8], row: &Waiting) -> Result<(), ProcessError> {
-        self.put(key, &row.bytes)?;
+    fn keep(&mut self, key: &[u8], row: &Waiting) {
+        self.put(key, &row.bytes);
         if let (Release::TimeLimit { .. }, None) = (self.plan.release, row.stored) {
             let (time, identity) = split(key);
             let mut value = Vec::new();
             codec::encode_into(&time.0, &mut value);
-            self.put(&[&[PLACE], identity].concat(), &value)?;
-        }
-        Ok(())
-    }
-
-    fn delete_place(&mut self, key: &[u8]) -> Result<(), ProcessError> {
-        match self.plan.release {
-            Release::Close { .. } => Ok(()),
-            Release::TimeLimit { .. } => self.delete(&[&[PLACE], split(key).1].concat()),
+            self.put(&[&[PLACE], identity].concat(), &value);
         }
     }
 
-    fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), ProcessError> {
-        let store = self.plan.store;
-        self.context.outputs.changelog(store, key, Some(value))?;
-        self.batch.put(store, key, value);
-        Ok(())
+    fn delete_place(&mut self, key: &[u8]) {
+        if let Release::TimeLimit { .. } = self.plan.release {
+            self.delete(&[&[PLACE], split(key).1].concat());
+        }
     }
 
-    fn delete(&mut self, key: &[u8]) -> Result<(), ProcessError> {
-        let store = self.plan.store;
-        self.context.outputs.changelog(store, key, None)?;
-        self.batch.delete(store, key);
-        Ok(())
+    fn put(&mut self, key: &[u8], value: &[u8]) {
+        self.batch.put(self.plan.store, key, value);
+    }
+
+    fn delete(&mut self, key: &[u8]) {
+        self.batch.delete(self.plan.store, key);
     }
 
     /// Sends a row on, to the operators behind and to SQL sinks.
@@ -514,13 +511,17 @@ impl Waiting {
     }
 }
 
-/// Appends what tells a row from others: its aggregate's key, and start and end of its window; gives
-/// the end.
+/// Appends what tells a row from others: its key; of a result, its aggregate's, and start and end of
+/// its window. Gives the end.
 fn push_identity(plan: &SuppressPlan, row: &Row<'_, '_>, out: &mut Vec<u8>) -> Timestamp {
-    for slot in &plan.by {
+    let Identity::Result { by, window } = &plan.identity else {
+        out.extend_from_slice(row.key.unwrap_or_default());
+        return Timestamp(i64::MAX);
+    };
+    for slot in by {
         keys::push_field(row.fields[slot.index()], out).expect("made of an aggregate's key");
     }
-    let Some((start, end)) = plan.window else {
+    let Some((start, end)) = *window else {
         return Timestamp(i64::MAX);
     };
     let [start, end] = [start, end].map(|slot| match row.fields[slot.index()] {

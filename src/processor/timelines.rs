@@ -241,7 +241,7 @@ impl<V: Stored> Timelines<V> {
     }
 
     /// Writes what has changed.
-    pub(super) fn flush(&mut self, writer: &mut StoreWriter<'_, '_>) -> Result<(), ProcessError> {
+    pub(super) fn flush(&mut self, writer: &mut StoreWriter<'_>) {
         for (key, at) in self.dirty.drain(..) {
             let line = &mut self.lines[key.0 as usize];
             let found = line.points.binary_search_by_key(&at, |point| point.at);
@@ -260,15 +260,14 @@ impl<V: Stored> Timelines<V> {
                 Some(value) => {
                     point.stored = true;
                     self.newest_stored = self.newest_stored.map(|newest| newest.max(bucket));
-                    writer.put(&self.key, |out| value.encode(out))?;
+                    writer.put(&self.key, |out| value.encode(out));
                 }
                 None => {
                     line.points.remove(found);
-                    writer.delete(&self.key)?;
+                    writer.delete(&self.key);
                 }
             }
         }
-        Ok(())
     }
 
     /// All entries from one time on and before another: the store's, and over them those in

@@ -68,6 +68,17 @@ impl Writer {
         self.refusals
     }
 
+    /// Waits until all that was sent is written; with transactions that is the commit's affair.
+    pub(super) fn settle(&mut self) -> Result<(), BrokerError> {
+        match self.transactional {
+            true => Ok(()),
+            false => {
+                let written = self.producer.flush();
+                written.map_err(|error| self.learn(error))
+            }
+        }
+    }
+
     /// Adds the positions of the inputs to the transaction.
     pub(super) fn send_offsets(
         &mut self,
@@ -109,8 +120,6 @@ impl Writer {
 /// The outputs of one task while it is at work.
 pub(super) struct TaskOutputs<'o> {
     pub(super) writer: &'o mut Writer,
-    pub(super) partition: i32,
-    pub(super) changelogs: &'o [crate::topology::plan::StorePlan],
     pub(super) dead_letters: DeadLetters<'o>,
     pub(super) partitions: &'o BTreeMap<String, u32>,
 }
@@ -123,23 +132,6 @@ impl Outputs for TaskOutputs<'_> {
             timestamp: record.timestamp,
             key: record.key,
             value: record.value,
-            headers: &[],
-        })?)
-    }
-
-    fn changelog(
-        &mut self,
-        store: usize,
-        key: &[u8],
-        value: Option<&[u8]>,
-    ) -> Result<(), OutputError> {
-        Ok(self.writer.send(Outgoing {
-            topic: &self.changelogs[store].changelog,
-            partition: Some(self.partition),
-            // The topic has the time of appending; the event time is in the value.
-            timestamp: Timestamp(0),
-            key: Some(key),
-            value,
             headers: &[],
         })?)
     }

@@ -26,10 +26,6 @@ impl Outputs for SinkOutputs<'_> {
         unreachable!("the planner puts nothing but stateless nodes in front of a SQL sink")
     }
 
-    fn changelog(&mut self, _: usize, _: &[u8], _: Option<&[u8]>) -> Result<(), OutputError> {
-        unreachable!("the planner puts nothing but stateless nodes in front of a SQL sink")
-    }
-
     fn row(&mut self, row: TableRow<'_, '_>) -> Result<(), OutputError> {
         for (cell, kind) in row.cells.iter().zip(self.kinds) {
             push_cell(self.rows, cell, *kind);

@@ -7,12 +7,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::marker::CommitMarker;
+use super::outputs::Writer;
 use super::queue::{RecordClock, RecordQueue};
-use crate::broker::{Fetched, Offset, TopicPartition};
-use crate::processor::{
-    MARKER_KEY, NodeCounts, OutputError, Outputs, ProcessError, Processor, Progress, Share,
-};
-use crate::state::{StateBatch, StateError, TaskState};
+use crate::broker::{BrokerError, Fetched, Offset, Outgoing, TopicPartition};
+use crate::processor::{MARKER_KEY, NodeCounts, Outputs, ProcessError, Processor, Progress, Share};
+use crate::state::{Change, StateBatch, StateError, TaskState};
 use crate::time::Timestamp;
 use crate::topology::plan::{Reader, RowTopic, SubTopology, TaskId};
 
@@ -202,7 +201,8 @@ impl Task {
         self.processor.wants_commit()
     }
 
-    /// First half of a commit: hands all changes to the log.
+    /// First third of a commit: hands all results to the log, and takes down what has changed in the
+    /// stores.
     pub(super) fn flush(
         &mut self,
         outputs: &mut dyn Outputs,
@@ -212,12 +212,13 @@ impl Task {
         let idle_ms = self.idle_ms(now, at_end);
         self.processor
             .flush(&*self.state, outputs, &mut self.batch, idle_ms)?;
-        self.write_marker(outputs).map_err(ProcessError::Output)
+        self.add_marker();
+        Ok(())
     }
 
-    fn write_marker(&mut self, outputs: &mut dyn Outputs) -> Result<(), OutputError> {
+    fn add_marker(&mut self) {
         if self.plan.stores.is_empty() {
-            return Ok(());
+            return;
         }
         let positions = self
             .positions()
@@ -236,8 +237,28 @@ impl Task {
         self.buffer.clear();
         marker.encode_into(&mut self.buffer);
         for store in 0..self.plan.stores.len() {
-            outputs.changelog(store, MARKER_KEY, Some(&self.buffer))?;
             self.batch.put(store, MARKER_KEY, &self.buffer);
+        }
+    }
+
+    /// Second third of a commit: writes what has changed to the changelogs.
+    pub(super) fn write_changelogs(&self, writer: &mut Writer) -> Result<(), BrokerError> {
+        for change in self.batch.changes() {
+            let (store, key, value) = match change {
+                Change::Put(store, key, value) => (store, key, Some(value)),
+                Change::Delete(store, key) => (store, key, None),
+                // What is too old for its store is so for the changelog's topic too.
+                Change::DeleteRange(..) | Change::Checkpoint(..) => continue,
+            };
+            writer.send(Outgoing {
+                topic: &self.plan.stores[store].changelog,
+                partition: Some(self.id.partition),
+                // The topic has the time of appending; the event time is in the value.
+                timestamp: Timestamp(0),
+                key: Some(key),
+                value,
+                headers: &[],
+            })?;
         }
         Ok(())
     }
@@ -250,7 +271,7 @@ impl Task {
             .zip(self.positions.iter().copied())
     }
 
-    /// Second half of a commit, after the log has committed: writes the same changes to the local
+    /// Last third of a commit, after the log has committed: writes the same changes to the local
     /// state, with the changelog offset that each store has thereby reached.
     pub(super) fn committed(
         &mut self,
@@ -270,10 +291,6 @@ impl Task {
         Ok(())
     }
 
-    pub(super) fn plan(&self) -> &Arc<SubTopology> {
-        &self.plan
-    }
-
     pub(super) fn take_counts(&mut self) -> Vec<(String, NodeCounts)> {
         self.processor.take_counts()
     }
@@ -287,6 +304,7 @@ impl Task {
 fn clock(reader: &Reader) -> RecordClock {
     match reader {
         Reader::Rows(rows) if rows.topic == RowTopic::Repartition => RecordClock::Row,
+        Reader::Foreign => RecordClock::Row,
         _ => RecordClock::Log,
     }
 }

@@ -249,9 +249,8 @@ impl StreamThread {
                 .writer
                 .as_mut()
                 .expect("tasks are opened with a producer");
-            let plan = Arc::clone(task.plan());
             let member = &self.member;
-            let mut outputs = task_outputs(&self.shared, writer, task.id, &plan, now);
+            let mut outputs = task_outputs(&self.shared, writer, now);
             processed += task.process(&mut outputs, now, &|partition| member.at_end(partition))?;
         }
         Ok(processed)
@@ -291,9 +290,14 @@ impl StreamThread {
             .expect("tasks are opened with a producer");
         for id in &due {
             let task = self.tasks.get_mut(id).expect("just listed");
-            let plan = Arc::clone(task.plan());
-            let mut outputs = task_outputs(&self.shared, writer, *id, &plan, started);
+            let mut outputs = task_outputs(&self.shared, writer, started);
             task.flush(&mut outputs, started, &at_end)?;
+        }
+        // The state must not be ahead of what has come of it.
+        writer.settle()?;
+        self.shared.failpoint("after-outputs");
+        for id in &due {
+            self.tasks[id].write_changelogs(writer)?;
         }
         self.shared.failpoint("after-flush");
         let offsets: Vec<(TopicPartition, Offset)> = due
@@ -622,17 +626,9 @@ impl StreamThread {
     }
 }
 
-fn task_outputs<'o>(
-    shared: &'o Shared,
-    writer: &'o mut Writer,
-    id: TaskId,
-    plan: &'o SubTopology,
-    now: Timestamp,
-) -> TaskOutputs<'o> {
+fn task_outputs<'o>(shared: &'o Shared, writer: &'o mut Writer, now: Timestamp) -> TaskOutputs<'o> {
     TaskOutputs {
         writer,
-        partition: id.partition,
-        changelogs: &plan.stores,
         dead_letters: DeadLetters {
             topic: &shared.dead_letters,
             group: shared.plan.app.as_str(),

@@ -100,6 +100,8 @@ mod driver_tests;
 #[cfg(test)]
 mod engine_tests;
 #[cfg(test)]
+mod foreign_join_tests;
+#[cfg(test)]
 mod join_properties;
 #[cfg(test)]
 mod join_tests;
@@ -109,5 +111,7 @@ mod stateless_tests;
 mod suppress_oracle_tests;
 #[cfg(test)]
 mod suppress_tests;
+#[cfg(test)]
+mod table_aggregate_tests;
 #[cfg(test)]
 mod table_tests;

@@ -65,10 +65,6 @@ impl Outputs for Rows {
         unreachable!("a SQL sink writes no {record:?}")
     }
 
-    fn changelog(&mut self, _: usize, _: &[u8], _: Option<&[u8]>) -> Result<(), OutputError> {
-        unreachable!("a SQL sink keeps nothing")
-    }
-
     fn partitions(&self, _: &str) -> u32 {
         1
     }

@@ -293,3 +293,49 @@ fn of_tumbling_windows_the_same_leaves_as_with_emit_close() {
         assert_eq!(left(&mut held), left(&mut own));
     }
 }
+
+/// ```text
+///   ann {"n":1} at 0 s ─→ table ─→ for 10 s ─→ (waits)
+///   ann {"n":2} at 4 s ─→                      (waits in its place)
+///   bob deleted at 5 s ─→                      (nothing was there, and it is said all the same)
+///   ann {"n":3} at 10 s ─→                     ann {"n":3}
+///   cyd {"n":4} at 30 s ─→                     bob deleted
+/// ```
+#[test]
+fn rows_of_a_table_are_held_back_by_their_keys() {
+    let file = "
+app: app
+nodes:
+  changes: { source: { topic: rows, timestamp: at, null_values: pass } }
+  rows: { table: { from: changes } }
+  paced: { suppress: { from: rows, for: 10s } }
+  out: { kafka: { from: paced, topic: out, fields: { n: n } } }
+";
+    let mut driver = driver_with(file, DriverOptions::default());
+    let mut written = Vec::new();
+    for (key, n, second) in [
+        ("ann", Some(1), 0),
+        ("ann", Some(2), 4),
+        ("bob", None, 5),
+        ("ann", Some(3), 10),
+        ("cyd", Some(4), 30),
+    ] {
+        let at = Timestamp(second * 1_000);
+        let value = n.map(|n| format!(r#"{{"n":{n},"at":{}}}"#, at.0));
+        let piped = driver.try_pipe(
+            "rows",
+            Some(key.as_bytes()),
+            value.as_deref().map(str::as_bytes),
+            at,
+        );
+        piped.unwrap();
+        driver.lose_state();
+        driver.restart().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        written.extend(driver.read("out").into_iter().map(|record| {
+            let value = record.value.map_or("deleted".to_owned(), text);
+            format!("{second} s: {} {value}", text(record.key.unwrap()))
+        }));
+    }
+    assert_eq!(written, ["10 s: ann {\"n\":3}", "30 s: bob deleted"]);
+}

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use super::finding::Place;
 use super::graph::{
-    Aggregate, FlatMap, Join, KafkaSink, Map, Node, NodeKind, NodeName, Side, SqlSink, Topology,
+    Aggregate, FlatMap, KafkaSink, Map, Node, NodeKind, NodeName, Side, SqlSink, Topology,
     flat_name,
 };
 use super::shape::{Lookup, Shape};
@@ -198,7 +198,13 @@ impl<'a> Analysis<'a> {
             NodeKind::Arm(_) | NodeKind::Merge(_) => before.clone(),
             NodeKind::Table(_) => Shape::of_table(before),
             NodeKind::Suppress(node) => Shape::of_suppress(node, before),
-            NodeKind::Join(join) => self.join(place, join),
+            NodeKind::Join(join) => {
+                let left = self.shape_of_side(place, Side::Left);
+                if let Some(key) = &join.on {
+                    self.expression(place.clone().key("on"), key, &left);
+                }
+                Shape::of_join(join, &left, &self.shape_of_side(place, Side::Right))
+            }
             NodeKind::Deduplicate(node) => {
                 let by = place.clone().key("by");
                 for (item, expression) in node.by.iter().enumerate() {
@@ -236,13 +242,12 @@ impl<'a> Analysis<'a> {
         shape
     }
 
-    fn join(&self, place: &Place, join: &Join) -> Shape {
+    fn shape_of_side(&self, place: &Place, side: Side) -> Shape {
         let number = place.node.expect("the place of a node");
-        let side = |side: Side| match self.inputs[number][side as usize] {
+        match self.inputs[number][side as usize] {
             Some(input) => self.after[input].clone(),
             None => Shape::unknown(),
-        };
-        Shape::of_join(join, &side(Side::Left), &side(Side::Right))
+        }
     }
 
     fn aggregate(&mut self, place: &Place, node: &'a Aggregate, before: &Shape) -> Shape {

@@ -263,6 +263,8 @@ pub struct Join {
     pub inputs: [NodeName; 2],
     /// How near records of two streams have to be; none: the right input is a table.
     pub within: Option<JoinWindow>,
+    /// Gives the key of the right row, from a left one; none: both have the same key.
+    pub on: Option<Expression>,
     /// Which keys have a result.
     pub kind: JoinKind,
     /// What the paths of the right input's fields begin with behind the join, without the dot.

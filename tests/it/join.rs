@@ -10,7 +10,7 @@ use crate::harness::{Raw, Run, Tidemill, Topics, stage, wait_until};
 const TOPOLOGY: &str = "
 app: NAME
 nodes:
-  profiles: { source: { topic: NAME.users, null_values: pass, fields: { team: string } } }
+  profiles: { source: { topic: NAME.users, timestamp: at, null_values: pass, fields: { team: string } } }
   users: { table: { from: profiles } }
   edits:
     source: { topic: NAME.edits, timestamp: at, fields: { id: int, author: string, page: int } }
@@ -54,15 +54,24 @@ fn raw(key: String, value: String) -> Raw {
     }
 }
 
+/// Users that are older than all edits, which find them whichever topic is read first.
 fn users() -> Vec<Raw> {
-    let one = |number| raw(user(number), format!(r#"{{"team":"team{}"}}"#, number % 7));
+    let one = |number| {
+        let team = number % 7;
+        raw(user(number), format!(r#"{{"team":"team{team}","at":0}}"#))
+    };
     (0..USERS).map(one).collect()
+}
+
+/// When an edit happened, in milliseconds.
+fn at(id: usize) -> usize {
+    1_000 * (id + 1)
 }
 
 /// Edits, one a second from a time on, each of a page of its own; every third one has a review within
 /// five seconds, every fifth one that comes too late.
 fn edit(id: usize) -> Raw {
-    let (at, author) = (1_000 * id, user(id % USERS));
+    let (at, author) = (at(id), user(id % USERS));
     raw(
         format!("e{id}"),
         format!(r#"{{"id":{id},"author":"{author}","page":{id},"at":{at}}}"#),
@@ -75,7 +84,7 @@ fn review(id: usize) -> Option<Raw> {
         (_, 0) => 5_001,
         _ => return None,
     };
-    let at = 1_000 * id + late;
+    let at = at(id) + late;
     let value = format!(
         r#"{{"edit":{id},"page":{id},"mark":{},"at":{at}}}"#,
         id % 10

@@ -9,7 +9,9 @@
 //! [`Producer::is_suspect`]. Not even an abort is asked of it then: librdkafka 2.12 ends the process
 //! when the answer to an earlier request arrives after an abort that needed a new epoch (assertion
 //! `txn_req_cnt > 0` in `rd_kafka_txn_handle_AddPartitionsToTxn`; seen with a broker that was
-//! stopped and killed). The next producer of the same id aborts for it.
+//! stopped and killed, and with records that were refused while an abort waited for them). For the
+//! same reason an abort first waits until no record is under way. The next producer of the same id
+//! aborts for one that is suspect.
 
 use std::ffi::{CString, c_void};
 use std::ptr::NonNull;
@@ -44,6 +46,9 @@ const SERVE_EVERY: u32 = 256;
 /// When a transaction breaks down, the report of a record that was not written is waited for so
 /// long.
 const REPORT_WAIT: Duration = Duration::from_millis(100);
+
+/// How long an abort waits for the records that are under way.
+const SETTLE_WAIT: Duration = Duration::from_secs(1);
 
 /// How long a send waits for room in the queue before it looks again.
 const FULL_QUEUE_WAIT: Duration = Duration::from_millis(10);
@@ -154,13 +159,15 @@ impl KafkaProducer {
 
     /// The first error of the delivery reports so far.
     fn check_delivered(&mut self) -> Result<(), BrokerError> {
-        match self.handle.callbacks().written().first_error.take() {
+        let first_error = self.handle.callbacks().written().first_error.take();
+        match first_error {
             None => Ok(()),
             Some(unwritten) => Err(self.undelivered(unwritten)),
         }
     }
 
-    fn undelivered(&self, unwritten: Unwritten) -> BrokerError {
+    fn undelivered(&mut self, unwritten: Unwritten) -> BrokerError {
+        self.suspect |= self.phase == Phase::Open;
         let refused = unwritten.culprits(SystemClock.now());
         let Unwritten {
             topic,
@@ -252,6 +259,16 @@ impl KafkaProducer {
                 },
             ),
         }
+    }
+
+    /// Waits for the records that are under way. The producer is suspect if one is not written, or
+    /// none can be told.
+    fn settle(&mut self) {
+        // SAFETY: the client is alive.
+        let flushed = unsafe { c::rd_kafka_flush(self.handle.ptr(), millis(SETTLE_WAIT)) };
+        self.handle.serve(Duration::ZERO);
+        let is_written = self.handle.callbacks().written().first_error.is_none();
+        self.suspect |= Failure::check(flushed).is_err() || !is_written;
     }
 
     fn enter(&mut self, phase: Phase) {
@@ -378,7 +395,9 @@ impl Producer for KafkaProducer {
     fn abort(&mut self) -> Result<(), BrokerError> {
         let action = "abort the transaction";
         self.require(action, Phase::Open)?;
-        self.handle.serve(Duration::ZERO);
+        if !self.is_suspect() {
+            self.settle();
+        }
         if self.is_suspect() {
             self.enter(Phase::Idle);
             return self

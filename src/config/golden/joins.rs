@@ -294,3 +294,47 @@ nodes:
               = help: add a `table` node behind `r` and join with that, or say how near to each other the records of two streams have to be: `within: 10m`"#]],
     );
 }
+
+#[test]
+fn t099_a_foreign_key_is_for_tables() {
+    shows(
+        "
+app: a
+nodes:
+  s: { source: { topic: t, null_values: pass } }
+  r: { source: { topic: u, null_values: pass } }
+  orders: { table: { from: s } }
+  users: { table: { from: r } }
+  streams: { join: { from: s, with: r, as: x, on: user, within: 5m } }
+  outer: { join: { from: orders, with: users, as: x, on: user, type: outer } }
+  stream: { join: { from: s, with: users, as: x, on: user } }
+  good: { join: { from: orders, with: users, as: x, on: user, type: left } }
+  all: { merge: { from: [streams, outer, stream, good] } }
+  k: { kafka: { from: all, topic: v, fields: { a: a } } }
+",
+        expect![[r#"
+            error[T099]: two streams are paired by their keys, and not by `on`
+             --> t.yaml:8:51
+              |
+            8 |   streams: { join: { from: s, with: r, as: x, on: user, within: 5m } }
+              |                                                   ^^^^
+              |
+              = help: take `on` away and put a `select_key` in front of the join, or `within`, to join two tables
+
+            error[T099]: a right row that no left one leads to has no key for a result
+             --> t.yaml:9:70
+              |
+            9 |   outer: { join: { from: orders, with: users, as: x, on: user, type: outer } }
+              |                                                                      ^^^^^
+              |
+              = help: use `type: left`, or `inner`
+
+            error[T099]: `s` is a stream, whose records find rows by their keys
+              --> t.yaml:10:54
+               |
+            10 |   stream: { join: { from: s, with: users, as: x, on: user } }
+               |                                                      ^^^^
+               |
+               = help: put a `select_key` behind `s`, with what `on` says as its `key`, or a `table` to join two tables"#]],
+    );
+}

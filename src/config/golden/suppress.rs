@@ -87,7 +87,7 @@ nodes:
             10 |   a: { suppress: { from: s, until: close } }
                |                          ^
                |
-               = help: hold back the results of an aggregate with `emit: updates`
+               = help: hold back the rows of a table, or the results of an aggregate with `emit: updates`
 
             error[T090]: each result of `once` leaves once, when its window is closed
               --> t.yaml:11:26
@@ -96,14 +96,6 @@ nodes:
                |                          ^^^^
                |
                = help: read from `once` itself, or take `emit: close` away from it
-
-            error[T090]: `rows` is a table, whose rows cannot be held back yet
-              --> t.yaml:12:26
-               |
-            12 |   c: { suppress: { from: rows, for: 1m } }
-               |                          ^^^^
-               |
-               = help: hold back the results of an aggregate
 
             error[T090]: behind `other_key` it is not known which row is an update of which
               --> t.yaml:13:26
@@ -129,13 +121,13 @@ fn t091_results_that_are_never_final() {
         "none",
         "until: close",
         expect![[r#"
-        error[T091]: `n` has no windows, so its results are never final
-         --> t.yaml:5:39
-          |
-        5 |   held: { suppress: { from: n, until: close } }
-          |                                       ^^^^^
-          |
-          = help: `for: 5m` lets one update of each key pass in five minutes"#]],
+            error[T091]: `n` has no windows, so what leaves it is never final
+             --> t.yaml:5:39
+              |
+            5 |   held: { suppress: { from: n, until: close } }
+              |                                       ^^^^^
+              |
+              = help: `for: 5m` lets one update of each key pass in five minutes"#]],
     );
     suppress("none", "for: 1m", expect![[r#""#]]);
 }

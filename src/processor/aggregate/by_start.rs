@@ -99,6 +99,7 @@ impl<V: Stored> ByStart<V> {
                 true => flush.writer().delete(key),
                 false => flush.writer().put(key, |out| value.encode(out)),
             }
+            Ok(())
         })
     }
 

@@ -50,9 +50,8 @@ impl<'c> Flush<'_, 'c> {
     }
 
     /// The aggregate's store, to be written.
-    pub(super) fn writer(&mut self) -> StoreWriter<'_, 'c> {
+    pub(super) fn writer(&mut self) -> StoreWriter<'_> {
         StoreWriter {
-            context: self.context,
             store: self.plan.store,
             batch: self.batch,
             buffer: &mut self.buffer,

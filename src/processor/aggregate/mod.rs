@@ -23,6 +23,7 @@ mod deletion;
 mod fixed;
 mod flush;
 mod hopping;
+mod input;
 mod read;
 mod session;
 mod sliding;
@@ -30,24 +31,23 @@ mod sliding;
 pub(super) use deletion::Deleting;
 pub(super) use fixed::end_of;
 use flush::Flush;
+pub(super) use input::{check_record_key, fold_partial, fold_row};
 pub(crate) use read::stored_results;
 
 use bumpalo::Bump;
-use bumpalo::collections::Vec as ArenaVec;
 
 use super::clock::{NodeProgress, StreamClock, UpstreamTime};
-use super::fold::Partial;
 use super::store::Store;
 use super::table::Folded;
-use super::{Context, DropReason, Kind, OperatorState, ProcessError, Row, RowFault, drop_row};
-use crate::aggregate::check_arguments;
+use super::{Context, OperatorState, ProcessError, Row};
+use crate::aggregate::Accumulator;
 use crate::expr::EvalError;
-use crate::state::{StateBatch, StoreId, keys};
+use crate::state::{StateBatch, StoreId};
 use crate::time::Timestamp;
-use crate::topology::graph::{Emit, Function, OnError, OnLate};
+use crate::topology::graph::{Emit, Function};
 use crate::topology::plan::{AggregatePlan, FoldShape, OperatorId, Work};
 use crate::value::Value;
-use crate::window::{Place, Placed, Windows};
+use crate::window::{Place, Windows};
 
 /// An aggregate at work.
 pub(super) struct Aggregator {
@@ -103,13 +103,20 @@ pub(super) enum Addition<'a> {
         shape: &'a FoldShape,
         arguments: &'a [Value<'a>],
     },
+    /// A row of a table, and the earlier one that it replaces, as far as they are in this group.
+    Update {
+        time: Timestamp,
+        shape: &'a FoldShape,
+        before: Option<&'a [Value<'a>]>,
+        now: Option<&'a [Value<'a>]>,
+    },
     Partial(&'a Folded),
 }
 
 impl Addition<'_> {
     /// Folds it in.
     pub(super) fn apply(&self, folded: &mut Folded) {
-        if folded.is_void() {
+        if folded.is_void() && !matches!(self, Addition::Update { .. }) {
             // What only records that count for nothing have left begins anew.
             folded.max_time_ms = i64::MIN;
         }
@@ -120,17 +127,43 @@ impl Addition<'_> {
                 arguments,
             } => {
                 folded.max_time_ms = folded.max_time_ms.max(time.0);
-                let mut rest = *arguments;
-                for (accumulator, (function, evaluators)) in
-                    folded.accumulators.iter_mut().zip(&shape.calls)
-                {
-                    let (own, others) = rest.split_at(evaluators.len());
+                each(folded, shape, arguments, |accumulator, function, own| {
                     accumulator.add(function, own, *time);
-                    rest = others;
+                });
+            }
+            Addition::Update {
+                time,
+                shape,
+                before,
+                now,
+            } => {
+                folded.max_time_ms = folded.max_time_ms.max(time.0);
+                if let Some(before) = before {
+                    each(folded, shape, before, Accumulator::take_back);
+                }
+                if let Some(now) = now {
+                    each(folded, shape, now, |accumulator, function, own| {
+                        accumulator.add(function, own, *time);
+                    });
                 }
             }
             Addition::Partial(partial) => folded.merge(partial),
         }
+    }
+}
+
+/// Gives each accumulator its own of the arguments of all functions.
+fn each(
+    folded: &mut Folded,
+    shape: &FoldShape,
+    arguments: &[Value<'_>],
+    mut take: impl FnMut(&mut Accumulator, &Function, &[Value<'_>]),
+) {
+    let mut rest = arguments;
+    for (accumulator, (function, evaluators)) in folded.accumulators.iter_mut().zip(&shape.calls) {
+        let (own, others) = rest.split_at(evaluators.len());
+        take(accumulator, function, own);
+        rest = others;
     }
 }
 
@@ -285,204 +318,4 @@ impl Aggregator {
         let open_from = plan.shape.windows.open_from(time);
         self.waits_for_silence() && open_from.0 > self.clock.progress.emitted_until_ms
     }
-}
-
-/// Folds a row into the aggregate or fold with that number.
-pub(super) fn fold_row(
-    context: &mut Context<'_>,
-    operators: &mut [OperatorState],
-    id: OperatorId,
-    row: &mut Row<'_, '_>,
-) -> Result<(), ProcessError> {
-    let plan = context.plan;
-    let operator = &plan.operators[id];
-    let shape = operator
-        .work
-        .fold_shape()
-        .expect("run() sends rows to folds only");
-    let (group, arguments) = match prepare(shape, row) {
-        Ok(prepared) => prepared,
-        Err(RowFault { reason, message }) => {
-            let counts = &mut operators[id].counts;
-            return drop_row(
-                context,
-                counts,
-                &operator.node,
-                shape.on_error,
-                reason,
-                &message,
-                row,
-            );
-        }
-    };
-    let addition = Addition::Row {
-        time: row.time,
-        shape,
-        arguments,
-    };
-    let added = match (&mut operators[id].kind, &operator.work) {
-        (Kind::Fold(fold), Work::Fold(plan)) => {
-            let stream_time = fold.time.advance(row.time);
-            let Placed { place, late } = shape.windows.place(row.time, stream_time);
-            match place {
-                Some(place) if plan.one_by_one => {
-                    fold.send(plan, place, group, &addition, context.outputs)?;
-                }
-                Some(place) => fold.add(place, group, &addition),
-                None => {}
-            }
-            Added { late, fault: None }
-        }
-        (Kind::Aggregate(aggregate), _) => {
-            aggregate.clock.advance(row.time);
-            let stream_time = aggregate.clock.stream_time();
-            let Placed { place, late } = shape.windows.place(row.time, stream_time);
-            let mut added = match place {
-                Some(place) => aggregate.add(context, id, place, group, &addition, row)?,
-                None => Added::default(),
-            };
-            added.late += late;
-            added
-        }
-        _ => unreachable!("run() sends rows to folds only"),
-    };
-    drop_added(context, operators, id, shape, &added, row)
-}
-
-/// The key of a row's group and the arguments of all functions, one behind the other.
-type Prepared<'a> = (&'a [u8], &'a [Value<'a>]);
-
-/// The key and the arguments of all functions, checked: a row counts wholly or not at all.
-fn prepare<'a>(shape: &FoldShape, row: &Row<'_, 'a>) -> Result<Prepared<'a>, RowFault> {
-    if row.no_value && !shape.windows.take_null_values() {
-        return Err(RowFault {
-            reason: DropReason::NoValue,
-            message: "expected a record with a value, found a tombstone".to_owned(),
-        });
-    }
-    if let Some(slot) = shape.partitioned_by {
-        check_record_key(row.fields[slot.index()], row.record.key)?;
-    }
-    let mut key = ArenaVec::with_capacity_in(64, row.arena);
-    for slot in &shape.by {
-        keys::push_field(row.fields[slot.index()], &mut key)
-            .map_err(|error| RowFault::of(DropReason::NullKey, &error))?;
-    }
-    let view = row.view();
-    let mut arguments = ArenaVec::with_capacity_in(shape.calls.len() + 4, row.arena);
-    for (function, evaluators) in &shape.calls {
-        let first = arguments.len();
-        for evaluator in evaluators {
-            let value = evaluator.eval(&view);
-            arguments.push(value.map_err(|error| RowFault::of(DropReason::Expression, &error))?);
-        }
-        check_arguments(function, &arguments[first..])
-            .map_err(|error| RowFault::of(DropReason::Expression, &error))?;
-    }
-    Ok((key.into_bump_slice(), arguments.into_bump_slice()))
-}
-
-/// A topic that is said to be keyed by a field must be: rows of one key in two partitions would
-/// overwrite each other's results.
-pub(super) fn check_record_key(field: Value<'_>, key: Option<&[u8]>) -> Result<(), RowFault> {
-    match (field, key) {
-        (Value::Str(text), Some(key)) if text.as_bytes() == key => Ok(()),
-        (Value::Missing | Value::Null, _) => Ok(()),
-        (field, key) => Err(RowFault {
-            reason: DropReason::KeyMismatch,
-            message: format!(
-                "the source says that records are keyed by this field, but it holds {} and the \
-                 record's key is {}",
-                match field {
-                    Value::Str(text) => format!("`{text}`"),
-                    other => format!("no text but a value of type {}", other.type_name()),
-                },
-                match key {
-                    Some(key) => format!("`{}`", String::from_utf8_lossy(key)),
-                    None => "missing".to_owned(),
-                }
-            ),
-        }),
-    }
-}
-
-/// Merges a partial result into the aggregate behind a repartition.
-pub(super) fn fold_partial(
-    context: &mut Context<'_>,
-    operators: &mut [OperatorState],
-    id: OperatorId,
-    group: &[u8],
-    partial: &Partial,
-    row: &Row<'_, '_>,
-) -> Result<(), ProcessError> {
-    let plan = context.plan;
-    let operator = &plan.operators[id];
-    let (Kind::Aggregate(aggregate), Work::Aggregate(aggregate_plan)) =
-        (&mut operators[id].kind, &operator.work)
-    else {
-        unreachable!("the planner puts an aggregate behind a repartition");
-    };
-    aggregate
-        .clock
-        .advance(Timestamp(partial.folded.max_time_ms));
-    let place = partial.place();
-    let addition = Addition::Partial(&partial.folded);
-    let added = aggregate.add(context, id, place, group, &addition, row)?;
-    drop_added(context, operators, id, &aggregate_plan.shape, &added, row)
-}
-
-/// Puts a record aside that came too late or whose results leave it open whether they stay.
-fn drop_added(
-    context: &mut Context<'_>,
-    operators: &mut [OperatorState],
-    id: OperatorId,
-    shape: &FoldShape,
-    added: &Added,
-    row: &Row<'_, '_>,
-) -> Result<(), ProcessError> {
-    drop_late(context, operators, id, shape, added.late, row)?;
-    let Some(fault) = &added.fault else {
-        return Ok(());
-    };
-    let RowFault { reason, message } = RowFault::expression_of("delete_if", fault);
-    let node = &context.plan.operators[id].node;
-    let counts = &mut operators[id].counts;
-    drop_row(context, counts, node, shape.on_error, reason, &message, row)
-}
-
-/// Counts the windows for which a row came too late; it is put aside once.
-fn drop_late(
-    context: &mut Context<'_>,
-    operators: &mut [OperatorState],
-    id: OperatorId,
-    shape: &FoldShape,
-    late: u64,
-    row: &Row<'_, '_>,
-) -> Result<(), ProcessError> {
-    if late == 0 {
-        return Ok(());
-    }
-    let on_late = match shape.on_late {
-        OnLate::Drop => OnError::Drop,
-        OnLate::DeadLetter => OnError::DeadLetter,
-    };
-    let message = match (on_late, late) {
-        (OnError::Drop, _) => String::new(),
-        (_, 1) => format!("the window of {} is closed", row.time),
-        (_, late) => format!("{late} windows of {} are closed", row.time),
-    };
-    let node = &context.plan.operators[id].node;
-    let counts = &mut operators[id].counts;
-    for _ in 1..late {
-        counts.dropped(DropReason::Late);
-    }
-    drop_row(
-        context,
-        counts,
-        node,
-        on_late,
-        DropReason::Late,
-        &message,
-        row,
-    )
 }

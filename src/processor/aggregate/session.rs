@@ -228,7 +228,8 @@ impl Keeper for Sessions {
                 flush.emit(&group, session.start, end, Ok(&session.folded))?;
             }
         }
-        self.lines.flush(&mut flush.writer())
+        self.lines.flush(&mut flush.writer());
+        Ok(())
     }
 
     fn purge(&mut self, store: StoreId, until: Timestamp, batch: &mut StateBatch) {

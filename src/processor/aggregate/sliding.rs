@@ -256,7 +256,8 @@ impl Keeper for SlidingWindows {
                 flush.emit(&group, start, self.windows.end_of(start), Ok(&folded))?;
             }
         }
-        self.lines.flush(&mut flush.writer())
+        self.lines.flush(&mut flush.writer());
+        Ok(())
     }
 
     fn purge(&mut self, store: StoreId, until: Timestamp, batch: &mut StateBatch) {

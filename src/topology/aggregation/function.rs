@@ -108,6 +108,35 @@ impl Function {
         }
     }
 
+    /// Whether what a row has added can be taken back when another one takes its place: it must not
+    /// matter which other rows there are.
+    pub fn takes_back(&self) -> bool {
+        match self {
+            Function::Count
+            | Function::CountIf
+            | Function::Sum
+            | Function::Avg
+            | Function::Histogram(_) => true,
+            Function::Min
+            | Function::Max
+            | Function::First
+            | Function::Last
+            | Function::Earliest
+            | Function::Latest
+            | Function::StddevPop
+            | Function::StddevSamp
+            | Function::Median
+            | Function::Quantile(_)
+            | Function::Quantiles(_)
+            | Function::QuantileSketch
+            | Function::Distinct
+            | Function::DistinctSketch
+            | Function::TopK(_)
+            | Function::CollectSet(_)
+            | Function::CollectList(_) => false,
+        }
+    }
+
     /// Whether its result can be read from what `other` keeps of the same arguments. Two calls of
     /// `distinct` keep their own each, as they always have: stored results have both.
     pub fn shares_with(&self, other: &Function) -> bool {

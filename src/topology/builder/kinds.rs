@@ -235,10 +235,19 @@ impl Join {
         Join {
             inputs: [NodeName::new(""), NodeName::new(right)],
             within: None,
+            on: None,
             kind: JoinKind::default(),
             prefix: FieldPath::new(prefix),
             on_error: OnError::default(),
         }
+    }
+
+    /// Joins two tables by a foreign key: each row of the left one with the row of the right one whose
+    /// key this expression gives. A right row may so be joined to many left ones.
+    #[must_use]
+    pub fn on(mut self, foreign_key: &str) -> Join {
+        self.on = Some(Expression::parse(foreign_key));
+        self
     }
 
     /// Makes pairs of the records of two streams whose times are at most so far apart.

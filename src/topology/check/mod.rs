@@ -92,6 +92,8 @@ mod duplicate_partitions;
 mod duplicate_updates;
 mod duplicate_key_type;
 
+mod foreign_key;
+
 use context::Context;
 
 use super::builder::Draft;
@@ -184,6 +186,7 @@ const RULES: &[Rule] = &[
     duplicate_partitions::RULE,
     duplicate_updates::RULE,
     duplicate_key_type::RULE,
+    foreign_key::RULE,
 ];
 
 /// What a code means.

@@ -1,4 +1,5 @@
-//! T051: an update of a result is no record of its own.
+//! T051: an update of a window's result is no record of its own. Without windows there are rows that
+//! replace one another, as behind a table.
 
 use super::{Context, Finding, Place, Rule, Severity, suppress_input};
 use crate::topology::graph::{Emit, NodeKind, Suppress, Until};
@@ -6,7 +7,7 @@ use crate::topology::graph::{Emit, NodeKind, Suppress, Until};
 pub(super) const RULE: Rule = Rule {
     code: "T051",
     severity: Severity::Error,
-    title: "an aggregate would count each update of another one's results",
+    title: "an aggregate would count each update of another one's windows",
     check,
 };
 
@@ -28,7 +29,8 @@ fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
     }
 }
 
-/// An aggregate with `emit: updates` that a node reads from, perhaps through stateless nodes.
+/// An aggregate with windows and `emit: updates` that a node reads from, perhaps through stateless
+/// nodes.
 fn origin(cx: &Context<'_>, number: usize) -> Option<usize> {
     let passes = |at: usize, kind: &NodeKind| match kind {
         NodeKind::Suppress(suppress) => !lets_go_once(cx, at, suppress),
@@ -37,7 +39,11 @@ fn origin(cx: &Context<'_>, number: usize) -> Option<usize> {
     let origins = cx.origins_through(&cx.analysis.inputs[number], passes);
     origins.into_iter().find(|origin| {
         let kind = &cx.nodes[*origin].kind;
-        matches!(kind, Some(NodeKind::Aggregate(aggregate)) if aggregate.emit == Emit::Updates)
+        matches!(
+            kind,
+            Some(NodeKind::Aggregate(aggregate))
+                if aggregate.emit == Emit::Updates && aggregate.window.is_some()
+        )
     })
 }
 

@@ -1,4 +1,4 @@
-//! T090: what is held back are the updates of an aggregate's results.
+//! T090: what is held back are updates of an aggregate's results, or of a table's rows.
 
 use super::{Context, Finding, Place, Rule, Severity};
 use crate::topology::graph::{Emit, NodeKind};
@@ -56,17 +56,20 @@ fn trouble(cx: &Context<'_>, at: usize) -> Option<(String, String)> {
             format!("`{name}` holds results back already"),
             format!("read from what is in front of `{name}`, or from `{name}` itself"),
         ),
-        NodeKind::Table(_) => (
-            format!("`{name}` is a table, whose rows cannot be held back yet"),
-            "hold back the results of an aggregate".to_owned(),
+        NodeKind::Table(table) if !table.stored => (
+            format!("`{name}` keeps no rows, so those of one key may be in different partitions"),
+            format!("take `stored: false` away from `{name}`"),
         ),
+        NodeKind::Table(_) => return None,
+        NodeKind::Join(_) if cx.analysis.after[at].replace() => return None,
         NodeKind::SelectKey(_) | NodeKind::FlatMap(_) | NodeKind::Merge(_) => (
             format!("behind `{name}` it is not known which row is an update of which"),
             format!("put `{name}` behind the suppress"),
         ),
         _ => (
             format!("the records of `{name}` are no updates of one another"),
-            "hold back the results of an aggregate with `emit: updates`".to_owned(),
+            "hold back the rows of a table, or the results of an aggregate with `emit: updates`"
+                .to_owned(),
         ),
     })
 }

@@ -109,7 +109,12 @@ fn of_join(join: &Join) -> Vec<String> {
         }
     });
     let within = within.unwrap_or_default();
-    vec![format!("{kind}, with {with} as {}{within}", join.prefix)]
+    let on = join.on.as_ref();
+    let on = on.map_or_else(String::new, |key| format!(", on {}", one_line(key.text())));
+    vec![format!(
+        "{kind}, with {with} as {}{on}{within}",
+        join.prefix
+    )]
 }
 
 fn of_aggregate(node: &Aggregate) -> Vec<String> {

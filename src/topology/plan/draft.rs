@@ -31,7 +31,7 @@ use crate::value::{FieldPath, Slot, ValueType};
 pub(super) struct Draft<'l, 't> {
     pub(super) graph: &'l Graph<'t>,
     pub(super) layout: &'l Layout,
-    inputs: Vec<Input>,
+    pub(super) inputs: Vec<Input>,
     pub(super) operators: Vec<Operator>,
     stores: Vec<StorePlan>,
     outlets: BTreeMap<&'t NodeName, Outlet<'l>>,
@@ -71,6 +71,12 @@ pub(super) enum Filling {
     },
     /// What it reads of kept rows into that place.
     Wanted {
+        operator: OperatorId,
+        place: NodeName,
+        prefixes: Vec<String>,
+    },
+    /// The same, where the rows have been kept in another sub-topology.
+    WantedElsewhere {
         operator: OperatorId,
         place: NodeName,
         prefixes: Vec<String>,
@@ -206,7 +212,9 @@ impl<'l, 't> Draft<'l, 't> {
     fn read_rows(&mut self, node: &Node, name: String, topic: RowTopic) -> Outlet<'l> {
         let shape = self.graph.shape(node);
         let replace = match (&node.kind, self.graph.suppressed(node)) {
-            (NodeKind::Suppress(held), Some((_, aggregate))) => replaces(held, aggregate),
+            (NodeKind::Suppress(held), found) => {
+                replaces(held, found.map(|(_, aggregate)| aggregate))
+            }
             _ => shape.replace(),
         };
         self.inputs.push(Input {
@@ -422,10 +430,27 @@ impl<'l, 't> Draft<'l, 't> {
         node: &'t Node,
         aggregate: &Aggregate,
     ) -> Result<(), PlanError> {
-        let outlet = self.before(node)?;
+        let outlet = self.before_fold(node, aggregate)?;
         let (shape, by_types) = fold_shape(node, aggregate, &outlet.scope, self.graph)?;
         let types = result_types(aggregate);
         self.add_store(node, aggregate, shape, &by_types, &types, &outlet.links)
+    }
+
+    /// What is known in front of an aggregate. Rows that replace one another and do not say which ones
+    /// are kept there, in a store of the aggregate's.
+    fn before_fold(
+        &mut self,
+        node: &'t Node,
+        aggregate: &Aggregate,
+    ) -> Result<Outlet<'l>, PlanError> {
+        let outlet = self.before(node)?;
+        if !self.graph.keeps_input(aggregate) {
+            return Ok(outlet);
+        }
+        let name = NodeName::new(&format!("{}-input", node.name));
+        let from = self.graph.node(&aggregate.from);
+        let prefixes = self.graph.shape(from).prefixes();
+        Ok(self.keep_rows(&name, prefixes, aggregate.on_error, &outlet))
     }
 
     /// The side of an aggregate in front of its repartition topic.
@@ -435,7 +460,7 @@ impl<'l, 't> Draft<'l, 't> {
         aggregate: &Aggregate,
         sized_like: Vec<String>,
     ) -> Result<(), PlanError> {
-        let outlet = self.before(node)?;
+        let outlet = self.before_fold(node, aggregate)?;
         let (shape, _) = fold_shape(node, aggregate, &outlet.scope, self.graph)?;
         let topic = self.graph.internal_topic(&node.name, "repartition");
         self.topics.push(InternalTopic {
@@ -500,10 +525,14 @@ impl<'l, 't> Draft<'l, 't> {
             .map(|window| window.retention_ms.map_or(least_ms, |ms| ms.max(least_ms)));
         let store = self.stores.len();
         let changelog = self.own_topic(node, "changelog", Purpose::Changelog { retention_ms });
+        let of_rows = self.graph.shape(self.graph.node(&aggregate.from)).replace();
         self.stores.push(StorePlan {
             name: node.name.to_string(),
             changelog,
-            content: content(aggregate),
+            content: match of_rows {
+                true => format!("{}; of rows that replace one another", content(aggregate)),
+                false => content(aggregate),
+            },
         });
         let writes_results = result_topic(aggregate) == ResultTopic::Results;
         let results_topic = (writes_results && self.graph.feeds_sql(node))
@@ -549,7 +578,7 @@ impl<'l, 't> Draft<'l, 't> {
         Ok(())
     }
 
-    fn own_topic(&mut self, node: &Node, suffix: &str, purpose: Purpose) -> String {
+    pub(super) fn own_topic(&mut self, node: &Node, suffix: &str, purpose: Purpose) -> String {
         self.own_topic_of(&node.name, suffix, purpose)
     }
 
@@ -578,7 +607,7 @@ impl<'l, 't> Draft<'l, 't> {
                     let node = self.graph.node(&rows.node);
                     rows.wanted = WantedFields::new(&fields, &self.graph.shape(node).prefixes());
                 }
-                Reader::Partials | Reader::Results(_) => {}
+                Reader::Partials | Reader::Results(_) | Reader::Foreign => {}
             }
         }
         self.fill_in();
@@ -624,6 +653,7 @@ impl<'l, 't> Draft<'l, 't> {
                         Work::Table(table) => table.moves = copies,
                         Work::Join(join) => join.moves = copies,
                         Work::StreamJoin(join) => join.moves = copies,
+                        Work::ForeignJoin(join) => join.moves = copies,
                         _ => unreachable!("no other operator moves fields"),
                     }
                 }
@@ -640,6 +670,19 @@ impl<'l, 't> Draft<'l, 't> {
                         Work::Join(join) => join.wanted = fields,
                         Work::StreamJoin(join) => join.wanted = fields,
                         _ => unreachable!("no other operator reads kept rows"),
+                    }
+                }
+                Filling::WantedElsewhere {
+                    operator,
+                    place,
+                    prefixes,
+                } => {
+                    let fields = self.layout.source_fields(place);
+                    match &mut self.operators[*operator].work {
+                        Work::ForeignJoin(join) => {
+                            join.wanted = WantedFields::new(&fields, prefixes)
+                        }
+                        _ => unreachable!("no other operator reads rows from elsewhere"),
                     }
                 }
             }

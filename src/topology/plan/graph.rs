@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::planner::{PlanError, error};
 use crate::expr::Expression;
 use crate::topology::graph::{
-    Aggregate, AppId, Deduplicate, Node, NodeKind, NodeName, Side, Topology, Until,
+    Aggregate, AppId, Deduplicate, Join, Node, NodeKind, NodeName, Side, Topology, Until,
 };
 use crate::topology::shape::Shape;
 use crate::value::FieldPath;
@@ -192,6 +192,25 @@ impl<'t> Graph<'t> {
         fields.find_map(|key| aggregate.by.iter().position(|path| path == key))
     }
 
+    /// Whether an aggregate has to keep the rows that it reads: they replace one another, and do not
+    /// say which ones.
+    pub(super) fn keeps_input(&self, aggregate: &Aggregate) -> bool {
+        let from = self.node(&aggregate.from);
+        self.shape(from).replace() && !self.knows_earlier(from)
+    }
+
+    /// Whether the rows that leave a node know those which they replace.
+    fn knows_earlier(&self, node: &Node) -> bool {
+        match &node.kind {
+            NodeKind::Table(table) => table.stored,
+            NodeKind::Join(join) => join.on.is_none(),
+            kind => {
+                let mut inputs = kind.inputs().iter();
+                kind.is_stateless() && inputs.all(|input| self.knows_earlier(self.node(input)))
+            }
+        }
+    }
+
     /// Whether the records of an input have to be moved to the partitions of their keys, for a node
     /// that needs those of one key together.
     pub(super) fn is_moved(&self, node: &Node, input: usize) -> bool {
@@ -201,6 +220,15 @@ impl<'t> Graph<'t> {
             _ => false,
         };
         needs_keys && !self.keys[&node.kind.inputs()[input]].has_record_key
+    }
+
+    /// The join whose right side runs elsewhere, since its rows are found by a foreign key; none for any
+    /// other node.
+    pub(super) fn foreign(&self, node: &'t Node) -> Option<&'t Join> {
+        match &node.kind {
+            NodeKind::Join(join) if join.on.is_some() => Some(join),
+            _ => None,
+        }
     }
 
     /// The name of the topic through which they are moved.

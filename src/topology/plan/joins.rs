@@ -12,6 +12,8 @@
 //! Two streams share one store, in which each finds the records of the other; the left side's operator
 //! has it.
 //!
+//! A join by a foreign key has its sides in two places, see [`super::foreign`].
+//!
 //! A side that is a `table` node is looked up in the store of that; any other one gets a store of its
 //! own, `<join>-left` or `<join>-right`.
 
@@ -37,9 +39,10 @@ struct Half<'l> {
 impl<'l, 't> Draft<'l, 't> {
     /// A join whose inputs are partitioned by their keys.
     pub(super) fn add_join(&mut self, node: &'t Node, join: &Join) -> Result<(), PlanError> {
-        let (left, right, links) = match join.within {
-            None => self.add_table_join(node, join)?,
-            Some(within) => self.add_stream_join(node, join, within)?,
+        let (left, right, links) = match (join.within, &join.on) {
+            (Some(within), _) => self.add_stream_join(node, join, within)?,
+            (None, Some(key)) => self.add_foreign_join(node, join, key)?,
+            (None, None) => self.add_table_join(node, join)?,
         };
         let scope = Scope::of_join(left, &join.prefix, right);
         self.set_outlet(node, Outlet { scope, links });
@@ -134,13 +137,13 @@ impl<'l, 't> Draft<'l, 't> {
         Ok((left, right, links))
     }
 
-    /// A side whose rows are kept.
-    fn table_half(
+    /// A side whose rows are kept, and where.
+    pub(super) fn kept_side(
         &mut self,
         node: &'t Node,
         join: &Join,
         side: Side,
-    ) -> Result<Half<'l>, PlanError> {
+    ) -> Result<(Outlet<'l>, OperatorId), PlanError> {
         let mut outlet = self.before_input(node, side as usize)?;
         let table = match self.kept_at(&outlet) {
             Some(table) => table,
@@ -151,6 +154,17 @@ impl<'l, 't> Draft<'l, 't> {
                 self.kept_at(&outlet).expect("just added")
             }
         };
+        Ok((outlet, table))
+    }
+
+    /// A side whose rows are kept, seen from behind the join.
+    fn table_half(
+        &mut self,
+        node: &'t Node,
+        join: &Join,
+        side: Side,
+    ) -> Result<Half<'l>, PlanError> {
+        let (outlet, table) = self.kept_side(node, join, side)?;
         let place = place(node, side);
         Ok(Half {
             scope: Scope::of_merge(self.layout, &place, vec![outlet.scope]),
@@ -171,7 +185,7 @@ impl<'l, 't> Draft<'l, 't> {
         }
     }
 
-    fn prefixes(&self, join: &Join, side: Side) -> Vec<String> {
+    pub(super) fn prefixes(&self, join: &Join, side: Side) -> Vec<String> {
         let input = self.graph.node(join.input(side));
         self.graph.shape(input).prefixes()
     }
@@ -217,7 +231,7 @@ impl<'l, 't> Draft<'l, 't> {
 
 /// Where the fields of a side are in the layout. No node has a dot in its name but an arm, and that
 /// one is no join.
-fn place(node: &Node, side: Side) -> NodeName {
+pub(super) fn place(node: &Node, side: Side) -> NodeName {
     NodeName::new(&format!("{}.{}", node.name, side.word()))
 }
 
@@ -228,6 +242,7 @@ pub(super) fn decide_what_keeps_events(operators: &mut [Operator]) {
         match &mut operators[at].work {
             Work::Join(join) => join.keeps_events = keeps,
             Work::StreamJoin(join) => join.keeps_events = keeps,
+            Work::ForeignJoin(join) => join.keeps_events = keeps,
             _ => {}
         }
     }
@@ -242,7 +257,7 @@ fn keeps_events(operators: &[Operator], at: OperatorId) -> bool {
     let ways = ways.iter().filter_map(|way| way.next);
     let mut next = operators[at].next.iter().copied().chain(ways);
     next.any(|behind| match &operators[behind].work {
-        Work::Table(_) | Work::StreamJoin(_) | Work::Send(_) => true,
+        Work::Table(_) | Work::StreamJoin(_) | Work::Send(_) | Work::Suppress(_) => true,
         Work::Aggregate(_) | Work::Fold(_) => false,
         _ => keeps_events(operators, behind),
     })

@@ -17,6 +17,7 @@
 mod aggregates;
 mod deduplicate;
 mod draft;
+mod foreign;
 mod graph;
 mod joins;
 mod planner;
@@ -31,9 +32,10 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use deduplicate::DeduplicatePlan;
+pub use foreign::{ForeignJoinPlan, SubscriptionsPlan};
 pub(super) use graph::Keys;
 pub use planner::{PlanError, plan};
-pub use suppress::{Bounds, Release, SuppressPlan};
+pub use suppress::{Bounds, Identity, Release, SuppressPlan};
 
 use crate::expr::Evaluator;
 use crate::record::Projection;
@@ -101,6 +103,8 @@ pub enum Reader {
     Source(SourceReader),
     /// Partial accumulators of a repartition topic; they go to the one aggregate behind it.
     Partials,
+    /// What the sides of a join by a foreign key send each other; it goes to the one operator behind.
+    Foreign,
     /// Results of an aggregate, from its changelog or its results topic.
     Results(ResultReader),
     /// Rows of a table, from its changelog, or of another node, from its results topic.
@@ -317,6 +321,10 @@ pub enum Work {
     Join(JoinPlan),
     /// Looks for the records of the other stream of a join.
     StreamJoin(StreamJoinPlan),
+    /// Subscribes to the rows of the right side, by foreign keys, and makes results of the answers.
+    ForeignJoin(ForeignJoinPlan),
+    /// Answers those who have subscribed to rows.
+    Subscriptions(SubscriptionsPlan),
     /// Sends rows to a topic of the application's own.
     Send(SendPlan),
     /// Folds rows into a store.
@@ -631,7 +639,7 @@ impl Reader {
             Reader::Source(source) => Some(&source.node),
             Reader::Results(results) => Some(&results.node),
             Reader::Rows(rows) => Some(&rows.node),
-            Reader::Partials => None,
+            Reader::Partials | Reader::Foreign => None,
         }
     }
 }
@@ -658,7 +666,11 @@ impl Work {
     pub fn keeps(&self) -> bool {
         let keeps_rows = matches!(
             self,
-            Work::Table(_) | Work::StreamJoin(_) | Work::Suppress(_) | Work::Deduplicate(_)
+            Work::Table(_)
+                | Work::StreamJoin(_)
+                | Work::Subscriptions(_)
+                | Work::Suppress(_)
+                | Work::Deduplicate(_)
         );
         self.is_fold() || keeps_rows
     }

@@ -72,18 +72,14 @@ impl<'t> Planner<'_, 't> {
         let layout = Layout::default();
         let mut draft = Draft::new(self.graph, &layout, stage.topics(self.graph));
         for part in &stage.parts {
+            let size = || repartition_size(self.graph, stages, *part);
             match *part {
                 Part::Source(node, source) => draft.add_source(node, source),
-                Part::Near(node, aggregate) => {
-                    let size = repartition_size(self.graph, stages, &node.name);
-                    draft.add_near(node, aggregate, size)?;
-                }
+                Part::Near(node, aggregate) => draft.add_near(node, aggregate, size())?,
                 Part::Far(node, aggregate) => draft.add_far(node, aggregate)?,
-                Part::Send(node, input) => {
-                    let size = repartition_size(self.graph, stages, &node.name);
-                    draft.add_departure(node, input, size)?;
-                }
+                Part::Send(node, input) => draft.add_departure(node, input, size())?,
                 Part::Receive(node, input) => draft.add_arrival(node, input),
+                Part::Foreign(node, join) => draft.add_subscriptions(node, join)?,
                 Part::Whole(node) => match &node.kind {
                     NodeKind::Aggregate(aggregate) => draft.add_aggregate(node, aggregate)?,
                     NodeKind::Table(table) if table.stored => draft.add_table(node, table)?,

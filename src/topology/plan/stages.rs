@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use super::graph::Graph;
-use crate::topology::graph::{Aggregate, Node, NodeKind, NodeName, Source};
+use crate::topology::graph::{Aggregate, Join, Node, NodeKind, NodeName, Side, Source};
 
 /// Nodes that become one sub-topology.
 pub(super) struct Stage<'t> {
@@ -34,6 +34,8 @@ pub(super) enum Part<'t> {
     Send(&'t Node, usize),
     /// The same where they arrive.
     Receive(&'t Node, usize),
+    /// The right side of a join by a foreign key. Its left side is the whole of it anywhere else.
+    Foreign(&'t Node, &'t Join),
 }
 
 impl<'t> Part<'t> {
@@ -44,7 +46,19 @@ impl<'t> Part<'t> {
             | Part::Near(node, _)
             | Part::Far(node, _)
             | Part::Send(node, _)
-            | Part::Receive(node, _) => node,
+            | Part::Receive(node, _)
+            | Part::Foreign(node, _) => node,
+        }
+    }
+
+    /// What a stage is called that begins with this.
+    fn name(self) -> &'t NodeName {
+        match self {
+            // The join itself names the stage of its left side.
+            Part::Receive(node, 1) | Part::Foreign(node, _) if is_foreign(node) => {
+                &node.kind.inputs()[1]
+            }
+            part => &part.node().name,
         }
     }
 
@@ -53,20 +67,27 @@ impl<'t> Part<'t> {
         matches!(self, Part::Far(..) | Part::Receive(..))
     }
 
-    /// Whether records leave for one.
-    fn leaves(&self) -> bool {
-        matches!(self, Part::Near(..) | Part::Send(..))
+    /// Whether records leave here for one that they arrive behind there.
+    fn leads_to(self, other: Part<'_>) -> bool {
+        match (self, other) {
+            (Part::Near(node, _), Part::Far(other, _)) => node.name == other.name,
+            (Part::Send(node, input), Part::Receive(other, at)) => {
+                node.name == other.name && input == at
+            }
+            _ => false,
+        }
     }
 }
 
 impl<'t> Stage<'t> {
-    /// The topics that it reads: those of its sources, and the repartition topics of its nodes.
+    /// The topics that it reads: those of its sources, and the repartition topics of its nodes. What the
+    /// sides of a join by a foreign key say to each other is sized like those.
     pub(super) fn topics(&self, graph: &Graph<'_>) -> Vec<String> {
         let topics = self.parts.iter().flat_map(|part| match part {
             Part::Source(_, source) => source.topics.clone(),
             Part::Far(node, _) => vec![graph.internal_topic(&node.name, "repartition")],
             Part::Receive(node, input) => vec![graph.repartition_topic(node, *input)],
-            Part::Whole(_) | Part::Near(..) | Part::Send(..) => Vec::new(),
+            Part::Whole(_) | Part::Near(..) | Part::Send(..) | Part::Foreign(..) => Vec::new(),
         });
         topics.collect()
     }
@@ -96,8 +117,16 @@ pub(super) fn cut<'t>(graph: &Graph<'t>) -> Vec<Stage<'t>> {
             }
             _ => Part::Whole(node),
         };
-        let (moved, in_place): (Vec<usize>, Vec<usize>) =
-            (0..node.kind.inputs().len()).partition(|input| graph.is_moved(node, *input));
+        let foreign = graph.foreign(node);
+        let is_foreign = |input: usize| foreign.is_some() && input == Side::Right as usize;
+        let inputs = 0..node.kind.inputs().len();
+        let moved: Vec<usize> = inputs
+            .clone()
+            .filter(|input| graph.is_moved(node, *input))
+            .collect();
+        let in_place: Vec<usize> = inputs
+            .filter(|input| !moved.contains(input) && !is_foreign(*input))
+            .collect();
         let stage = match part {
             Part::Whole(_) if !in_place.is_empty() => {
                 let inputs = in_place.iter().map(|at| stages[&node.kind.inputs()[*at]]);
@@ -113,10 +142,19 @@ pub(super) fn cut<'t>(graph: &Graph<'t>) -> Vec<Stage<'t>> {
             }
             _ => number,
         };
+        let right = match moved.contains(&(Side::Right as usize)) {
+            // No node has this number.
+            true => number + graph.order().len(),
+            false => foreign.map_or(stage, |join| stages[join.input(Side::Right)]),
+        };
         for input in moved {
             let from = stages[&node.kind.inputs()[input]];
+            let to = if is_foreign(input) { right } else { stage };
             parts.push((from, Part::Send(node, input)));
-            parts.push((stage, Part::Receive(node, input)));
+            parts.push((to, Part::Receive(node, input)));
+        }
+        if let Some(join) = foreign {
+            parts.push((right, Part::Foreign(node, join)));
         }
         stages.insert(&node.name, stage);
         parts.push((stage, part));
@@ -135,36 +173,36 @@ pub(super) fn cut<'t>(graph: &Graph<'t>) -> Vec<Stage<'t>> {
     stages.collect()
 }
 
+fn is_foreign(node: &Node) -> bool {
+    matches!(&node.kind, NodeKind::Join(join) if join.on.is_some())
+}
+
 fn name<'t>(parts: &[Part<'t>]) -> &'t NodeName {
     let first = |is_it: fn(&&Part<'t>) -> bool| {
         let found = parts.iter().filter(is_it);
-        found.map(|part| &part.node().name).min()
+        found.map(|part| part.name()).min()
     };
     first(|part| matches!(part, Part::Source(..)))
         .or_else(|| first(|part| part.arrives()))
         .expect("a stage begins with a source or behind a repartition")
 }
 
-/// The topics that the repartition topics of a node are sized like: what is read together has equal
-/// partition counts.
+/// The topics that the repartition topic is sized like for which records leave here: what is read
+/// together has equal partition counts.
 pub(super) fn repartition_size(
     graph: &Graph<'_>,
     stages: &[Stage<'_>],
-    node: &NodeName,
+    leaving: Part<'_>,
 ) -> Vec<String> {
-    let is_arrival = |part: &Part<'_>| part.arrives() && part.node().name == *node;
     let behind = stages
         .iter()
-        .find(|stage| stage.parts.iter().any(is_arrival))
-        .expect("it has a side behind its repartition");
+        .find(|stage| stage.parts.iter().any(|part| leaving.leads_to(*part)))
+        .expect("they arrive somewhere");
     let topics: Vec<String> = behind.sources().flat_map(|s| s.topics.clone()).collect();
     if !topics.is_empty() {
         return topics;
     }
-    let leads_there = |part: &Part<'_>| {
-        let arrives = |other: &Part<'_>| other.arrives() && other.node().name == part.node().name;
-        part.leaves() && behind.parts.iter().any(arrives)
-    };
+    let leads_there = |part: &Part<'_>| behind.parts.iter().any(|other| part.leads_to(*other));
     let before = stages
         .iter()
         .filter(|stage| stage.parts.iter().any(leads_there));

@@ -10,10 +10,8 @@ use crate::window::Windows;
 pub struct SuppressPlan {
     /// Where rows are kept.
     pub store: usize,
-    /// What tells one row from another: the fields of the aggregate's key.
-    pub by: Vec<Slot>,
-    /// And the start and the end of its window, if it has any.
-    pub window: Option<(Slot, Slot)>,
+    /// What tells one row from another.
+    pub identity: Identity,
     /// When a row leaves.
     pub release: Release,
     /// How much may be held back.
@@ -24,6 +22,21 @@ pub struct SuppressPlan {
     pub wanted: WantedFields,
     /// Whether a row that leaves may take the place of one that has left.
     pub replaces: bool,
+}
+
+/// What tells one row from another that is held back.
+#[derive(Debug)]
+pub enum Identity {
+    /// Of a result: the fields of the aggregate's key, and the start and the end of its window, if it
+    /// has any.
+    Result {
+        /// The fields of the key.
+        by: Vec<Slot>,
+        /// Start and end.
+        window: Option<(Slot, Slot)>,
+    },
+    /// Of a row of a table: its key.
+    Key,
 }
 
 /// When a row leaves that is held back.
@@ -84,11 +97,10 @@ pub(super) fn closes_after_end_ms(windows: &Windows) -> i64 {
 
 /// Whether a row that leaves may take the place of one that has left. Of a window that ends with the
 /// first millisecond behind it, the one result is the last.
-pub(super) fn replaces(suppress: &Suppress, aggregate: &Aggregate) -> bool {
+pub(super) fn replaces(suppress: &Suppress, aggregate: Option<&Aggregate>) -> bool {
+    let window = aggregate.and_then(|aggregate| aggregate.window);
     match suppress.until {
         Until::TimeLimit { .. } => true,
-        Until::Close => !aggregate
-            .window
-            .is_some_and(|window| window.kind.ends_behind()),
+        Until::Close => !window.is_some_and(|window| window.kind.ends_behind()),
     }
 }

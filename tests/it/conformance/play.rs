@@ -129,7 +129,8 @@ fn recorded<T>(results: impl Iterator<Item = (String, T)>) -> impl Iterator<Item
 }
 
 fn stored(case: &Case, driver: &TopologyTestDriver) -> Vec<Stored> {
-    if case.family == "table" || case.is_join() {
+    let is_table = case.operator.text("kind") == "table";
+    if is_table || case.is_join() {
         let is_pair = case.family == "table-table-join";
         let rows = driver.rows("agg").into_iter();
         let stored = rows.map(|row| Stored {

@@ -19,6 +19,7 @@ pub fn topology(operator: &Operator) -> Option<Topology> {
         "aggregate" | "reduce" => over_all_time(operator)?,
         "stateless" => stateless(operator)?,
         "table" => table(operator)?,
+        "table_group_aggregate" => table_grouped_anew(operator)?,
         "stream_table_join" => stream_table_join(operator)?,
         "table_table_join" => table_table_join(operator)?,
         "stream_stream_join" => stream_stream_join(operator)?,
@@ -169,6 +170,20 @@ fn table(operator: &Operator) -> Option<Builder> {
         false => sink,
     };
     Some(builder.kafka("out", &from, sink))
+}
+
+/// Rows of a table, grouped by a field.
+fn table_grouped_anew(operator: &Operator) -> Option<Builder> {
+    let source = Source::json("in").null_values(NullValues::Pass);
+    let (by, function) = (operator.text("key_from"), operator.text("aggregate"));
+    let rollup = aggregate(Rollup::by([by]).unbounded(), function)?;
+    let sink = results(KafkaSink::topic("out").key(by), function);
+    let builder = Topology::builder("case")
+        .source("in_source", source)
+        .table("rows", "in_source", Table::new())
+        .aggregate("agg", "rows", rollup)
+        .kafka("out", "agg", sink);
+    Some(builder)
 }
 
 /// A value is read as `{"v": …}`, so that it can be told from a side that is missing.

@@ -2,12 +2,14 @@
 
 use super::super::aggregates::content;
 use super::super::suppress::{closes_after_end_ms, replaces};
-use super::super::{Bounds, OperatorId, Release, ResultSlots, SuppressPlan, WantedFields, Work};
+use super::super::{
+    Bounds, Identity, OperatorId, Release, ResultSlots, SuppressPlan, WantedFields, Work,
+};
 use super::{Draft, Filling, Link, Outlet, PlanError, Scope, computed, error, windows};
 use crate::topology::graph::{Node, OnError, Suppress, Until};
 
 impl<'t> Draft<'_, 't> {
-    /// A suppress behind an aggregate of the same sub-topology. Which fields of its rows are wanted is
+    /// A suppress behind an aggregate or a table of the same sub-topology. Which fields of its rows are wanted is
     /// known at the end.
     pub(in super::super) fn add_suppress(
         &mut self,
@@ -15,31 +17,37 @@ impl<'t> Draft<'_, 't> {
         suppress: &Suppress,
     ) -> Result<(), PlanError> {
         let outlet = self.before(node)?;
-        let found = self.graph.suppressed(node);
-        let (origin, aggregate) = found.ok_or_else(|| error(node, "there is no aggregate"))?;
-        let found = self.aggregate(origin);
-        let (id, slots) = found.ok_or_else(|| error(node, "its aggregate runs elsewhere"))?;
-        let (release, held_until) = match suppress.until {
-            Until::Close => {
-                let release = Release::Close {
-                    aggregate: id,
-                    after_end_ms: closes_after_end_ms(&windows(aggregate)),
+        let (identity, release, content) = match self.graph.suppressed(node) {
+            Some((origin, aggregate)) => {
+                let found = self.aggregate(origin);
+                let (id, slots) =
+                    found.ok_or_else(|| error(node, "its aggregate runs elsewhere"))?;
+                let identity = Identity::Result {
+                    by: slots.by,
+                    window: slots.window,
                 };
-                (release, "until its window is closed")
+                let after_end_ms = closes_after_end_ms(&windows(aggregate));
+                let release = release(suppress, Some((id, after_end_ms)));
+                (identity, release, content(aggregate))
             }
-            Until::TimeLimit { ms } => (Release::TimeLimit { ms }, "for a time"),
+            None => (Identity::Key, release(suppress, None), "rows".to_owned()),
         };
-        let held = format!("held {held_until}: {}", content(aggregate));
+        let release = release.ok_or_else(|| error(node, "there are no windows to be closed"))?;
+        let held_until = match release {
+            Release::Close { .. } => "until its window is closed",
+            Release::TimeLimit { .. } => "for a time",
+        };
+        let held = format!("held {held_until}: {content}");
         let store = self.add_row_store(&node.name, None, held);
+        let found = self.graph.suppressed(node);
         let work = Work::Suppress(SuppressPlan {
             store,
-            by: slots.by,
-            window: slots.window,
+            identity,
             release,
             bounds: Bounds::of(suppress),
             held: computed(&outlet.scope),
             wanted: WantedFields::default(),
-            replaces: replaces(suppress, aggregate),
+            replaces: replaces(suppress, found.map(|(_, aggregate)| aggregate)),
         });
         let id = self.push(node, work, &outlet.links);
         self.fill(Filling::Wanted {
@@ -63,5 +71,17 @@ impl<'t> Draft<'_, 't> {
             Work::Aggregate(plan) if operator.node == node.name => Some((id, plan.slots.clone())),
             _ => None,
         })
+    }
+}
+
+/// When rows leave; by the closing of windows only behind an aggregate, of which its operator is given
+/// and how long after their end they close.
+fn release(suppress: &Suppress, aggregate: Option<(OperatorId, i64)>) -> Option<Release> {
+    match suppress.until {
+        Until::Close => aggregate.map(|(aggregate, after_end_ms)| Release::Close {
+            aggregate,
+            after_end_ms,
+        }),
+        Until::TimeLimit { ms } => Some(Release::TimeLimit { ms }),
     }
 }

@@ -1,0 +1,540 @@
+//! A join by a foreign key at work: left rows subscribe to right ones, which answer.
+//! [`crate::topology::plan::ForeignJoinPlan`] has the picture.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use bumpalo::Bump;
+
+use super::joined::Events;
+use super::outputs::key_bytes;
+use super::rows::{decode_row, foreign, read_fields};
+use super::run::{RowFault, drop_row, move_fields, pass_on};
+use super::{Before, Context, Kind, OperatorState, Outputs, ProcessError, Produced, Row, expr};
+use crate::codec::{
+    self, Arena, BorrowDecode, BorrowDecoder, DecodeFailure, Encode, EncodeFailure, Encoder,
+};
+use crate::record::StoredRow;
+use crate::state::{StateBatch, StoreId, keys};
+use crate::time::Timestamp;
+use crate::topology::graph::{JoinKind, NodeName, Side};
+use crate::topology::plan::{ForeignJoinPlan, OperatorId, SubscriptionsPlan, Work};
+use crate::value::Value;
+
+/// What a left row says to the partition of its foreign key, which is the record's key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Subscription<'a> {
+    wish: Wish,
+    /// The event time of the left row.
+    time: Timestamp,
+    /// The key of the left row.
+    left_key: &'a [u8],
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wish {
+    /// The left row has no longer this foreign key.
+    End,
+    /// It is to be answered if there is a right row, and whenever that changes.
+    Row,
+    /// It is to be answered in any case.
+    Word,
+}
+
+/// What a left row is answered; its key is the record's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Answer<'a> {
+    /// The event time of the right row; of its deletion; or, when there never was one, of the left row.
+    time: Timestamp,
+    /// The foreign key for which this is the answer.
+    foreign_key: &'a [u8],
+    /// The right row, as it is kept; none if there is none.
+    row: Option<&'a [u8]>,
+}
+
+// Both begin as a row does that is sent: with a byte and the event time, by which a task with several
+// inputs takes them in order.
+
+impl Encode for Subscription<'_> {
+    fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeFailure> {
+        let wish: u8 = match self.wish {
+            Wish::End => 0,
+            Wish::Row => 1,
+            Wish::Word => 2,
+        };
+        (wish, self.time.0, self.left_key).encode(encoder)
+    }
+}
+
+impl<'a> BorrowDecode<'a, Arena<'a>> for Subscription<'a> {
+    fn borrow_decode<D: BorrowDecoder<'a, Context = Arena<'a>>>(
+        decoder: &mut D,
+    ) -> Result<Self, DecodeFailure> {
+        Ok(Subscription {
+            wish: match u8::borrow_decode(decoder)? {
+                0 => Wish::End,
+                1 => Wish::Row,
+                2 => Wish::Word,
+                _ => return Err(DecodeFailure::Other("a subscription of an unknown kind")),
+            },
+            time: Timestamp(i64::borrow_decode(decoder)?),
+            left_key: <&[u8]>::borrow_decode(decoder)?,
+        })
+    }
+}
+
+impl Encode for Answer<'_> {
+    fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeFailure> {
+        (0u8, self.time.0, self.foreign_key, self.row).encode(encoder)
+    }
+}
+
+impl<'a> BorrowDecode<'a, Arena<'a>> for Answer<'a> {
+    fn borrow_decode<D: BorrowDecoder<'a, Context = Arena<'a>>>(
+        decoder: &mut D,
+    ) -> Result<Self, DecodeFailure> {
+        match u8::borrow_decode(decoder)? {
+            0 => Ok(Answer {
+                time: Timestamp(i64::borrow_decode(decoder)?),
+                foreign_key: <&[u8]>::borrow_decode(decoder)?,
+                row: Option::borrow_decode(decoder)?,
+            }),
+            _ => Err(DecodeFailure::Other("an answer of an unknown kind")),
+        }
+    }
+}
+
+/// Takes a record of the topic between the two sides.
+pub(super) fn take_message(
+    context: &mut Context<'_>,
+    operators: &mut [OperatorState],
+    id: OperatorId,
+    row: &mut Row<'_, '_>,
+) -> Result<(), ProcessError> {
+    let sub_topology = context.plan;
+    let operator = &sub_topology.operators[id];
+    let (Some(key), Some(bytes)) = (row.record.key, row.record.value) else {
+        return Err(ProcessError::Damaged {
+            node: operator.node.to_string(),
+            what: "a message between the sides of a join",
+        });
+    };
+    match &operator.work {
+        Work::ForeignJoin(plan) => {
+            let answer = decode(&operator.node, bytes, row.arena)?;
+            take_answer(context, operators, id, plan, key, &answer, row)
+        }
+        Work::Subscriptions(plan) => {
+            let subscription = decode(&operator.node, bytes, row.arena)?;
+            take_subscription(context, operators, id, plan, key, &subscription, row.arena)
+        }
+        _ => unreachable!("the planner puts a side of a join there"),
+    }
+}
+
+fn decode<'a, T: BorrowDecode<'a, Arena<'a>>>(
+    node: &NodeName,
+    bytes: &'a [u8],
+    arena: &'a Bump,
+) -> Result<T, ProcessError> {
+    codec::decode_borrowed(bytes, arena).map_err(foreign(node))
+}
+
+/// A left row, or that it is no more: it subscribes, and no longer where it did before.
+pub(super) fn join_row(
+    context: &mut Context<'_>,
+    operators: &mut [OperatorState],
+    id: OperatorId,
+    plan: &ForeignJoinPlan,
+    row: &mut Row<'_, '_>,
+) -> Result<(), ProcessError> {
+    let before = row.view_before();
+    let had_row = before.is_some();
+    // One that failed did not subscribe.
+    let before = before.and_then(|view| foreign_key(plan, &view).ok().flatten());
+    let now = match row.no_value {
+        true => None,
+        false => match foreign_key(plan, &row.view()) {
+            Ok(Some(key)) => Some(key),
+            Ok(None) if plan.kind == JoinKind::Left => None,
+            Ok(None) => {
+                let mut fault = RowFault::null_key();
+                fault.message = "the row has no foreign key".to_owned();
+                drop_fault(context, operators, id, plan, &fault, row)?;
+                None
+            }
+            Err(fault) => {
+                drop_fault(context, operators, id, plan, &fault, row)?;
+                None
+            }
+        },
+    };
+    let has_moved = before != now;
+    if let Some(before) = before.filter(|_| has_moved) {
+        subscribe(context, operators, id, plan, before, Wish::End, row)?;
+    }
+    match now {
+        Some(now) => {
+            // Where there was a result, one has to take its place or take it back.
+            let had_result = before.is_some() && has_moved;
+            let wish = match plan.kind == JoinKind::Left || had_result {
+                true => Wish::Word,
+                false => Wish::Row,
+            };
+            subscribe(context, operators, id, plan, now, wish, row)
+        }
+        None if plan.kind == JoinKind::Left && !row.no_value => {
+            move_fields(&plan.moves, row);
+            send_pair(context, operators, id, plan, None, row)
+        }
+        None if before.is_some() || (had_row && plan.kind == JoinKind::Left) => {
+            move_fields(&plan.moves, row);
+            if let Before::Row(Some(before)) = &row.before {
+                for (_, slot) in &plan.moves {
+                    row.fields[slot.index()] = before[slot.index()];
+                }
+            }
+            send_deletion(context, operators, id, plan, row)
+        }
+        None => Ok(()),
+    }
+}
+
+/// Joins an answer to the left row that there is now.
+fn take_answer<'a>(
+    context: &mut Context<'_>,
+    operators: &mut [OperatorState],
+    id: OperatorId,
+    plan: &ForeignJoinPlan,
+    left_key: &'a [u8],
+    answer: &Answer<'a>,
+    row: &mut Row<'_, 'a>,
+) -> Result<(), ProcessError> {
+    let sub_topology = context.plan;
+    let (Kind::Table(table), Work::Table(table_plan)) = (
+        &mut operators[plan.table].kind,
+        &sub_topology.operators[plan.table].work,
+    ) else {
+        unreachable!("the planner puts a table there");
+    };
+    let Some(bytes) = table.rows.get(context, left_key, row.arena)? else {
+        return Ok(());
+    };
+    let node = &sub_topology.operators[id].node;
+    let left = decode_row(node, bytes, row.arena)?;
+    row.key = Some(left_key);
+    row.time = left.time().max(answer.time);
+    read_fields(&left, &table_plan.wanted, row.arena, row.fields);
+    Events::of_kept(&left, plan.keeps_events, row.arena).give_to(row);
+    let is_current =
+        foreign_key(plan, &row.view()).is_ok_and(|current| current == Some(answer.foreign_key));
+    if !is_current {
+        return Ok(());
+    }
+    let right = answer.row.map(|bytes| decode_row(node, bytes, row.arena));
+    let right = right.transpose()?;
+    move_fields(&plan.moves, row);
+    match (&right, plan.kind) {
+        (None, JoinKind::Inner) => send_deletion(context, operators, id, plan, row),
+        _ => send_pair(context, operators, id, plan, right.as_ref(), row),
+    }
+}
+
+/// Sends a left row on with the right one, if there is any.
+fn send_pair<'a>(
+    context: &mut Context<'_>,
+    operators: &mut [OperatorState],
+    id: OperatorId,
+    plan: &ForeignJoinPlan,
+    right: Option<&StoredRow<'a>>,
+    row: &mut Row<'_, 'a>,
+) -> Result<(), ProcessError> {
+    let own = (row.raw, row.joined);
+    let left = Events::of_row(row);
+    let right = match right {
+        Some(right) => {
+            read_fields(right, &plan.wanted, row.arena, row.fields);
+            Events::of_kept(right, plan.keeps_events, row.arena)
+        }
+        None => {
+            clear_right(plan, row);
+            Events::default()
+        }
+    };
+    let prefix = plan.keeps_events.then_some(plan.prefix.as_str());
+    Events::of_sides(Side::Left, left, right, prefix, row.arena).give_to(row);
+    let done = send(context, operators, id, false, row);
+    (row.raw, row.joined) = own;
+    done
+}
+
+/// Says that a left row has no result any more. Of the one that it had, the left row's fields are known.
+fn send_deletion(
+    context: &mut Context<'_>,
+    operators: &mut [OperatorState],
+    id: OperatorId,
+    plan: &ForeignJoinPlan,
+    row: &mut Row<'_, '_>,
+) -> Result<(), ProcessError> {
+    clear_right(plan, row);
+    send(context, operators, id, true, row)
+}
+
+fn clear_right(plan: &ForeignJoinPlan, row: &mut Row<'_, '_>) {
+    for (_, slot) in &plan.wanted.fields {
+        row.set(*slot, Value::Missing);
+    }
+}
+
+/// Which result it replaces is not known: the right row was elsewhere.
+fn send(
+    context: &mut Context<'_>,
+    operators: &mut [OperatorState],
+    id: OperatorId,
+    no_value: bool,
+    row: &mut Row<'_, '_>,
+) -> Result<(), ProcessError> {
+    let before = std::mem::replace(&mut row.before, Before::Unknown);
+    let had_no_value = std::mem::replace(&mut row.no_value, no_value);
+    let done = pass_on(context, operators, id, row);
+    row.before = before;
+    row.no_value = had_no_value;
+    done
+}
+
+/// The foreign key of a row, as the key of a record; none where it is null.
+fn foreign_key<'a>(
+    plan: &ForeignJoinPlan,
+    view: &expr::Row<'_, 'a>,
+) -> Result<Option<&'a [u8]>, RowFault> {
+    match plan.key.eval(view) {
+        Ok(key) => Ok(key_bytes(&key, view.arena)),
+        Err(error) => Err(RowFault::expression_of("on", &error)),
+    }
+}
+
+fn subscribe(
+    context: &mut Context<'_>,
+    operators: &mut [OperatorState],
+    id: OperatorId,
+    plan: &ForeignJoinPlan,
+    foreign_key: &[u8],
+    wish: Wish,
+    row: &Row<'_, '_>,
+) -> Result<(), ProcessError> {
+    let Kind::ForeignJoin(buffer) = &mut operators[id].kind else {
+        unreachable!("a join by a foreign key is at work here");
+    };
+    let subscription = Subscription {
+        wish,
+        time: row.time,
+        left_key: row.key.unwrap_or_default(),
+    };
+    buffer.clear();
+    codec::encode_into(&subscription, buffer);
+    Ok(context.outputs.produce(Produced {
+        topic: &plan.subscriptions,
+        partition: None,
+        key: Some(foreign_key),
+        value: Some(buffer),
+        timestamp: row.time,
+    })?)
+}
+
+fn drop_fault(
+    context: &mut Context<'_>,
+    operators: &mut [OperatorState],
+    id: OperatorId,
+    plan: &ForeignJoinPlan,
+    fault: &RowFault,
+    row: &Row<'_, '_>,
+) -> Result<(), ProcessError> {
+    let node = &context.plan.operators[id].node;
+    let counts = &mut operators[id].counts;
+    let RowFault { reason, message } = fault;
+    drop_row(context, counts, node, plan.on_error, *reason, message, row)
+}
+
+/// Who has subscribed to which right row: a set of foreign keys with the keys of left rows.
+pub(super) struct Subscriptions {
+    store: StoreId,
+    /// What has changed since the last commit, and whether it is there now.
+    changes: BTreeMap<Vec<u8>, bool>,
+    heap_bytes: usize,
+    budget_bytes: usize,
+    key: Vec<u8>,
+    buffer: Vec<u8>,
+}
+
+impl Subscriptions {
+    pub(super) fn new(plan: &SubscriptionsPlan, budget_bytes: usize) -> Subscriptions {
+        Subscriptions {
+            store: plan.store,
+            changes: BTreeMap::new(),
+            heap_bytes: 0,
+            budget_bytes,
+            key: Vec::new(),
+            buffer: Vec::new(),
+        }
+    }
+
+    fn set(&mut self, foreign_key: &[u8], left_key: &[u8], is_there: bool) {
+        self.key.clear();
+        push_foreign_key(foreign_key, &mut self.key);
+        self.key.extend_from_slice(left_key);
+        match self.changes.get_mut(&self.key) {
+            Some(known) => *known = is_there,
+            None => {
+                self.heap_bytes += self.key.len() + 64;
+                self.changes.insert(self.key.clone(), is_there);
+            }
+        }
+    }
+
+    /// Answers all who have subscribed to a right row.
+    fn answer_all(
+        &mut self,
+        context: &mut Context<'_>,
+        plan: &SubscriptionsPlan,
+        answer: &Answer<'_>,
+    ) -> Result<(), ProcessError> {
+        let mut from = Vec::new();
+        push_foreign_key(answer.foreign_key, &mut from);
+        let mut to = from.clone();
+        // Its end is two zeros.
+        *to.last_mut().expect("a tag at least") = 1;
+        let mut changes = self.changes.range(from.clone()..to.clone()).peekable();
+        let (state, outputs) = (context.state, &mut *context.outputs);
+        let buffer = &mut self.buffer;
+        let mut send = |key: &[u8]| send_answer(outputs, plan, &key[from.len()..], answer, buffer);
+        let mut failed = None;
+        let mut visit = |stored: &[u8]| -> Result<(), ProcessError> {
+            // What has changed stands in for what is stored.
+            while let Some((key, is_there)) = changes.next_if(|(key, _)| key.as_slice() < stored) {
+                if *is_there {
+                    send(key)?;
+                }
+            }
+            match changes.next_if(|(key, _)| key.as_slice() == stored) {
+                Some((_, false)) => Ok(()),
+                _ => send(stored),
+            }
+        };
+        state.scan(self.store, &from, &to, &mut |key, _| match visit(key) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => {
+                failed = Some(error);
+                ControlFlow::Break(())
+            }
+        })?;
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        changes
+            .filter(|(_, is_there)| **is_there)
+            .try_for_each(|(key, _)| send(key))
+    }
+
+    /// Writes what has changed since the last commit.
+    pub(super) fn flush(&mut self, batch: &mut StateBatch) {
+        self.heap_bytes = 0;
+        for (key, is_there) in std::mem::take(&mut self.changes) {
+            match is_there {
+                true => batch.put(self.store, &key, &[]),
+                false => batch.delete(self.store, &key),
+            }
+        }
+    }
+
+    /// Whether a commit is due, to bound memory.
+    pub(super) fn is_full(&self) -> bool {
+        self.heap_bytes > self.budget_bytes
+    }
+}
+
+fn push_foreign_key(key: &[u8], out: &mut Vec<u8>) {
+    keys::push_field(Value::Bytes(key), out).expect("bytes can be a part of a key");
+}
+
+fn send_answer(
+    outputs: &mut dyn Outputs,
+    plan: &SubscriptionsPlan,
+    left_key: &[u8],
+    answer: &Answer<'_>,
+    buffer: &mut Vec<u8>,
+) -> Result<(), ProcessError> {
+    buffer.clear();
+    codec::encode_into(answer, buffer);
+    Ok(outputs.produce(Produced {
+        topic: &plan.answers,
+        partition: None,
+        key: Some(left_key),
+        value: Some(buffer),
+        timestamp: answer.time,
+    })?)
+}
+
+/// Keeps a subscription and answers it, or ends it.
+fn take_subscription(
+    context: &mut Context<'_>,
+    operators: &mut [OperatorState],
+    id: OperatorId,
+    plan: &SubscriptionsPlan,
+    foreign_key: &[u8],
+    subscription: &Subscription<'_>,
+    arena: &Bump,
+) -> Result<(), ProcessError> {
+    let Kind::Table(table) = &mut operators[plan.table].kind else {
+        unreachable!("the planner puts a table there");
+    };
+    let row = match subscription.wish {
+        Wish::End => None,
+        Wish::Row | Wish::Word => table.rows.get(context, foreign_key, arena)?,
+    };
+    let time = match row {
+        Some(bytes) => decode_row(&context.plan.operators[id].node, bytes, arena)?.time(),
+        None => subscription.time,
+    };
+    let Kind::Subscriptions(subscriptions) = &mut operators[id].kind else {
+        unreachable!("subscriptions are kept here");
+    };
+    let left_key = subscription.left_key;
+    let is_there = subscription.wish != Wish::End;
+    subscriptions.set(foreign_key, left_key, is_there);
+    if row.is_none() && subscription.wish != Wish::Word {
+        return Ok(());
+    }
+    let answer = Answer {
+        time,
+        foreign_key,
+        row,
+    };
+    let buffer = &mut subscriptions.buffer;
+    send_answer(context.outputs, plan, left_key, &answer, buffer)
+}
+
+/// Answers all who have subscribed to a right row that has changed.
+pub(super) fn change_row(
+    context: &mut Context<'_>,
+    operators: &mut [OperatorState],
+    id: OperatorId,
+    plan: &SubscriptionsPlan,
+    row: &Row<'_, '_>,
+) -> Result<(), ProcessError> {
+    if row.no_value && matches!(row.before, Before::Row(None)) {
+        return Ok(());
+    }
+    let foreign_key = row.key.unwrap_or_default();
+    let Kind::Table(table) = &mut operators[plan.table].kind else {
+        unreachable!("the planner puts a table there");
+    };
+    let answer = Answer {
+        time: row.time,
+        foreign_key,
+        row: table.rows.get(context, foreign_key, row.arena)?,
+    };
+    let Kind::Subscriptions(subscriptions) = &mut operators[id].kind else {
+        unreachable!("subscriptions are kept here");
+    };
+    subscriptions.answer_all(context, plan, &answer)
+}
