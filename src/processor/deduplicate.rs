@@ -15,7 +15,7 @@ use std::convert::Infallible;
 use bumpalo::collections::Vec as ArenaVec;
 
 use super::aggregate::check_record_key;
-use super::clock::NodeProgress;
+use super::clock::{NodeProgress, StreamClock, UpstreamTime};
 use super::run::{RowFault, drop_row, pass_on};
 use super::table::{Kept, Lookup, Table};
 use super::{Context, DropReason, Kind, OperatorState, ProcessError, Row};
@@ -35,8 +35,10 @@ pub(super) struct Deduplicator {
     buckets: Tumbling,
     /// The times that have passed, by bucket and key.
     passed: Table<Passed>,
-    /// The highest event time of the rows that have come.
-    stream_time: Timestamp,
+    /// How far the rows have come.
+    clock: StreamClock,
+    /// Whether late rows are sorted out elsewhere.
+    is_behind_repartition: bool,
     /// The table has all entries of buckets behind this one; unknown until the store was asked.
     complete_behind: Option<Timestamp>,
     /// The newest bucket with an entry that was made here.
@@ -84,7 +86,7 @@ pub(super) fn judge_row(
         Ok(key) => match deduplicator.judge(context.state, node.as_str(), key, row.time)? {
             Verdict::Passes => return pass_on(context, operators, id, row),
             Verdict::Duplicate(of) => duplicate(plan.on_duplicate, row, of),
-            Verdict::Late => late(plan.on_late, row, deduplicator.stream_time),
+            Verdict::Late => late(plan.on_late, row, deduplicator.stream_time()),
         },
     };
     let counts = &mut operators[id].counts;
@@ -124,7 +126,11 @@ fn duplicate(reaction: OnDuplicate, row: &Row<'_, '_>, of: Timestamp) -> (OnErro
     (on_error, RowFault { reason, message })
 }
 
-fn late(reaction: OnLate, row: &Row<'_, '_>, stream_time: Timestamp) -> (OnError, RowFault) {
+pub(super) fn late(
+    reaction: OnLate,
+    row: &Row<'_, '_>,
+    stream_time: Timestamp,
+) -> (OnError, RowFault) {
     let (on_error, message) = match reaction {
         OnLate::Drop => (OnError::Drop, String::new()),
         OnLate::DeadLetter => {
@@ -143,7 +149,7 @@ impl Deduplicator {
     pub(super) fn new(
         plan: &DeduplicatePlan,
         budget_bytes: usize,
-        progress: &NodeProgress,
+        progress: NodeProgress,
     ) -> Deduplicator {
         Deduplicator {
             store: plan.store,
@@ -154,7 +160,8 @@ impl Deduplicator {
                 grace_ms: 0,
             },
             passed: Table::new(budget_bytes),
-            stream_time: Timestamp(progress.stream_time_ms),
+            clock: StreamClock::new(progress),
+            is_behind_repartition: plan.is_behind_repartition,
             complete_behind: None,
             newest: Timestamp::MIN,
             purged_until: Timestamp::MIN,
@@ -171,8 +178,9 @@ impl Deduplicator {
         key: &[u8],
         time: Timestamp,
     ) -> Result<Verdict, ProcessError> {
-        self.stream_time = self.stream_time.max(time);
-        if time < self.stream_time.plus_millis(-self.grace_ms) {
+        self.clock.advance(time);
+        let oldest = self.stream_time().plus_millis(-self.grace_ms);
+        if !self.is_behind_repartition && time < oldest {
             return Ok(Verdict::Late);
         }
         let bucket = self.buckets.start_of(time);
@@ -253,15 +261,19 @@ impl Deduplicator {
             batch.put(*store, key, buffer);
             Ok::<(), Infallible>(())
         });
-        let needed_from = self.stream_time.plus_millis(-self.grace_ms);
-        self.purge(needed_from.plus_millis(-self.within_ms), batch);
+        let time = match self.is_behind_repartition && !self.clock.has_upstreams() {
+            // None has said yet how far it is.
+            true => Timestamp::MIN,
+            false => self.clock.closing_time(),
+        };
+        if time > Timestamp::MIN {
+            let needed_from = time.plus_millis(-self.grace_ms);
+            self.purge(needed_from.plus_millis(-self.within_ms), batch);
+        }
     }
 
     /// Drops whole buckets before a time.
     fn purge(&mut self, until: Timestamp, batch: &mut StateBatch) {
-        if until == Timestamp::MIN {
-            return;
-        }
         let until = self.buckets.start_of(until);
         if until > self.purged_until {
             let first = keys::window_bytes(Timestamp::MIN);
@@ -285,14 +297,16 @@ impl Deduplicator {
     }
 
     pub(super) fn stream_time(&self) -> Timestamp {
-        self.stream_time
+        self.clock.stream_time()
+    }
+
+    /// An upstream partition has said how far it is.
+    pub(super) fn upstream(&mut self, time: &UpstreamTime) {
+        self.clock.upstream(time);
     }
 
     pub(super) fn progress(&self) -> NodeProgress {
-        NodeProgress {
-            stream_time_ms: self.stream_time.0,
-            ..NodeProgress::default()
-        }
+        self.clock.progress.clone()
     }
 }
 
@@ -312,6 +326,7 @@ mod tests {
             partitioned_by: None,
             within_ms,
             grace_ms,
+            is_behind_repartition: false,
             on_duplicate: OnDuplicate::Drop,
             on_late: OnLate::Drop,
             on_error: OnError::Drop,
@@ -356,7 +371,7 @@ mod tests {
             let mut state = MemoryBackend::default()
                 .open("t", &["s".to_owned()])
                 .unwrap();
-            let mut deduplicator = Deduplicator::new(&plan, budget, &NodeProgress::default());
+            let mut deduplicator = Deduplicator::new(&plan, budget, NodeProgress::default());
             let mut model = Model::default();
             let mut now = random.random_range(-50..50);
             for _ in 0..300 {
@@ -380,7 +395,7 @@ mod tests {
                     deduplicator.committed();
                     if random.random_bool(0.3) {
                         let progress = deduplicator.progress();
-                        deduplicator = Deduplicator::new(&plan, budget, &progress);
+                        deduplicator = Deduplicator::new(&plan, budget, progress.clone());
                     }
                 }
             }
@@ -393,7 +408,7 @@ mod tests {
         let mut state = MemoryBackend::default()
             .open("t", &["s".to_owned()])
             .unwrap();
-        let mut deduplicator = Deduplicator::new(&plan, 1 << 20, &NodeProgress::default());
+        let mut deduplicator = Deduplicator::new(&plan, 1 << 20, NodeProgress::default());
         let verdict = deduplicator.judge(&*state, "n", b"k", Timestamp(61_000));
         assert_eq!(verdict.unwrap(), Verdict::Passes);
         let mut batch = StateBatch::default();

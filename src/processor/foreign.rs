@@ -33,7 +33,7 @@ struct Subscription<'a> {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wish {
-    /// The left row has no longer this foreign key.
+    /// The left row has no longer this foreign key: what it was answered, if anything, is taken back.
     End,
     /// It is to be answered if there is a right row, and whenever that changes.
     Row,
@@ -487,10 +487,7 @@ fn take_subscription(
     let Kind::Table(table) = &mut operators[plan.table].kind else {
         unreachable!("the planner puts a table there");
     };
-    let row = match subscription.wish {
-        Wish::End => None,
-        Wish::Row | Wish::Word => table.rows.get(context, foreign_key, arena)?,
-    };
+    let row = table.rows.get(context, foreign_key, arena)?;
     let time = match row {
         Some(bytes) => decode_row(&context.plan.operators[id].node, bytes, arena)?.time(),
         None => subscription.time,
@@ -507,7 +504,9 @@ fn take_subscription(
     let answer = Answer {
         time,
         foreign_key,
-        row,
+        // The last answer may be on its way still when the left row has this foreign key again: it is
+        // taken back, behind it.
+        row: row.filter(|_| is_there),
     };
     let buffer = &mut subscriptions.buffer;
     send_answer(context.outputs, plan, left_key, &answer, buffer)

@@ -319,7 +319,7 @@ impl Processor {
                     Work::Deduplicate(plan) => Kind::Deduplicate(Box::new(Deduplicator::new(
                         plan,
                         budget,
-                        &progress.of(node),
+                        progress.of(node),
                     ))),
                     _ => Kind::Stateless,
                 };

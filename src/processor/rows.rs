@@ -5,11 +5,11 @@ use bumpalo::collections::Vec as ArenaVec;
 
 use super::input::MARKER_KEY;
 use super::keyed::{self, KeyedStore};
-use super::run::move_fields;
+use super::run::{RowFault, drop_row, move_fields};
 use super::upstream::TimeTeller;
 use super::{
     Before, Context, FoldedError, InRecord, Kind, NodeCounts, OperatorState, ProcessError,
-    Produced, Progress, Row, run_all,
+    Produced, Progress, Row, deduplicate, run_all,
 };
 use crate::codec::{self, DecodeError};
 use crate::record::{JoinedEvent, RowChange, StoredRow, decode_json};
@@ -204,12 +204,21 @@ pub(super) fn send_row(
     plan: &SendPlan,
     row: &Row<'_, '_>,
 ) -> Result<(), ProcessError> {
-    let Kind::Send(sender) = &mut operators[id].kind else {
+    let OperatorState { kind, counts, .. } = &mut operators[id];
+    let Kind::Send(sender) = kind else {
         unreachable!("rows are sent here");
     };
     let Sender { buffer, time } = &mut **sender;
     if let Some(time) = time {
-        time.advance(row.time);
+        let stream_time = time.advance(row.time);
+        if let Some(lateness) = plan.lateness
+            && row.time < stream_time.plus_millis(-lateness.grace_ms)
+        {
+            let (on_error, fault) = deduplicate::late(lateness.on_late, row, stream_time);
+            let RowFault { reason, message } = fault;
+            let node = &context.plan.operators[id].node;
+            return drop_row(context, counts, node, on_error, reason, &message, row);
+        }
     }
     buffer.clear();
     let stored = stored_row(&plan.computed, row);
@@ -276,7 +285,7 @@ pub(super) fn is_about_time(reader: &RowsReader, record: &InRecord<'_>) -> bool 
     reader.topic == RowTopic::Repartition && record.key.is_none()
 }
 
-/// Tells the joins behind a repartition how far an upstream is.
+/// Tells those behind a repartition how far an upstream is.
 fn take_time(
     context: &Context<'_>,
     operators: &mut [OperatorState],
@@ -290,10 +299,17 @@ fn take_time(
         what: "an upstream's stream time",
     })?;
     for next in &input.next {
-        if let Work::StreamJoin(plan) = &context.plan.operators[*next].work
-            && let Kind::StreamJoin(join) = &mut operators[plan.sides[0]].kind
-        {
-            join.upstream(plan.side, &time);
+        match &context.plan.operators[*next].work {
+            Work::StreamJoin(plan) => {
+                if let Kind::StreamJoin(join) = &mut operators[plan.sides[0]].kind {
+                    join.upstream(plan.side, &time);
+                }
+            }
+            _ => {
+                if let Kind::Deduplicate(deduplicator) = &mut operators[*next].kind {
+                    deduplicator.upstream(&time);
+                }
+            }
         }
     }
     Ok(())

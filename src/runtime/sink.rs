@@ -13,6 +13,7 @@
 //! away nothing is read and the group is still answered, so a sink whose database is down holds
 //! up neither the processing nor the other members.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,6 +50,9 @@ const IDLE_POLL: Duration = Duration::from_millis(50);
 /// Between two attempts to reach the database: doubled each time, from the first to the second.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
+/// When the group's offsets could not be committed, that is tried again after so long.
+const TELL_AGAIN_MS: i64 = 5_000;
+
 /// What a sink runs on.
 pub(super) struct SinkContext {
     pub(super) app: String,
@@ -80,6 +84,10 @@ pub(crate) struct SinkThread {
     queues: Vec<SinkQueue>,
     /// When the first of the queued records came.
     waiting_since: Option<Timestamp>,
+    /// Positions that the group's offsets do not show yet.
+    untold: BTreeMap<TopicPartition, Offset>,
+    /// When that is tried again.
+    tell_after: Timestamp,
     outage: Outage,
 }
 
@@ -142,6 +150,8 @@ impl SinkThread {
             assigned: Vec::new(),
             queues: Vec::new(),
             waiting_since: None,
+            untold: BTreeMap::new(),
+            tell_after: Timestamp::MIN,
             outage: Outage::default(),
         })
     }
@@ -183,6 +193,10 @@ impl SinkThread {
             if let Some(event) = event {
                 self.handle(event)?;
             }
+        }
+        let now = self.context.clock.now();
+        if !self.untold.is_empty() && now >= self.tell_after {
+            self.tell_lag_tools(now);
         }
         let due = self.is_full() || self.linger_left() == Some(Duration::ZERO);
         if due { self.write() } else { Ok(false) }
@@ -267,6 +281,8 @@ impl SinkThread {
         self.stop_reading();
         self.assigned
             .retain(|partition| !partitions.contains(partition));
+        self.untold
+            .retain(|partition, _| !partitions.contains(partition));
         if let Some(table) = &mut self.table {
             table.sink.release(partitions);
         }
@@ -297,6 +313,9 @@ impl SinkThread {
                     "records were deleted from the topic before they were written"
                 );
                 self.context.metrics.lost(start.lost);
+            }
+            if let Some(kept) = kept {
+                self.untold.insert(partition.clone(), kept);
             }
             positions.push((partition.clone(), start.offset));
             queues.push(SinkQueue {
@@ -388,10 +407,25 @@ impl SinkThread {
             .into_iter()
             .map(|moved| (moved.partition, moved.to))
             .collect();
-        if let Err(error) = self.member.commit(&offsets) {
-            tracing::debug!(sink = %self.context.node, %error, "the lag tools will see old offsets");
-        }
+        self.untold.extend(offsets);
+        self.tell_lag_tools(now);
         Ok(true)
+    }
+
+    /// Commits the group's offsets; what cannot be told now is told later.
+    fn tell_lag_tools(&mut self, now: Timestamp) {
+        let offsets: Vec<_> = self
+            .untold
+            .iter()
+            .map(|(at, next)| (at.clone(), *next))
+            .collect();
+        match self.member.commit(&offsets) {
+            Ok(()) => self.untold.clear(),
+            Err(error) => {
+                tracing::debug!(sink = %self.context.node, %error, "the lag tools see old offsets");
+                self.tell_after = now.plus_millis(TELL_AGAIN_MS);
+            }
+        }
     }
 
     fn write_rows(

@@ -3,8 +3,9 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use proptest::prelude::*;
+use rand::SeedableRng as _;
 use rand::rngs::StdRng;
-use rand::{RngExt as _, SeedableRng as _};
 use serde_json::json;
 
 use super::sink_rows::sink_rows;
@@ -255,4 +256,111 @@ fn another_length_or_key_is_refused_and_another_grace_is_not() {
     check("by: k, within: 10s, grace: 1m", true);
     check("by: k, within: 20s", false);
     check("by: [k, n], within: 10s", false);
+}
+
+const WITHIN_MS: i64 = 20;
+const GRACE_MS: i64 = 15;
+
+/// What happens, one after the other.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Record {
+        partition: i32,
+        key: u8,
+        /// How far the partition's clock goes on.
+        advance_ms: i64,
+        /// How far behind it the record is.
+        behind_ms: i64,
+    },
+    Commit,
+    Crash,
+    LoseState,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let record = (0..3i32, 0..3u8, 0..10i64, 0..2 * GRACE_MS);
+    prop_oneof![
+        12 => record.prop_map(|(partition, key, advance_ms, behind_ms)| Step::Record {
+            partition, key, advance_ms, behind_ms,
+        }),
+        3 => Just(Step::Commit),
+        1 => Just(Step::Crash),
+        1 => Just(Step::LoseState),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    /// Records that are known by a key which they were given are moved to be together. Whichever of
+    /// equal ones comes first, from partitions that are far apart in time, and wherever the process
+    /// dies: of those that pass no two are duplicates, and any other one is a duplicate of one of them,
+    /// or late in its own partition.
+    #[test]
+    fn records_under_another_key_are_judged_together(steps in prop::collection::vec(step(), 1..80)) {
+        let file = format!(
+            "
+app: app
+nodes:
+  s: {{ source: {{ topic: in, timestamp: at }} }}
+  by_k: {{ select_key: {{ from: s, key: k }} }}
+  first: {{ deduplicate: {{ from: by_k, within: {WITHIN_MS}ms, grace: {GRACE_MS}ms }} }}
+  out: {{ kafka: {{ from: first, topic: out }} }}
+"
+        );
+        let options = DriverOptions {
+            partitions: 3,
+            commit_each: false,
+            ..DriverOptions::default()
+        };
+        let mut driver = driver_with(&file, options);
+        let mut clocks = [0, 1_000, 2_000];
+        let mut highest = [i64::MIN; 3];
+        let mut on_time = Vec::new();
+        for step in steps {
+            match step {
+                Step::Record { partition, key, advance_ms, behind_ms } => {
+                    let clock = &mut clocks[partition as usize];
+                    *clock += advance_ms;
+                    let at = *clock - behind_ms;
+                    let highest = &mut highest[partition as usize];
+                    *highest = at.max(*highest);
+                    driver.pipe_to("in", partition, &json!({"k": format!("k{key}"), "at": at}).to_string());
+                    if at >= *highest - GRACE_MS {
+                        on_time.push((key, at));
+                    }
+                }
+                Step::Commit => driver.commit().unwrap(),
+                Step::Crash => {
+                    driver.crash();
+                    driver.restart().unwrap();
+                }
+                Step::LoseState => {
+                    driver.lose_state();
+                    driver.restart().unwrap();
+                }
+            }
+        }
+        for _ in 0..3 {
+            driver.commit().unwrap();
+        }
+        let passed: Vec<(u8, i64)> = driver
+            .read_json("out")
+            .iter()
+            .map(|record| {
+                let key = record["k"].as_str().unwrap()[1..].parse().unwrap();
+                (key, record["at"].as_i64().unwrap())
+            })
+            .collect();
+        let are_near = |one: &(u8, i64), other: &(u8, i64)| {
+            one.0 == other.0 && (one.1 - other.1).abs() <= WITHIN_MS
+        };
+        for (at, one) in passed.iter().enumerate() {
+            prop_assert!(on_time.contains(one), "{one:?} was late");
+            prop_assert!(!passed[at + 1..].iter().any(|other| are_near(one, other)), "{passed:?}");
+        }
+        for record in &on_time {
+            prop_assert!(passed.iter().any(|one| are_near(one, record)), "{record:?} is lost: {passed:?}");
+        }
+    }
 }

@@ -174,6 +174,35 @@ fn results_can_be_aggregated_and_written_to_tables() {
     );
 }
 
+/// ```text
+///   left    1 by ann, deleted │ 1 by ann
+///   right   ann               │ deleted
+///   answers                   │     ann     the first one, which comes when there is such a row again
+/// ```
+#[test]
+fn an_answer_that_is_out_of_date_does_not_stay() {
+    let options = DriverOptions {
+        commit_each: false,
+        ..DriverOptions::default()
+    };
+    let mut driver = driver(to_topic(orders(JoinKind::Inner)), options);
+    driver.pipe("customers", Some("ann"), &customer("ann").unwrap());
+    driver.pipe("orders", Some("1"), &order(5, "ann").unwrap());
+    driver.pipe_tombstone("orders", "1");
+    driver.commit().unwrap();
+    driver.pipe("orders", Some("1"), &order(5, "ann").unwrap());
+    driver.pipe_tombstone("customers", "ann");
+    for _ in 0..4 {
+        driver.commit().unwrap();
+    }
+    let written = written(&mut driver);
+    assert_eq!(
+        written.last(),
+        Some(&("1".to_owned(), Value::Null)),
+        "{written:?}"
+    );
+}
+
 /// What happens, one after the other.
 #[derive(Clone, Debug)]
 enum Step {

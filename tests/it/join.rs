@@ -1,6 +1,7 @@
-//! Joins on a real Kafka: edits find the team of their user, users have their number of edits, and
-//! edits are paired with their reviews; records of all of these are moved, a member is killed, and the
-//! tables of the database have every row once.
+//! Joins on a real Kafka: edits find the team of their user, users have their number of edits and the
+//! name of their team, teams their number of users, and edits are paired with their reviews; records
+//! of all of these are moved, users change their teams and teams their names, a member is killed, and
+//! the tables of the database have every row once.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -25,6 +26,15 @@ nodes:
     sql: { from: stats, table: stats, key: author, columns: { author: record_key(), team: team, edits: stats.edits } }
 
   reviews: { source: { topic: NAME.reviews, timestamp: at, fields: { edit: int, mark: int } } }
+  team_rows: { source: { topic: NAME.teams, timestamp: at, null_values: pass, fields: { name: string } } }
+  teams: { table: { from: team_rows } }
+  named: { join: { from: users, with: teams, as: its, on: team } }
+  named_table:
+    sql: { from: named, table: named, key: author, columns: { author: record_key(), name: its.name } }
+  per_team: { aggregate: { from: users, by: team, window: none, set: { users: count() } } }
+  per_team_table:
+    sql: { from: per_team, table: per_team, columns: { team: team, users: users } }
+
   by_page: { select_key: { from: edits, key: string(page) } }
   reviews_by_page: { select_key: { from: reviews, key: string(page) } }
   reviewed: { join: { from: by_page, with: reviews_by_page, as: review, within: 5s, grace: 1h, type: left } }
@@ -32,14 +42,21 @@ nodes:
     sql: { from: reviewed, table: reviewed, key: [id, mark], columns: { id: id, mark: 'has(review.mark) ? review.mark : -1' } }
 ";
 
-const TABLES: [&str; 3] = [
+const TABLES: [&str; 5] = [
     "CREATE TABLE enriched (id BIGINT PRIMARY KEY, author VARBINARY(20), team VARBINARY(20))",
     "CREATE TABLE stats (author VARBINARY(20) PRIMARY KEY, team VARBINARY(20), edits BIGINT)",
     "CREATE TABLE reviewed (id BIGINT, mark BIGINT, PRIMARY KEY (id, mark))",
+    "CREATE TABLE named (author VARBINARY(20) PRIMARY KEY, name VARBINARY(20))",
+    "CREATE TABLE per_team (team VARBINARY(20) PRIMARY KEY, users BIGINT)",
 ];
 
 const USERS: usize = 50;
+const TEAMS: usize = 7;
 const EDITS: usize = 3_000;
+/// So many users change their team in the end.
+const MOVED: usize = 10;
+/// Later than all edits and reviews.
+const LATER: usize = 9_000_000_000;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 fn user(number: usize) -> String {
@@ -54,13 +71,44 @@ fn raw(key: String, value: String) -> Raw {
     }
 }
 
+/// The number of the team that a user is in, first and in the end.
+fn team(user: usize) -> (usize, usize) {
+    let first = user % TEAMS;
+    match user < MOVED {
+        true => (first, (first + 1) % TEAMS),
+        false => (first, first),
+    }
+}
+
+fn user_row(number: usize, team: usize, at: usize) -> Raw {
+    raw(
+        user(number),
+        format!(r#"{{"team":"team{team}","at":{at}}}"#),
+    )
+}
+
 /// Users that are older than all edits, which find them whichever topic is read first.
 fn users() -> Vec<Raw> {
+    let first = |number| user_row(number, team(number).0, 0);
+    (0..USERS).map(first).collect()
+}
+
+/// Users that have changed their team, when there are no edits any more.
+fn moved_users() -> Vec<Raw> {
+    let moved = |number| user_row(number, team(number).1, LATER);
+    (0..MOVED).map(moved).collect()
+}
+
+/// Teams with their names.
+fn teams(suffix: &str) -> Vec<Raw> {
     let one = |number| {
-        let team = number % 7;
-        raw(user(number), format!(r#"{{"team":"team{team}","at":0}}"#))
+        let name = format!("Team {number}{suffix}");
+        raw(
+            format!("team{number}"),
+            format!(r#"{{"name":"{name}","at":0}}"#),
+        )
     };
-    (0..USERS).map(one).collect()
+    (0..TEAMS).map(one).collect()
 }
 
 /// When an edit happened, in milliseconds.
@@ -95,16 +143,20 @@ fn review(id: usize) -> Option<Raw> {
 type Rows = BTreeSet<Vec<String>>;
 
 /// What the tables hold in the end; of the reviewed ones, those whose time is up for sure.
-fn expected() -> [Rows; 3] {
+fn expected() -> [Rows; 5] {
     let enriched = (0..EDITS).map(|id| {
         let number = id % USERS;
-        vec![id.to_string(), user(number), format!("team{}", number % 7)]
+        vec![
+            id.to_string(),
+            user(number),
+            format!("team{}", team(number).0),
+        ]
     });
     let stats = (0..USERS).map(|number| {
         let edits = (0..EDITS).filter(|id| id % USERS == number).count();
         vec![
             user(number),
-            format!("team{}", number % 7),
+            format!("team{}", team(number).1),
             edits.to_string(),
         ]
     });
@@ -115,15 +167,28 @@ fn expected() -> [Rows; 3] {
         };
         vec![id.to_string(), mark]
     });
-    [enriched.collect(), stats.collect(), reviewed.collect()]
+    let named = (0..USERS).map(|number| vec![user(number), format!("Team {}!", team(number).1)]);
+    let per_team = (0..TEAMS).map(|number| {
+        let users = (0..USERS).filter(|user| team(*user).1 == number).count();
+        vec![format!("team{number}"), users.to_string()]
+    });
+    [
+        enriched.collect(),
+        stats.collect(),
+        reviewed.collect(),
+        named.collect(),
+        per_team.collect(),
+    ]
 }
 
 /// What they hold, without the record that only moves time on.
-fn found(run: &Run) -> [Rows; 3] {
+fn found(run: &Run) -> [Rows; 5] {
     [
         "id, author, team FROM enriched".to_owned(),
         "author, team, edits FROM stats".to_owned(),
         format!("id, mark FROM reviewed WHERE id < {EDITS}"),
+        "author, name FROM named".to_owned(),
+        "team, users FROM per_team".to_owned(),
     ]
     .map(|query| {
         let rows = run.database.rows(&format!("SELECT {query}"));
@@ -145,7 +210,9 @@ fn joins_over_repartitions_are_exact_while_members_die() {
     for name in ["users", "edits", "reviews"] {
         topics.create(&topic(name), 4, 1 << 20);
     }
+    topics.create(&topic("teams"), 3, 1 << 20);
     topics.write(&topic("users"), &users());
+    topics.write(&topic("teams"), &teams(""));
     let half: Vec<Raw> = (0..EDITS / 2).map(edit).collect();
     topics.write(&topic("edits"), &half);
     let more = ["--session-timeout", "6s", "--http", "off"];
@@ -158,6 +225,7 @@ fn joins_over_repartitions_are_exact_while_members_die() {
     topics.write(&topic("edits"), &rest);
     let reviews: Vec<Raw> = (0..EDITS).filter_map(review).collect();
     topics.write(&topic("reviews"), &reviews);
+    topics.write(&topic("teams"), &teams("!"));
     members[0] = run.member_with("after", &more, &[]);
     // Time goes on in every partition, so that what has no review leaves.
     let later = |partition: i32| Raw {
@@ -173,6 +241,9 @@ fn joins_over_repartitions_are_exact_while_members_die() {
         topics.write(&topic(name), &marks);
     }
     let expected = expected();
+    // Edits meet the teams of their time: they are not all sent on yet.
+    wait_until("the edits", PATIENCE, || found(&run)[0] == expected[0]);
+    topics.write(&topic("users"), &moved_users());
     let began = Instant::now();
     while found(&run) != expected {
         assert!(

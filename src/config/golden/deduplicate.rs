@@ -95,25 +95,25 @@ fn t096_equal_records_in_different_partitions() {
         "",
         "within: 1h, by: meta.id",
         expect![[r#"
-        error[T096]: records with equal `meta.id` may be in different partitions
-         --> t.yaml:4:52
-          |
-        4 |   first: { deduplicate: { from: s, within: 1h, by: meta.id } }
-          |                                                    ^^^^^^^
-          |
-          = help: if the topic is keyed by `meta.id`, say so: `key: meta.id` of the source; or write the records with a `kafka` sink to a topic with this key, and deduplicate a source of that topic"#]],
+            error[T096]: records with equal `meta.id` may be in different partitions
+             --> t.yaml:4:52
+              |
+            4 |   first: { deduplicate: { from: s, within: 1h, by: meta.id } }
+              |                                                    ^^^^^^^
+              |
+              = help: if the topic is keyed by `meta.id`, say so: `key: meta.id` of the source; or make this the key, by a `select_key` in front, and leave `by` out"#]],
     );
     deduplicate(
         ", key: wiki",
         "within: 1h, by: meta.id",
         expect![[r#"
-        error[T096]: records with equal `meta.id` may be in different partitions
-         --> t.yaml:4:52
-          |
-        4 |   first: { deduplicate: { from: s, within: 1h, by: meta.id } }
-          |                                                    ^^^^^^^
-          |
-          = help: the topic is keyed by `wiki`: name it in `by` too, if equal records agree in it; or write the records with a `kafka` sink to a topic with this key, and deduplicate a source of that topic"#]],
+            error[T096]: records with equal `meta.id` may be in different partitions
+             --> t.yaml:4:52
+              |
+            4 |   first: { deduplicate: { from: s, within: 1h, by: meta.id } }
+              |                                                    ^^^^^^^
+              |
+              = help: the topic is keyed by `wiki`: name it in `by` too, if equal records agree in it; or make this the key, by a `select_key` in front, and leave `by` out"#]],
     );
     deduplicate(
         "",
@@ -125,7 +125,7 @@ fn t096_equal_records_in_different_partitions() {
             4 |   first: { deduplicate: { from: s, within: 1h, by: user.lower() } }
               |                                                    ^^^^^^^^^^^^
               |
-              = help: name the field in `by` by which the topic is keyed (`key` of the source); or write the records with a `kafka` sink to a topic with this key, and deduplicate a source of that topic"#]],
+              = help: name the field in `by` by which the topic is keyed (`key` of the source); or make this the key, by a `select_key` in front, and leave `by` out"#]],
     );
     deduplicate(
         ", key: wiki",

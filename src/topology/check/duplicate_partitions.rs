@@ -29,24 +29,14 @@ fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
         let Some(keys) = keys_before(cx, number, &mut known).filter(|keys| !keys.hold(node)) else {
             continue;
         };
-        let (key, message, help) = match node.by.first() {
-            None => (
-                "from",
-                "these records are not partitioned by their keys any more".to_owned(),
-                "write them to a topic with a `kafka` sink, and deduplicate a source of that topic"
-                    .to_owned(),
-            ),
-            Some(by) => (
-                "by",
-                format!(
-                    "records with equal `{}` may be in different partitions",
-                    by.text()
-                ),
-                help_for(node, &keys),
-            ),
-        };
-        let place = Place::node(number).key(key);
-        out.push(RULE.finding(place, message).help(help));
+        if let Some(by) = node.by.first() {
+            let message = format!(
+                "records with equal `{}` may be in different partitions",
+                by.text()
+            );
+            let place = Place::node(number).key("by");
+            out.push(RULE.finding(place, message).help(help_for(node, &keys)));
+        }
     }
 }
 
@@ -64,10 +54,7 @@ fn help_for(node: &Deduplicate, keys: &Keys) -> String {
             "name the field in `by` by which the topic is keyed (`key` of the source)".to_owned()
         }
     };
-    format!(
-        "{first}; or write the records with a `kafka` sink to a topic with this key, and \
-         deduplicate a source of that topic"
-    )
+    format!("{first}; or make this the key, by a `select_key` in front, and leave `by` out")
 }
 
 /// By which fields the records that reach a node are partitioned.

@@ -18,6 +18,8 @@ pub struct DeduplicatePlan {
     pub within_ms: i64,
     /// So far behind stream time a row is judged, in milliseconds.
     pub grace_ms: i64,
+    /// Whether rows come through a repartition, in front of which it was judged which are late.
+    pub is_behind_repartition: bool,
     /// What happens to duplicates.
     pub on_duplicate: OnDuplicate,
     /// What happens to rows that are too old to be judged.

@@ -16,8 +16,8 @@ use super::sinks::{kafka_plan, sql_plan};
 use super::stateless;
 use super::suppress::replaces;
 use super::{
-    AggregatePlan, FoldPlan, FoldShape, Input, InternalTopic, KeyField, Operator, OperatorId,
-    Purpose, Reader, ResultReader, ResultTopic, Route, RowTopic, RowsReader, SendPlan,
+    AggregatePlan, FoldPlan, FoldShape, Input, InternalTopic, KeyField, Lateness, Operator,
+    OperatorId, Purpose, Reader, ResultReader, ResultTopic, Route, RowTopic, RowsReader, SendPlan,
     SourceReader, StorePlan, SubTopology, TablePlan, WantedFields, Work,
 };
 use crate::record::Projection;
@@ -253,13 +253,22 @@ impl<'l, 't> Draft<'l, 't> {
         let (on_error, tells_time) = match &node.kind {
             NodeKind::Join(join) => (join.on_error, join.within.is_some()),
             NodeKind::Table(table) => (table.on_error, false),
+            NodeKind::Deduplicate(node) => (node.on_error, true),
             _ => (OnError::default(), false),
+        };
+        let lateness = match &node.kind {
+            NodeKind::Deduplicate(node) => Some(Lateness {
+                grace_ms: node.grace_ms(),
+                on_late: node.on_late,
+            }),
+            _ => None,
         };
         let work = Work::Send(SendPlan {
             computed: computed(&outlet.scope),
             topic,
             route: Route::ByKey,
             tells_time,
+            lateness,
             on_error,
         });
         self.push(node, work, &outlet.links);
@@ -276,6 +285,7 @@ impl<'l, 't> Draft<'l, 't> {
                 topic,
                 route: Route::Same,
                 tells_time: false,
+                lateness: None,
                 on_error,
             });
             self.push(node, work, &outlet.links);

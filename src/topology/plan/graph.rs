@@ -217,6 +217,7 @@ impl<'t> Graph<'t> {
         let needs_keys = match &node.kind {
             NodeKind::Join(_) => true,
             NodeKind::Table(table) => table.stored,
+            NodeKind::Deduplicate(node) => node.by.is_empty(),
             _ => false,
         };
         needs_keys && !self.keys[&node.kind.inputs()[input]].has_record_key
@@ -307,14 +308,16 @@ impl Keys {
             | NodeKind::Arm(_)
             | NodeKind::Log(_)
             | NodeKind::Table(_)
-            | NodeKind::Suppress(_)
-            | NodeKind::Deduplicate(_) => first(),
+            | NodeKind::Suppress(_) => first(),
+            NodeKind::Deduplicate(node) if node.by.is_empty() => first().moved(),
+            NodeKind::Deduplicate(_) => first(),
         }
     }
 }
 
 impl Keys {
-    /// Whether records that a deduplicate takes for equal are in one partition, or will be moved there.
+    /// Whether records that a deduplicate takes for equal are in one partition; those that it knows by
+    /// their keys alone are moved there.
     pub(in crate::topology) fn hold(&self, node: &Deduplicate) -> bool {
         let has_record_key = node.by.iter().any(Expression::is_record_key);
         node.by.is_empty()

@@ -478,10 +478,21 @@ pub struct SendPlan {
     pub route: Route,
     /// Whether the stream time goes along.
     pub tells_time: bool,
+    /// Which rows are too late to be sent: where they arrive, this cannot be told any more.
+    pub lateness: Option<Lateness>,
     /// The fields that the event does not hold, or otherwise.
     pub computed: Vec<(String, Slot)>,
     /// When a record has no key.
     pub on_error: OnError,
+}
+
+/// Which rows are too late.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lateness {
+    /// Those that are further behind stream time than this, in milliseconds.
+    pub grace_ms: i64,
+    /// What happens to them.
+    pub on_late: OnLate,
 }
 
 /// To which partition a row goes.
