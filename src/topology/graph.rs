@@ -11,6 +11,7 @@ use std::sync::Arc;
 pub use super::aggregation::{Aggregation, Function};
 pub use super::deduplication::{Deduplicate, OnDuplicate};
 use super::duration::Millis;
+pub use super::process::{Process, StoreUse};
 pub use super::suppression::{Suppress, Until, WhenFull};
 use crate::expr::Expression;
 use crate::value::{FieldPath, ValueType};
@@ -89,6 +90,8 @@ pub enum NodeKind {
     Suppress(Suppress),
     /// Lets pass the first of equal records.
     Deduplicate(Deduplicate),
+    /// Runs a user's own code.
+    Process(Process),
     /// Writes rows into a table.
     Sql(SqlSink),
     /// Writes records to a topic.
@@ -533,6 +536,7 @@ impl NodeKind {
             NodeKind::Aggregate(_) => "aggregate",
             NodeKind::Suppress(_) => "suppress",
             NodeKind::Deduplicate(_) => "deduplicate",
+            NodeKind::Process(_) => "process",
             NodeKind::Sql(_) => "sql",
             NodeKind::Kafka(_) => "kafka",
         }
@@ -565,6 +569,7 @@ impl NodeKind {
             | NodeKind::Aggregate(_)
             | NodeKind::Suppress(_)
             | NodeKind::Deduplicate(_)
+            | NodeKind::Process(_)
             | NodeKind::Sql(_)
             | NodeKind::Kafka(_) => false,
         }
@@ -587,6 +592,7 @@ impl NodeKind {
             NodeKind::Aggregate(node) => &node.from,
             NodeKind::Suppress(node) => &node.from,
             NodeKind::Deduplicate(node) => &node.from,
+            NodeKind::Process(node) => &node.from,
             NodeKind::Sql(node) => &node.from,
             NodeKind::Kafka(node) => &node.from,
         };

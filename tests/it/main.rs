@@ -18,6 +18,7 @@ mod join;
 mod live;
 mod logs;
 mod oracle;
+mod processors;
 mod repartition;
 mod sql;
 mod stateless;

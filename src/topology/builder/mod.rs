@@ -32,8 +32,8 @@ use super::check;
 use super::finding::{Finding, Findings, Place, Severity};
 use super::graph::{AppId, Arm, Guarantee, Merge, Node, NodeKind, NodeName, Side, Topology};
 pub use super::graph::{
-    Branch, Deduplicate, Filter, FlatMap, Join, JoinKind, KafkaSink, Log, Map, SelectKey, Source,
-    SqlSink, Suppress, Table,
+    Branch, Deduplicate, Filter, FlatMap, Join, JoinKind, KafkaSink, Log, Map, Process, SelectKey,
+    Source, SqlSink, Suppress, Table,
 };
 
 /// A topology in the making; see the [module](self).
@@ -220,6 +220,13 @@ impl Builder {
     pub fn deduplicate(self, name: &str, from: &str, mut deduplicate: Deduplicate) -> Builder {
         deduplicate.from = NodeName::new(from);
         self.node(name, NodeKind::Deduplicate(deduplicate))
+    }
+
+    /// Adds a node that runs a user's own processor on the records of `from`.
+    #[must_use]
+    pub fn process(self, name: &str, from: &str, mut process: Process) -> Builder {
+        process.from = NodeName::new(from);
+        self.node(name, NodeKind::Process(process))
     }
 
     /// Adds a node that writes the records of `from` into a table.

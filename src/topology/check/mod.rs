@@ -92,6 +92,11 @@ mod duplicate_partitions;
 mod duplicate_updates;
 mod duplicate_key_type;
 
+mod store_name;
+mod store_shared;
+mod store_alone;
+mod no_given_fields;
+
 use context::Context;
 
 use super::builder::Draft;
@@ -184,6 +189,10 @@ const RULES: &[Rule] = &[
     duplicate_partitions::RULE,
     duplicate_updates::RULE,
     duplicate_key_type::RULE,
+    store_name::RULE,
+    store_shared::RULE,
+    store_alone::RULE,
+    no_given_fields::RULE,
 ];
 
 /// What a code means.

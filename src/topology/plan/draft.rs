@@ -1,6 +1,7 @@
 //! A sub-topology under construction.
 
 mod deduplicate;
+mod process;
 mod suppress;
 
 use std::collections::BTreeMap;
@@ -245,8 +246,10 @@ impl<'l, 't> Draft<'l, 't> {
         let (on_error, tells_time) = match &node.kind {
             NodeKind::Join(join) => (join.on_error, join.within.is_some()),
             NodeKind::Table(table) => (table.on_error, false),
+            NodeKind::Process(process) => (process.on_error, true),
             _ => (OnError::default(), false),
         };
+        let tells_time = tells_time || self.graph.leads_to_processor(node);
         let work = Work::Send(SendPlan {
             computed: computed(&outlet.scope),
             topic,
@@ -443,7 +446,9 @@ impl<'l, 't> Draft<'l, 't> {
             purpose: Purpose::Repartition,
             sized_like,
         });
-        let emit = match self.graph.is_held_until_close(node) {
+        let is_waited_for =
+            self.graph.is_held_until_close(node) || self.graph.leads_to_processor(node);
+        let emit = match is_waited_for {
             true => Emit::Close,
             false => aggregate.emit,
         };

@@ -118,6 +118,7 @@ impl<'t> Graph<'t> {
             | NodeKind::Join(_)
             | NodeKind::Suppress(_)
             | NodeKind::Deduplicate(_)
+            | NodeKind::Process(_)
             | NodeKind::Kafka(_) => true,
             NodeKind::Sql(_) => false,
             NodeKind::Table(_) if !node.kind.is_stateless() => true,
@@ -162,6 +163,14 @@ impl<'t> Graph<'t> {
         })
     }
 
+    /// Whether a processor that can tell the time is behind a node, however far.
+    pub(super) fn leads_to_processor(&self, node: &Node) -> bool {
+        let mut consumers = self.consumers(&node.name).iter();
+        consumers.any(|consumer| {
+            matches!(consumer.kind, NodeKind::Process(_)) || self.leads_to_processor(consumer)
+        })
+    }
+
     /// The nodes that a SQL sink reads from through stateless nodes, and those: all that its own
     /// group has to run, each after its inputs.
     pub(super) fn before_sink(&self, sink: &Node) -> Result<Vec<&'t Node>, PlanError> {
@@ -198,6 +207,7 @@ impl<'t> Graph<'t> {
         let needs_keys = match &node.kind {
             NodeKind::Join(_) => true,
             NodeKind::Table(table) => table.stored,
+            NodeKind::Process(process) => !process.stores.is_empty(),
             _ => false,
         };
         needs_keys && !self.keys[&node.kind.inputs()[input]].has_record_key
@@ -238,7 +248,10 @@ impl Keys {
                 has_record_key: true,
                 selected: None,
             },
-            NodeKind::Aggregate(_) | NodeKind::Sql(_) | NodeKind::Kafka(_) => Keys::default(),
+            NodeKind::Aggregate(_)
+            | NodeKind::Process(_)
+            | NodeKind::Sql(_)
+            | NodeKind::Kafka(_) => Keys::default(),
             NodeKind::SelectKey(select) => Keys {
                 has_record_key: false,
                 selected: select.key.field(),

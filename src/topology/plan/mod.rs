@@ -20,6 +20,7 @@ mod draft;
 mod graph;
 mod joins;
 mod planner;
+mod process;
 mod scope;
 mod sinks;
 mod stages;
@@ -33,6 +34,7 @@ use std::sync::Arc;
 pub use deduplicate::DeduplicatePlan;
 pub(super) use graph::Keys;
 pub use planner::{PlanError, plan};
+pub use process::{GivenField, ProcessPlan};
 pub use suppress::{Bounds, Release, SuppressPlan};
 
 use crate::expr::Evaluator;
@@ -327,6 +329,8 @@ pub enum Work {
     Suppress(SuppressPlan),
     /// Lets pass the first of equal rows.
     Deduplicate(DeduplicatePlan),
+    /// Runs a user's own code.
+    Process(ProcessPlan),
     /// Writes records to a topic.
     Kafka(KafkaPlan),
     /// Writes rows into a table.
@@ -492,7 +496,7 @@ pub struct FoldPlan {
     pub shape: FoldShape,
     /// Where partial results go, partitioned by the new key.
     pub topic: String,
-    /// Whether windows behind it are waited for to close.
+    /// Whether somebody behind it waits for time to go on, as for windows to close.
     pub emit: Emit,
     /// Whether each row is sent by itself: the far side has to see them one after the other.
     pub one_by_one: bool,
@@ -660,7 +664,8 @@ impl Work {
             self,
             Work::Table(_) | Work::StreamJoin(_) | Work::Suppress(_) | Work::Deduplicate(_)
         );
-        self.is_fold() || keeps_rows
+        let has_stores = matches!(self, Work::Process(plan) if !plan.stores.is_empty());
+        self.is_fold() || keeps_rows || has_stores
     }
 
     /// Whether it has a stream time, which must outlive a crash.
@@ -670,7 +675,8 @@ impl Work {
             | Work::Fold(_)
             | Work::StreamJoin(_)
             | Work::Suppress(_)
-            | Work::Deduplicate(_) => true,
+            | Work::Deduplicate(_)
+            | Work::Process(_) => true,
             Work::Send(send) => send.tells_time,
             _ => false,
         }
