@@ -24,8 +24,9 @@
 //! ```
 
 mod kinds;
+mod rollup;
 
-pub use kinds::Rollup;
+pub use rollup::Rollup;
 
 use super::aggregation::AggregationError;
 use super::check;
