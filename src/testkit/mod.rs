@@ -86,6 +86,8 @@ pub use topics::{TestInputTopic, TestOutputTopic};
 #[cfg(test)]
 mod aggregate_tests;
 #[cfg(test)]
+mod calendar_tests;
+#[cfg(test)]
 mod case_tests;
 #[cfg(test)]
 mod clock_tests;

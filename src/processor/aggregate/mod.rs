@@ -10,7 +10,7 @@
 //!
 //! | windows | kept by key | a result is |
 //! | --- | --- | --- |
-//! | none, tumbling | [`fixed`]: one accumulator per window | that |
+//! | none, tumbling, calendar | [`fixed`]: one accumulator per window | that |
 //! | hopping | [`hopping`]: one accumulator per pane | those of its panes, merged |
 //! | sliding | [`sliding`]: one accumulator per window | that |
 //! | session | [`session`]: one accumulator per session | that |
@@ -142,7 +142,7 @@ impl Aggregator {
     ) -> Aggregator {
         let emit = plan.emit;
         let keeper: Box<dyn Keeper> = match plan.shape.windows {
-            windows @ (Windows::Unbounded | Windows::Tumbling(_)) => {
+            windows @ (Windows::Unbounded | Windows::Tumbling(_) | Windows::Calendar(_)) => {
                 Box::new(fixed::Fixed::new(windows, budget_bytes))
             }
             Windows::Hopping(windows) => Box::new(hopping::Panes::new(windows, budget_bytes)),

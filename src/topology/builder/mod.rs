@@ -30,8 +30,11 @@ pub use rollup::Rollup;
 
 use super::aggregation::AggregationError;
 use super::check;
+use super::duration::Millis;
 use super::finding::{Finding, Findings, Place, Severity};
 use super::graph::{AppId, Arm, Guarantee, Merge, Node, NodeKind, NodeName, Side, Topology};
+use crate::window::Period;
+
 pub use super::graph::{
     Branch, Deduplicate, Filter, FlatMap, Join, JoinKind, KafkaSink, Log, Map, Process, SelectKey,
     Source, SqlSink, Suppress, Table,
@@ -69,6 +72,14 @@ pub(super) struct DraftNode {
 pub(super) enum Problem {
     /// An aggregate says nothing about its window.
     NoWindow,
+    /// There is no time zone of that name.
+    UnknownZone(String),
+    /// Windows in a time zone are of this length, which is not a number of days.
+    NoDays(Millis),
+    /// Windows of this kind, or none, are in a time zone.
+    ZoneOf(&'static str),
+    /// Windows of the calendar are in no time zone.
+    NoZone(Period),
     /// A result of an aggregate is not a call of an aggregate function.
     Aggregation(AggregationError),
 }

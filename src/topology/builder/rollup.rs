@@ -6,12 +6,14 @@ use crate::topology::aggregation::Aggregation;
 use crate::topology::duration::Millis;
 use crate::topology::graph::{Aggregate, Emit, NodeName, OnError, OnLate, Window, WindowKind};
 use crate::value::FieldPath;
+use crate::window::{Period, Zone};
 
 /// What an aggregate does, as it is written; the node is an [`Aggregate`].
 #[derive(Clone, Debug)]
 pub struct Rollup {
     by: Vec<FieldPath>,
     cut: Option<Cut>,
+    time_zone: Option<String>,
     grace: Millis,
     idle_close: Option<Millis>,
     retention: Option<Millis>,
@@ -26,7 +28,18 @@ pub struct Rollup {
 #[derive(Clone, Copy, Debug)]
 enum Cut {
     Into(WindowKind),
+    Calendar(Period),
     Nowhere,
+}
+
+/// So many days a window in a time zone may be long.
+const MOST_DAYS: i64 = 366;
+
+/// How many days that is; none if it is no number of days, or too large.
+fn days(ms: i64) -> Option<u32> {
+    const DAY_MS: i64 = 86_400_000;
+    let is_allowed = ms % DAY_MS == 0 && (1..=MOST_DAYS).contains(&(ms / DAY_MS));
+    is_allowed.then(|| (ms / DAY_MS) as u32)
 }
 
 impl Rollup {
@@ -35,6 +48,7 @@ impl Rollup {
         Rollup {
             by: fields.into_iter().map(FieldPath::new).collect(),
             cut: None,
+            time_zone: None,
             grace: Millis(0),
             idle_close: None,
             retention: None,
@@ -51,6 +65,22 @@ impl Rollup {
     pub fn tumbling(self, size: impl Into<Millis>) -> Rollup {
         let size_ms = size.into().0;
         self.windows(WindowKind::Tumbling { size_ms })
+    }
+
+    /// Windows from one beginning of a week, month or year to the next, in the
+    /// [time zone](Rollup::time_zone) that has to be named.
+    #[must_use]
+    pub fn calendar(mut self, period: Period) -> Rollup {
+        self.cut = Some(Cut::Calendar(period));
+        self
+    }
+
+    /// The time zone of tumbling windows of days, such as `Europe/Berlin`: they begin at midnight
+    /// there, and are an hour shorter or longer where clocks change.
+    #[must_use]
+    pub fn time_zone(mut self, name: &str) -> Rollup {
+        self.time_zone = Some(name.to_owned());
+        self
     }
 
     /// Windows of this length, one beginning every `advance`.
@@ -149,21 +179,62 @@ impl Rollup {
         self
     }
 
+    /// The windows, if there are any. Where they cannot be made the draft is refused; until then others
+    /// stand in for them.
+    fn window_kind(
+        &self,
+        place: &Place,
+        problems: &mut Vec<(Place, Problem)>,
+    ) -> Option<WindowKind> {
+        let mut report = |key, problem| problems.push((place.clone().key(key), problem));
+        let Some(cut) = self.cut else {
+            report("tumbling", Problem::NoWindow);
+            return Some(WindowKind::Tumbling { size_ms: 1 });
+        };
+        let Some(name) = &self.time_zone else {
+            return match cut {
+                Cut::Into(kind) => Some(kind),
+                Cut::Nowhere => None,
+                Cut::Calendar(period) => {
+                    report("tumbling", Problem::NoZone(period));
+                    Some(WindowKind::Calendar {
+                        period,
+                        zone: Zone::UTC,
+                    })
+                }
+            };
+        };
+        let zone = Zone::find(name).unwrap_or_else(|| {
+            report("time_zone", Problem::UnknownZone(name.clone()));
+            Zone::UTC
+        });
+        match cut {
+            Cut::Calendar(period) => Some(WindowKind::Calendar { period, zone }),
+            Cut::Into(kind @ WindowKind::Tumbling { size_ms }) => match days(size_ms) {
+                Some(days) => Some(WindowKind::Calendar {
+                    period: Period::Days(days),
+                    zone,
+                }),
+                None => {
+                    report("tumbling", Problem::NoDays(Millis(size_ms)));
+                    Some(kind)
+                }
+            },
+            Cut::Into(kind) => {
+                report("time_zone", Problem::ZoneOf(kind.word()));
+                Some(kind)
+            }
+            Cut::Nowhere => {
+                report("time_zone", Problem::ZoneOf("none"));
+                None
+            }
+        }
+    }
+
     /// The node, without the parts that could not be made; and those.
     pub(super) fn lower(self, from: &str, place: &Place) -> (Aggregate, Vec<(Place, Problem)>) {
         let mut problems = Vec::new();
-        if self.cut.is_none() {
-            problems.push((
-                place.clone().key("window").key("tumbling"),
-                Problem::NoWindow,
-            ));
-        }
-        let kind = match self.cut {
-            Some(Cut::Into(kind)) => Some(kind),
-            Some(Cut::Nowhere) => None,
-            // Without a window the draft is refused; until then the shortest stands in for it.
-            None => Some(WindowKind::Tumbling { size_ms: 1 }),
-        };
+        let kind = self.window_kind(&place.clone().key("window"), &mut problems);
         let window = kind.map(|kind| Window {
             kind,
             grace_ms: self.grace.0,

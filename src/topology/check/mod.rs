@@ -97,6 +97,11 @@ mod store_shared;
 mod store_alone;
 mod no_given_fields;
 
+mod unknown_time_zone;
+mod time_zone_days;
+mod time_zone_windows;
+mod no_time_zone;
+
 use context::Context;
 
 use super::builder::Draft;
@@ -193,6 +198,10 @@ const RULES: &[Rule] = &[
     store_shared::RULE,
     store_alone::RULE,
     no_given_fields::RULE,
+    unknown_time_zone::RULE,
+    time_zone_days::RULE,
+    time_zone_windows::RULE,
+    no_time_zone::RULE,
 ];
 
 /// What a code means.
