@@ -115,3 +115,5 @@ mod suppress_oracle_tests;
 mod suppress_tests;
 #[cfg(test)]
 mod table_tests;
+#[cfg(test)]
+mod window_properties;
