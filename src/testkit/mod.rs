@@ -116,4 +116,6 @@ mod suppress_tests;
 #[cfg(test)]
 mod table_tests;
 #[cfg(test)]
+mod time_properties;
+#[cfg(test)]
 mod window_properties;

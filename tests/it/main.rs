@@ -11,6 +11,7 @@ mod cli;
 mod cluster;
 mod conformance;
 mod eventstreams;
+mod far_ahead;
 mod held;
 mod ingest;
 mod input;

@@ -155,7 +155,7 @@ impl Aggregator {
         };
         Aggregator {
             functions: plan.shape.functions(),
-            clock: StreamClock::new(progress),
+            clock: StreamClock::new(progress, plan.is_behind_repartition),
             keeper,
             idle_close: emit == Emit::Close && plan.idle_close_ms.is_some(),
         }

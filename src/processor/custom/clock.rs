@@ -16,7 +16,6 @@ pub(in crate::processor) struct TaskClock {
 struct InputClock {
     /// Under which name its progress is kept: that of no node.
     name: String,
-    is_moved: bool,
     clock: StreamClock,
 }
 
@@ -33,8 +32,7 @@ impl TaskClock {
         let inputs = inputs.iter().map(|input| {
             let name = format!("input:{}", input.topics[0]);
             InputClock {
-                is_moved: is_moved(&input.reader),
-                clock: StreamClock::new(progress.of(&name)),
+                clock: StreamClock::new(progress.of(&name), is_moved(&input.reader)),
                 name,
             }
         });
@@ -61,10 +59,11 @@ impl TaskClock {
     }
 
     fn tell(&mut self) {
-        let moved = self.inputs.iter().filter(|input| input.is_moved);
-        let lowest = moved.map(InputClock::lowest_upstream).min();
+        let clocks = || self.inputs.iter().map(|input| &input.clock);
+        let moved = clocks().filter(|clock| clock.is_behind_repartition());
+        let lowest = moved.map(StreamClock::closing_time).min();
         let highest = || {
-            let times = self.inputs.iter().map(|input| input.clock.stream_time());
+            let times = clocks().map(StreamClock::stream_time);
             times.max().unwrap_or(Timestamp::MIN)
         };
         self.told = self.told.max(lowest.unwrap_or_else(highest));
@@ -92,15 +91,6 @@ impl TaskClock {
 
 /// Under which name it is kept how far the task has come: that of no node.
 const TOLD: &str = "task:";
-
-impl InputClock {
-    fn lowest_upstream(&self) -> Timestamp {
-        match self.clock.has_upstreams() {
-            true => self.clock.closing_time(),
-            false => Timestamp::MIN,
-        }
-    }
-}
 
 /// Whether its records come through a repartition, whose near sides say how far they are.
 fn is_moved(reader: &Reader) -> bool {

@@ -515,6 +515,7 @@ impl<'l, 't> Draft<'l, 't> {
             .then(|| self.own_topic(node, "results", Purpose::Results));
         let (scope, slots) = results_scope(aggregate, self.layout, by_types, result_types);
         let work = Work::Aggregate(AggregatePlan {
+            is_behind_repartition: matches!(behind, [Link::Input(input)] if self.reads_partials(*input)),
             shape,
             store,
             emit: aggregate.emit,
@@ -531,6 +532,10 @@ impl<'l, 't> Draft<'l, 't> {
         };
         self.outlets.insert(&node.name, outlet);
         Ok(())
+    }
+
+    fn reads_partials(&self, input: usize) -> bool {
+        matches!(self.inputs[input].reader, Reader::Partials)
     }
 
     pub(super) fn add_kafka(&mut self, node: &'t Node, sink: &KafkaSink) -> Result<(), PlanError> {

@@ -380,6 +380,8 @@ pub struct FoldShape {
 pub struct AggregatePlan {
     /// How rows are folded; behind a repartition, how partial results are merged.
     pub shape: FoldShape,
+    /// Whether it merges what the near sides of a repartition have folded.
+    pub is_behind_repartition: bool,
     /// Where results are kept.
     pub store: usize,
     /// When results leave.
@@ -455,8 +457,8 @@ pub struct StreamJoinPlan {
     pub store: usize,
     /// Where those are kept that wait for another one, and have a result without it.
     pub waiting: Option<usize>,
-    /// Whether records of either side come through a repartition.
-    pub is_behind_repartition: bool,
+    /// Whether the records of the left side, and of the right one, come through a repartition.
+    pub are_moved: [bool; 2],
     /// What the paths of the right side's fields begin with behind the join, with the dot.
     pub prefix: String,
     /// Whether anybody behind it keeps or sends rows, with the events that they were made of.
