@@ -47,6 +47,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! What no operator does, a node can run as Rust code: [`topology::process`] says how it is written,
+//! [`cli::run_topology`] runs it against a cluster.
+//!
 //! # The map, in reading order
 //!
 //! The path of a record is one-way: ingest → topic → [`broker`] → runtime (thread → queue → task)

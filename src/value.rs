@@ -7,6 +7,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use bumpalo::Bump;
+
 use crate::time::Timestamp;
 
 /// The value of one field.
@@ -47,6 +49,31 @@ impl<'a> Value<'a> {
         match *self {
             Value::Str(text) => Some(text),
             _ => None,
+        }
+    }
+
+    /// A copy that borrows from an arena.
+    pub fn copied_into<'c>(&self, arena: &'c Bump) -> Value<'c> {
+        match *self {
+            Value::Missing => Value::Missing,
+            Value::Null => Value::Null,
+            Value::Bool(value) => Value::Bool(value),
+            Value::Int(value) => Value::Int(value),
+            Value::Float(value) => Value::Float(value),
+            Value::Str(text) => Value::Str(arena.alloc_str(text)),
+            Value::Bytes(bytes) => Value::Bytes(arena.alloc_slice_copy(bytes)),
+            Value::Time(time) => Value::Time(time),
+            Value::Duration(ms) => Value::Duration(ms),
+            Value::List(list) => {
+                let copies = list.iter().map(|value| value.copied_into(arena));
+                Value::List(arena.alloc_slice_fill_iter(copies))
+            }
+            Value::Map(entries) => {
+                let copies = entries
+                    .iter()
+                    .map(|(name, value)| (&*arena.alloc_str(name), value.copied_into(arena)));
+                Value::Map(arena.alloc_slice_fill_iter(copies))
+            }
         }
     }
 

@@ -21,12 +21,16 @@ mod settings;
 mod demo;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
 
 use context::Context;
 use failure::{Ended, say};
 use flags::CommonFlags;
+
+use crate::topology::graph::Topology;
+use crate::topology::plan::plan;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -76,8 +80,34 @@ enum Command {
 
 /// Does what was typed.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let ended = dispatch(&cli);
+    exit_code(dispatch(&Cli::parse()))
+}
+
+/// Runs a topology that a program of its own has built, as `tidemill run` does that of a file: with
+/// the same flags, settings, signals and exit codes. For topologies with
+/// [processors](crate::topology::process), whose code no file can hold.
+pub fn run_topology(topology: &Topology) -> ExitCode {
+    let program = Program::parse();
+    let run = || {
+        let plan = Arc::new(plan(topology)?);
+        let settings = program.flags.settings()?;
+        let context = Context::new(&program.common, settings, "info")?;
+        run::run_plans(vec![plan], &program.flags, &context)
+    };
+    exit_code(run())
+}
+
+/// A program that runs one topology.
+#[derive(Parser)]
+#[command(max_term_width = 100)]
+struct Program {
+    #[command(flatten)]
+    common: CommonFlags,
+    #[command(flatten)]
+    flags: run::RunFlags,
+}
+
+fn exit_code(ended: Ended) -> ExitCode {
     ended.unwrap_or_else(|failure| {
         if failure.is_closed_pipe() {
             return ExitCode::SUCCESS;
@@ -95,7 +125,7 @@ fn dispatch(cli: &Cli) -> Ended {
     // Of these the answer matters, not how it came about.
     let quiet = |flags| Context::new(&cli.common, flags, "warn");
     match &cli.command {
-        Command::Run(args) => run::run(args, &context(args.settings()?)?),
+        Command::Run(args) => run::run(args, &context(args.flags.settings()?)?),
         Command::Check(args) => check::check(args),
         Command::Test(args) => test::test(args),
         Command::Describe(args) => describe::describe(args),
@@ -117,5 +147,6 @@ mod tests {
     #[test]
     fn the_flags_do_not_contradict_each_other() {
         Cli::command().debug_assert();
+        Program::command().debug_assert();
     }
 }

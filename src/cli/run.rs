@@ -40,6 +40,13 @@ pub(super) struct Run {
     /// Topology files
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub flags: RunFlags,
+}
+
+/// What can be said of a run, whatever is run.
+#[derive(Args)]
+pub(super) struct RunFlags {
     /// Leaves the tables alone; they must be there and fit
     #[arg(long)]
     no_migrate: bool,
@@ -53,7 +60,7 @@ pub(super) struct Run {
     http: HttpFlags,
 }
 
-impl Run {
+impl RunFlags {
     pub fn settings(&self) -> Result<Typed, Failure> {
         let groups = [
             self.kafka.settings()?,
@@ -66,14 +73,18 @@ impl Run {
 }
 
 pub(super) fn run(args: &Run, context: &Context) -> Ended {
-    let plans = plans(&args.files)?;
+    run_plans(plans(&args.files)?, &args.flags, context)
+}
+
+/// Runs members of these applications until the process is told to stop.
+pub(super) fn run_plans(plans: Vec<Arc<Plan>>, flags: &RunFlags, context: &Context) -> Ended {
     let has_tables = plans.iter().any(|plan| !plan.sinks.is_empty());
     if has_tables {
         context.database()?;
     }
     let process = Process::start()?;
     let broker = context.kafka()?;
-    let sinks_migrate = has_tables && !args.no_migrate && !migrate(context, &process)?;
+    let sinks_migrate = has_tables && !flags.no_migrate && !migrate(context, &process)?;
     process.watch(context.settings.stop_timeout);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let mut facts = Facts::new(Arc::clone(&clock));

@@ -202,9 +202,16 @@ fn only_kind<'d>(entry: &'d Entry, findings: &mut Findings) -> Option<(&'d Entry
     None
 }
 
+/// What is said of a kind that no file can have.
+const RUST_ONLY: &str = "a processor is Rust code: build the topology in Rust \
+                         (docs/PROCESSORS.md says how it is written and run)";
+
 fn unknown_kind(kind: &Entry) -> Diagnostic {
     let message = format!("there is no kind of node `{}`", kind.key);
-    let help = did_you_mean(&kind.key, "kinds of nodes", nodes::words());
+    let help = match kind.key.as_str() {
+        "process" => Some(RUST_ONLY.to_owned()),
+        key => did_you_mean(key, "kinds of nodes", nodes::words()),
+    };
     let diagnostic = UNKNOWN_KIND.at(Some(kind.key_span.clone()), message);
     diagnostic.maybe_help(help)
 }

@@ -11,6 +11,7 @@ use crate::topology::graph::{
     Suppress, Table, TableUse, WhenFull,
 };
 use crate::value::ValueType;
+use crate::window::Period;
 
 /// Reads the keys of a node of one kind and adds it to the builder.
 pub(super) type Read = fn(&mut Keys<'_, '_>, &str, Builder) -> Builder;
@@ -44,6 +45,11 @@ const ON_LATE: &[(&str, OnLate)] = &[("drop", OnLate::Drop), ("dead_letter", OnL
 const NULL_VALUES: &[(&str, NullValues)] =
     &[("refuse", NullValues::Refuse), ("pass", NullValues::Pass)];
 const EMIT: &[(&str, Emit)] = &[("updates", Emit::Updates), ("close", Emit::Close)];
+const PERIODS: &[(&str, Period)] = &[
+    ("week", Period::Week),
+    ("month", Period::Month),
+    ("year", Period::Year),
+];
 const WINDOWS: [&str; 4] = ["tumbling", "hopping", "sliding", "session"];
 const JOINS: &[(&str, JoinKind)] = &[
     ("inner", JoinKind::Inner),
@@ -271,8 +277,14 @@ fn aggregate(keys: &mut Keys<'_, '_>, name: &str, builder: Builder) -> Builder {
 
 fn read_window(keys: &mut Keys<'_, '_>, mut rollup: Rollup) -> Rollup {
     keys.one_of(&WINDOWS);
-    if let Some(size) = keys.duration("tumbling") {
+    let mut periods = PERIODS.iter();
+    if let Some((_, period)) = periods.find(|(word, _)| keys.is_word("tumbling", word)) {
+        rollup = rollup.calendar(*period);
+    } else if let Some(size) = keys.duration("tumbling") {
         rollup = rollup.tumbling(size);
+    }
+    if let Some(zone) = keys.text("time_zone") {
+        rollup = rollup.time_zone(zone);
     }
     if keys.entry("hopping").is_some() {
         let size = keys.duration("hopping");

@@ -87,6 +87,9 @@ impl Progress {
 /// The time of an operator at work.
 pub(super) struct StreamClock {
     pub(super) progress: NodeProgress,
+    /// Whether its rows come through one, whose near sides say how far they are. Until all of them
+    /// have, nothing is known.
+    is_behind_repartition: bool,
     /// What silent upstreams vouch for. Not kept: after a restart they soon say it again.
     vouched: BTreeMap<i32, Vouched>,
 }
@@ -99,9 +102,10 @@ struct Vouched {
 }
 
 impl StreamClock {
-    pub(super) fn new(progress: NodeProgress) -> StreamClock {
+    pub(super) fn new(progress: NodeProgress, is_behind_repartition: bool) -> StreamClock {
         StreamClock {
             progress,
+            is_behind_repartition,
             vouched: BTreeMap::new(),
         }
     }
@@ -145,9 +149,14 @@ impl StreamClock {
         }
     }
 
-    /// Whether it is behind a repartition, as far as that is known.
-    pub(in crate::processor) fn has_upstreams(&self) -> bool {
-        self.progress.upstream_partitions > 0
+    pub(super) fn is_behind_repartition(&self) -> bool {
+        self.is_behind_repartition
+    }
+
+    /// Whether some upstreams have not said yet how far they are.
+    fn lacks_upstreams(&self) -> bool {
+        let known = self.progress.upstream.len();
+        known == 0 || known < self.progress.upstream_partitions as usize
     }
 
     /// The highest time of an upstream.
@@ -158,10 +167,10 @@ impl StreamClock {
 
     /// The time by which windows close.
     pub(super) fn closing_time(&self) -> Timestamp {
-        if self.progress.upstream_partitions == 0 {
+        if !self.is_behind_repartition {
             return self.stream_time();
         }
-        if self.progress.upstream.len() < self.progress.upstream_partitions as usize {
+        if self.lacks_upstreams() {
             return Timestamp::MIN;
         }
         let upstream = self.progress.upstream.iter().map(|(partition, upstream)| {
@@ -188,9 +197,11 @@ impl StreamClock {
     /// Whether nothing is on its way: that all upstream partitions have said so, and vouch for
     /// everything that has come.
     fn is_upstream_silent(&self) -> bool {
+        if !self.is_behind_repartition {
+            return true;
+        }
         let is_silent = self.progress.upstream.values().all(|u| u.silent);
-        self.progress.upstream_partitions == 0
-            || (is_silent && self.closing_time().0 >= self.highest_ms())
+        !self.lacks_upstreams() && is_silent && self.closing_time().0 >= self.highest_ms()
     }
 }
 
@@ -209,7 +220,7 @@ mod tests {
 
     #[test]
     fn a_silent_upstream_vouches_for_what_others_had_reached_when_it_last_said_so() {
-        let mut clock = StreamClock::new(NodeProgress::default());
+        let mut clock = StreamClock::new(NodeProgress::default(), true);
         say(&mut clock, 0, 5, false);
         assert_eq!(clock.closing_time(), Timestamp::MIN, "one is not known");
         say(&mut clock, 1, 3, true);
@@ -228,9 +239,22 @@ mod tests {
         assert_eq!(clock.closing_time(), Timestamp(50), "by its own time again");
     }
 
+    /// Rows may be read in one commit, and how far their partition is with the next.
+    #[test]
+    fn behind_a_repartition_nothing_is_known_before_the_first_word() {
+        let mut clock = StreamClock::new(NodeProgress::default(), true);
+        clock.advance(Timestamp(100));
+        assert_eq!(clock.closing_time(), Timestamp::MIN);
+        assert_eq!(clock.closing_time_after(Some(10), 20), Timestamp::MIN);
+        let mut clock = StreamClock::new(NodeProgress::default(), false);
+        clock.advance(Timestamp(100));
+        assert_eq!(clock.closing_time(), Timestamp(100));
+        assert_eq!(clock.closing_time_after(Some(10), 20), Timestamp(120));
+    }
+
     #[test]
     fn silence_counts_once_all_vouch_for_everything() {
-        let mut clock = StreamClock::new(NodeProgress::default());
+        let mut clock = StreamClock::new(NodeProgress::default(), true);
         clock.advance(Timestamp(100));
         say(&mut clock, 0, 100, true);
         say(&mut clock, 1, 3, true);
@@ -242,12 +266,12 @@ mod tests {
 
     #[test]
     fn after_a_restart_silence_has_to_be_said_anew() {
-        let mut clock = StreamClock::new(NodeProgress::default());
+        let mut clock = StreamClock::new(NodeProgress::default(), true);
         say(&mut clock, 0, 100, false);
         say(&mut clock, 1, 3, true);
         say(&mut clock, 1, 3, true);
         assert_eq!(clock.closing_time(), Timestamp(100));
-        let mut clock = StreamClock::new(clock.progress);
+        let mut clock = StreamClock::new(clock.progress, true);
         assert_eq!(clock.closing_time(), Timestamp(3));
         say(&mut clock, 1, 3, true);
         say(&mut clock, 1, 3, true);

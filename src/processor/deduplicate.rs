@@ -37,8 +37,6 @@ pub(super) struct Deduplicator {
     passed: Table<Passed>,
     /// How far the rows have come.
     clock: StreamClock,
-    /// Whether late rows are sorted out elsewhere.
-    is_behind_repartition: bool,
     /// The table has all entries of buckets behind this one; unknown until the store was asked.
     complete_behind: Option<Timestamp>,
     /// The newest bucket with an entry that was made here.
@@ -160,8 +158,7 @@ impl Deduplicator {
                 grace_ms: 0,
             },
             passed: Table::new(budget_bytes),
-            clock: StreamClock::new(progress),
-            is_behind_repartition: plan.is_behind_repartition,
+            clock: StreamClock::new(progress, plan.is_behind_repartition),
             complete_behind: None,
             newest: Timestamp::MIN,
             purged_until: Timestamp::MIN,
@@ -180,7 +177,8 @@ impl Deduplicator {
     ) -> Result<Verdict, ProcessError> {
         self.clock.advance(time);
         let oldest = self.stream_time().plus_millis(-self.grace_ms);
-        if !self.is_behind_repartition && time < oldest {
+        // Behind a repartition they were sorted out in front of it.
+        if !self.clock.is_behind_repartition() && time < oldest {
             return Ok(Verdict::Late);
         }
         let bucket = self.buckets.start_of(time);
@@ -261,11 +259,7 @@ impl Deduplicator {
             batch.put(*store, key, buffer);
             Ok::<(), Infallible>(())
         });
-        let time = match self.is_behind_repartition && !self.clock.has_upstreams() {
-            // None has said yet how far it is.
-            true => Timestamp::MIN,
-            false => self.clock.closing_time(),
-        };
+        let time = self.clock.closing_time();
         if time > Timestamp::MIN {
             let needed_from = time.plus_millis(-self.grace_ms);
             self.purge(needed_from.plus_millis(-self.within_ms), batch);

@@ -25,15 +25,17 @@ pub(super) fn read(
     context: &mut Context<'_>,
     operators: &mut [OperatorState],
     counts: &mut NodeCounts,
-    input: &Input,
+    number: usize,
     now: Timestamp,
     row: &mut Row<'_, '_>,
 ) -> Result<(), ProcessError> {
     counts.input += 1;
+    let input = &context.plan.inputs[number];
     match &input.reader {
         Reader::Source(source) => match read_event(source, now, row) {
             Ok(()) => {
                 counts.output += 1;
+                context.hosted.clock.advance(number, row.time);
                 run_all(context, operators, &input.next, row)
             }
             Err((reason, message)) => {
@@ -42,8 +44,8 @@ pub(super) fn read(
             }
         },
         Reader::Results(results) => read_result(context, operators, counts, results, input, row),
-        Reader::Rows(rows) => rows::read_row(context, operators, counts, rows, input, row),
-        Reader::Partials => read_partial(context, operators, counts, input, row),
+        Reader::Rows(rows) => rows::read_row(context, operators, counts, rows, number, row),
+        Reader::Partials => read_partial(context, operators, counts, number, row),
         Reader::Foreign => foreign::take_message(context, operators, input.next[0], row),
     }
 }
@@ -254,10 +256,10 @@ fn read_partial(
     context: &mut Context<'_>,
     operators: &mut [OperatorState],
     counts: &mut NodeCounts,
-    input: &Input,
+    input: usize,
     row: &Row<'_, '_>,
 ) -> Result<(), ProcessError> {
-    let id = input.next[0];
+    let id = context.plan.inputs[input].next[0];
     let operator = &context.plan.operators[id];
     let damaged = |what| {
         move |_| ProcessError::Damaged {
@@ -274,6 +276,7 @@ fn read_partial(
             let time: UpstreamTime =
                 codec::decode(value).map_err(damaged("an upstream's stream time"))?;
             aggregate.upstream(&time);
+            context.hosted.clock.upstream(input, &time);
             Ok(())
         }
         Some(group) => {

@@ -9,7 +9,7 @@ use super::{Context, ProcessError};
 use crate::state::{StateBatch, StoreId};
 
 /// Before the key of a record, so that none is the key of the commit marker.
-const PREFIX: u8 = 1;
+pub(super) const PREFIX: u8 = 1;
 
 /// The key of a record, of its key in the store; none for what no record has written.
 pub(crate) fn record_key(key: &[u8]) -> Option<&[u8]> {

@@ -12,8 +12,10 @@
 mod aggregate;
 mod arrivals;
 mod clock;
+mod custom;
 mod deduplicate;
 mod drops;
+mod error;
 mod fold;
 mod foreign;
 mod input;
@@ -37,12 +39,14 @@ use bumpalo::Bump;
 pub(crate) use aggregate::stored_results;
 pub use clock::{NodeProgress, Progress};
 pub use drops::{DropReason, NodeCounts};
+pub use error::ProcessError;
 pub(crate) use input::MARKER_KEY;
 pub(crate) use keyed::record_key as stored_key;
 pub use outputs::{DeadLetter, OutputError, Outputs, Produced, TableRow};
 pub use table::{Folded, FoldedError};
 
 use aggregate::Aggregator;
+use custom::{Hosted, User};
 use deduplicate::Deduplicator;
 use fold::Fold;
 use foreign::Subscriptions;
@@ -53,10 +57,11 @@ use suppress::Suppressor;
 
 use crate::expr;
 use crate::record::JoinedEvent;
-use crate::state::{StateBatch, StateError, TaskState};
+use crate::state::{StateBatch, TaskState};
 use crate::time::Timestamp;
 use crate::topology::graph::Side;
 use crate::topology::plan::{Input, Reader, SubTopology, Work};
+use crate::topology::process::PunctuationType;
 use crate::value::{Slot, Value};
 
 /// A record as a task reads it.
@@ -76,81 +81,13 @@ pub struct InRecord<'a> {
     pub value: Option<&'a [u8]>,
 }
 
-/// The task cannot go on.
-#[derive(Debug, thiserror::Error)]
-pub enum ProcessError {
-    /// The node is told to stop on such a record.
-    #[error("node {node} stops at {topic}-{partition} offset {offset}: {reason}: {message}")]
-    Stop {
-        /// The node.
-        node: String,
-        /// The record's topic.
-        topic: String,
-        /// Its partition.
-        partition: i32,
-        /// Its offset.
-        offset: i64,
-        /// What kind of trouble.
-        reason: DropReason,
-        /// What exactly.
-        message: String,
-    },
-    /// The store.
-    #[error(transparent)]
-    State(#[from] StateError),
-    /// The way out.
-    #[error(transparent)]
-    Output(#[from] OutputError),
-    /// A store or a repartition topic holds what this topology did not write.
-    #[error("node {node}: {source}")]
-    Foreign {
-        /// The node.
-        node: String,
-        /// What is wrong.
-        source: FoldedError,
-    },
-    /// A suppress that may not let results go early holds back more than it may.
-    #[error(
-        "node {node}: {rows} results of {bytes} bytes are held back, more than `max_rows` or \
-         `max_bytes` allows: raise the bound, or hold results back for a shorter time"
-    )]
-    Full {
-        /// The node.
-        node: String,
-        /// How many results are held back.
-        rows: u64,
-        /// Their size.
-        bytes: u64,
-    },
-    /// A store or a repartition topic holds a damaged key or marker.
-    #[error("node {node}: {what} is damaged")]
-    Damaged {
-        /// The node.
-        node: String,
-        /// What.
-        what: &'static str,
-    },
-}
-
-impl ProcessError {
-    /// A node is told to stop on such a record.
-    pub(crate) fn stop(letter: &DeadLetter<'_>) -> ProcessError {
-        ProcessError::Stop {
-            node: letter.node.to_owned(),
-            topic: letter.record.topic.to_owned(),
-            partition: letter.record.partition,
-            offset: letter.record.offset,
-            reason: letter.reason,
-            message: letter.message.to_owned(),
-        }
-    }
-}
-
 /// The operators of one task.
 pub struct Processor {
     plan: Arc<SubTopology>,
     share: Share,
     operators: Vec<OperatorState>,
+    /// What processors of users have together.
+    hosted: Hosted,
     /// Of the node that each input is read for.
     input_counts: Vec<NodeCounts>,
     arena: Bump,
@@ -181,6 +118,7 @@ enum Kind {
     Send(Box<Sender>),
     Suppress(Box<Suppressor>),
     Deduplicate(Box<Deduplicator>),
+    Process(Box<User>),
 }
 
 /// Everything that operators need to run, apart from what they remember.
@@ -189,6 +127,7 @@ pub(crate) struct Context<'c> {
     share: Share,
     state: &'c dyn TaskState,
     outputs: &'c mut dyn Outputs,
+    hosted: &'c mut Hosted,
 }
 
 /// Which of how many partitions a task has.
@@ -321,6 +260,7 @@ impl Processor {
                         budget,
                         progress.of(node),
                     ))),
+                    Work::Process(process) => Kind::Process(Box::new(User::new(process))),
                     _ => Kind::Stateless,
                 };
                 OperatorState {
@@ -331,11 +271,13 @@ impl Processor {
                 }
             })
             .collect();
+        let hosted = Hosted::new(&plan, budget, progress);
         let input_counts = vec![NodeCounts::default(); plan.inputs.len()];
         Processor {
             plan,
             share,
             operators,
+            hosted,
             input_counts,
             arena: Bump::new(),
             has_news: false,
@@ -360,6 +302,7 @@ impl Processor {
             plan,
             share,
             operators,
+            hosted,
             input_counts,
             arena,
             has_news,
@@ -371,7 +314,9 @@ impl Processor {
             share: *share,
             state,
             outputs,
+            hosted,
         };
+        let has_processors = custom::begin(&mut context, operators, arena, now)?;
         let fields = arena.alloc_slice_fill_copy(plan.slots, Value::Missing);
         let reader = &plan.inputs[input].reader;
         for record in records {
@@ -392,16 +337,59 @@ impl Processor {
                 &mut context,
                 operators,
                 &mut input_counts[input],
-                &plan.inputs[input],
+                input,
                 now,
                 &mut row,
             )?;
+            if has_processors {
+                let by = PunctuationType::StreamTime;
+                custom::punctuate(&mut context, operators, by, arena)?;
+            }
         }
         Ok(())
     }
 
+    /// Whether there are processors of users, to be [punctuated](Processor::punctuate).
+    pub fn has_processors(&self) -> bool {
+        !self.hosted.is_empty()
+    }
+
+    /// Calls the processors of users that are to be called at this time of the wall clock; tells
+    /// whether there were any.
+    ///
+    /// # Errors
+    /// When the task cannot go on. What was done since the last commit must not be committed.
+    pub fn punctuate(
+        &mut self,
+        now: Timestamp,
+        state: &dyn TaskState,
+        outputs: &mut dyn Outputs,
+    ) -> Result<bool, ProcessError> {
+        self.arena.reset();
+        let Processor {
+            plan,
+            share,
+            operators,
+            hosted,
+            arena,
+            ..
+        } = self;
+        let mut context = Context {
+            plan,
+            share: *share,
+            state,
+            outputs,
+            hosted,
+        };
+        context.hosted.set_now(now);
+        let is_opened = custom::open(&mut context, operators, arena)?;
+        let by = PunctuationType::WallClockTime;
+        Ok(custom::punctuate(&mut context, operators, by, arena)? || is_opened)
+    }
+
     /// Hands results to the outputs and collects in `batch` what has changed in the stores, to be
-    /// written to their changelogs, and to them after the log has committed. `idle_ms` says for how long the task has been caught
+    /// written to their changelogs, and to them after the log has committed. `idle_ms` says for how
+    /// long the task has been caught
     /// up with all its inputs and silent.
     ///
     /// # Errors
@@ -418,6 +406,7 @@ impl Processor {
             plan,
             share,
             operators,
+            hosted,
             arena,
             ..
         } = self;
@@ -427,6 +416,7 @@ impl Processor {
             share: *share,
             state,
             outputs,
+            hosted,
         };
         for id in 0..operators.len() {
             // Whatever a flush sends on goes to later operators only, so the one at work can be
@@ -466,9 +456,11 @@ impl Processor {
                     deduplicator.flush(batch);
                     Kind::Deduplicate(deduplicator)
                 }
+                Kind::Process(user) => Kind::Process(user),
             };
             operators[id].kind = kind;
         }
+        context.hosted.flush(batch);
         Ok(())
     }
 
@@ -491,9 +483,11 @@ impl Processor {
                 | Kind::Subscriptions(_)
                 | Kind::ForeignJoin(_)
                 | Kind::Send(_)
+                | Kind::Process(_)
                 | Kind::Stateless => {}
             }
         }
+        self.hosted.committed();
     }
 
     /// How far the folds have come, to be stored with the commit.
@@ -512,15 +506,18 @@ impl Processor {
                 Kind::Table(_)
                 | Kind::Subscriptions(_)
                 | Kind::ForeignJoin(_)
+                | Kind::Process(_)
                 | Kind::Stateless => {}
             }
         }
+        self.hosted.clock.save(&mut progress);
         progress
     }
 
     /// Whether a table has outgrown its budget, so that a commit is due.
     pub fn wants_commit(&self) -> bool {
-        self.operators.iter().any(|operator| match &operator.kind {
+        let mut operators = self.operators.iter();
+        let is_full = operators.any(|operator| match &operator.kind {
             Kind::Aggregate(aggregate) => aggregate.is_full(),
             Kind::Fold(fold) => fold.is_full(),
             Kind::Table(table) => table.rows.is_full(),
@@ -528,8 +525,9 @@ impl Processor {
             Kind::Suppress(suppressor) => suppressor.is_full(),
             Kind::Deduplicate(deduplicator) => deduplicator.is_full(),
             Kind::Subscriptions(subscriptions) => subscriptions.is_full(),
-            Kind::ForeignJoin(_) | Kind::Send(_) | Kind::Stateless => false,
-        })
+            Kind::ForeignJoin(_) | Kind::Send(_) | Kind::Process(_) | Kind::Stateless => false,
+        });
+        is_full || self.hosted.is_full()
     }
 
     /// Whether it matters for how long nothing has come: a window may close by that, or the far
@@ -545,6 +543,7 @@ impl Processor {
             | Kind::Deduplicate(_)
             | Kind::Subscriptions(_)
             | Kind::ForeignJoin(_)
+            | Kind::Process(_)
             | Kind::Stateless => false,
         })
     }
@@ -576,9 +575,13 @@ impl Processor {
             | Kind::Subscriptions(_)
             | Kind::ForeignJoin(_)
             | Kind::Send(_)
+            | Kind::Process(_)
             | Kind::Stateless => Timestamp::MIN,
         });
-        times.max().unwrap_or(Timestamp::MIN)
+        times
+            .chain(self.hosted.clock.time())
+            .max()
+            .unwrap_or(Timestamp::MIN)
     }
 
     /// What each node has seen since the last call. Of nodes that another sub-topology runs as well

@@ -15,8 +15,7 @@ use crate::codec::{self, DecodeError};
 use crate::record::{JoinedEvent, RowChange, StoredRow, decode_json};
 use crate::topology::graph::NodeName;
 use crate::topology::plan::{
-    Input, KeyField, OperatorId, Route, RowTopic, RowsReader, SendPlan, TablePlan, WantedFields,
-    Work,
+    KeyField, OperatorId, Route, RowTopic, RowsReader, SendPlan, TablePlan, WantedFields, Work,
 };
 use crate::value::{Slot, Value, ValueType};
 
@@ -245,11 +244,12 @@ pub(super) fn read_row(
     operators: &mut [OperatorState],
     counts: &mut NodeCounts,
     reader: &RowsReader,
-    input: &Input,
+    number: usize,
     row: &mut Row<'_, '_>,
 ) -> Result<(), ProcessError> {
+    let input = &context.plan.inputs[number];
     if is_about_time(reader, &row.record) {
-        return take_time(context, operators, reader, input, row);
+        return take_time(context, operators, reader, number, row);
     }
     let Some(change) = read_change(reader, row)? else {
         return Ok(());
@@ -277,6 +277,7 @@ pub(super) fn read_row(
         }
     }
     counts.output += 1;
+    context.hosted.clock.advance(number, row.time);
     run_all(context, operators, &input.next, row)
 }
 
@@ -287,10 +288,10 @@ pub(super) fn is_about_time(reader: &RowsReader, record: &InRecord<'_>) -> bool 
 
 /// Tells those behind a repartition how far an upstream is.
 fn take_time(
-    context: &Context<'_>,
+    context: &mut Context<'_>,
     operators: &mut [OperatorState],
     reader: &RowsReader,
-    input: &Input,
+    number: usize,
     row: &Row<'_, '_>,
 ) -> Result<(), ProcessError> {
     let time = codec::decode(row.record.value.unwrap_or_default());
@@ -298,7 +299,8 @@ fn take_time(
         node: reader.node.to_string(),
         what: "an upstream's stream time",
     })?;
-    for next in &input.next {
+    context.hosted.clock.upstream(number, &time);
+    for next in &context.plan.inputs[number].next {
         match &context.plan.operators[*next].work {
             Work::StreamJoin(plan) => {
                 if let Kind::StreamJoin(join) = &mut operators[plan.sides[0]].kind {

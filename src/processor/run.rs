@@ -2,7 +2,7 @@
 
 use super::{
     Before, Context, DeadLetter, DropReason, NodeCounts, OperatorState, ProcessError, Row,
-    aggregate, deduplicate, foreign, join, outputs, rows, stream_join, suppress,
+    aggregate, custom, deduplicate, foreign, join, outputs, rows, stream_join, suppress,
 };
 use crate::expr::{self, EvalError, Evaluator};
 use crate::topology::graph::{NodeName, OnError};
@@ -171,6 +171,7 @@ fn run(
         Work::Deduplicate(plan) => {
             return deduplicate::judge_row(context, operators, id, plan, row);
         }
+        Work::Process(plan) => return custom::process_row(context, operators, id, plan, row),
         Work::Join(join) => return join::join_row(context, operators, id, join, row),
         Work::StreamJoin(join) => {
             return stream_join::join_record(context, operators, id, join, row);

@@ -60,11 +60,14 @@ impl StreamJoin {
         progress: &Progress,
     ) -> StreamJoin {
         let own = progress.of(node);
-        let clock = |side| StreamClock::new(progress.of(&progress_name(node, side)));
+        let clock = |side: Side| {
+            let kept = progress.of(&progress_name(node, side));
+            StreamClock::new(kept, plan.are_moved[side as usize])
+        };
         let oldest = (own.emitted_until_ms > i64::MIN).then_some(Timestamp(own.emitted_until_ms));
         StreamJoin {
             within: plan.within,
-            is_behind_repartition: plan.is_behind_repartition,
+            is_behind_repartition: plan.are_moved.contains(&true),
             stream_time: Timestamp(own.stream_time_ms),
             clocks: Side::BOTH.map(clock),
             records: Records::new(kept_ms(&plan.within), budget_bytes / 2),
@@ -104,7 +107,8 @@ impl StreamJoin {
         if !self.is_behind_repartition {
             return self.stream_time;
         }
-        let moved = self.clocks.iter().filter(|clock| clock.has_upstreams());
+        let clocks = self.clocks.iter();
+        let moved = clocks.filter(|clock| clock.is_behind_repartition());
         let times = moved.map(StreamClock::closing_time);
         times.min().unwrap_or(Timestamp::MIN)
     }

@@ -29,6 +29,8 @@ pub(super) struct Task {
     positions: Vec<Offset>,
     /// Whether a position has moved since the last commit.
     moved: bool,
+    /// Whether a processor of a user's has been called for a time since the last commit.
+    punctuated: bool,
     batch: StateBatch,
     buffer: Vec<u8>,
     /// The wall-clock time at which the last record came.
@@ -82,6 +84,7 @@ impl Task {
             queues,
             positions,
             moved: false,
+            punctuated: false,
             batch: StateBatch::default(),
             buffer: Vec::new(),
             last_record: now,
@@ -149,6 +152,21 @@ impl Task {
         Ok(processed)
     }
 
+    /// Whether it is to be [punctuated](Task::punctuate).
+    pub(super) fn has_processors(&self) -> bool {
+        self.processor.has_processors()
+    }
+
+    /// Calls the processors of users that are to be called at this time of the wall clock.
+    pub(super) fn punctuate(
+        &mut self,
+        outputs: &mut dyn Outputs,
+        now: Timestamp,
+    ) -> Result<(), ProcessError> {
+        self.punctuated |= self.processor.punctuate(now, &*self.state, outputs)?;
+        Ok(())
+    }
+
     /// The queue whose head is the oldest, and up to which time it may be read before another one
     /// has its turn; none while an input that is not at its end has to be waited for.
     fn next_queue(&self, at_end: &dyn Fn(&TopicPartition) -> bool) -> Option<(usize, Timestamp)> {
@@ -184,7 +202,7 @@ impl Task {
             self.processor.waits_for_silence()
                 && self.processor.acts_after(self.idle_ms(now, at_end))
         };
-        self.moved || silence()
+        self.moved || self.punctuated || silence()
     }
 
     /// For how long all inputs have been at their ends and nothing has come.
@@ -287,6 +305,7 @@ impl Task {
             self.batch.clear();
         }
         self.moved = false;
+        self.punctuated = false;
         self.processor.committed();
         Ok(())
     }

@@ -242,7 +242,7 @@ impl StreamThread {
         let now = self.shared.clock.now();
         let mut processed = 0;
         for task in self.tasks.values_mut() {
-            if task.queued() == 0 {
+            if task.queued() == 0 && !task.has_processors() {
                 continue;
             }
             let writer = self
@@ -252,6 +252,9 @@ impl StreamThread {
             let member = &self.member;
             let mut outputs = task_outputs(&self.shared, writer, now);
             processed += task.process(&mut outputs, now, &|partition| member.at_end(partition))?;
+            if task.has_processors() {
+                task.punctuate(&mut outputs, now)?;
+            }
         }
         Ok(processed)
     }

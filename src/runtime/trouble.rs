@@ -85,6 +85,7 @@ pub(crate) fn reaction(error: &ThreadError) -> Reaction {
             ProcessError::Stop { .. }
             | ProcessError::Foreign { .. }
             | ProcessError::Damaged { .. }
+            | ProcessError::Processor { .. }
             | ProcessError::Full { .. },
         ) => Reaction::Stop,
     }

@@ -108,6 +108,7 @@ fn played(steps: &[Step], kind: JoinKind) -> (Vec<Sent>, Results) {
         ..DriverOptions::default()
     };
     let mut driver = TopologyTestDriver::with_options(&topology(kind), options).unwrap();
+    driver.broker().shuffle_reads(steps.len() as u64);
     // Partitions are far apart in time, as when a backlog is read.
     let mut clocks: Vec<i64> = (0..PARTITIONS).map(|p| i64::from(p) * 100).collect();
     let mut sent = Vec::new();
@@ -164,7 +165,8 @@ fn played(steps: &[Step], kind: JoinKind) -> (Vec<Sent>, Results) {
             pipe(&mut driver, topic, partition, 1_000_000, &k, usize::MAX);
         }
     }
-    for _ in 0..3 {
+    // Reads are in portions, of which a driver may see none for a while.
+    for _ in 0..20 {
         driver.commit().unwrap();
     }
     let mut results = Results::new();

@@ -61,7 +61,7 @@
 //! | `advanceWallClockTime` | [`TopologyTestDriver::advance_wall_clock_time`] |
 //! | `createOutputTopic`, `readRecord`, `readKeyValuesToList`, `readKeyValuesToMap`, `getQueueSize` | [`TopologyTestDriver::output_topic`], [`TestOutputTopic::read_record`], [`TestOutputTopic::read_key_values`], [`TestOutputTopic::read_key_values_to_map`], [`TestOutputTopic::queue_size`] |
 //! | `producedTopicNames` | [`TopologyTestDriver::produced_topics`] |
-//! | `getKeyValueStore`, `getWindowStore`, `getSessionStore`, `getAllStateStores` | [`TopologyTestDriver::key_value_store`], [`TopologyTestDriver::window_store`], [`TopologyTestDriver::state_stores`] |
+//! | `getKeyValueStore`, `getWindowStore`, `getSessionStore`, `getAllStateStores` | [`TopologyTestDriver::key_value_store`], [`TopologyTestDriver::window_store`], [`TopologyTestDriver::processor_store`], [`TopologyTestDriver::state_stores`] |
 //! | `metrics` (dropped records) | [`TopologyTestDriver::drops`], [`TopologyTestDriver::counts`] |
 //! | `close` | dropping it |
 //!
@@ -86,11 +86,15 @@ pub use topics::{TestInputTopic, TestOutputTopic};
 #[cfg(test)]
 mod aggregate_tests;
 #[cfg(test)]
+mod calendar_tests;
+#[cfg(test)]
 mod case_tests;
 #[cfg(test)]
 mod clock_tests;
 #[cfg(test)]
 mod deduplicate_tests;
+#[cfg(test)]
+mod processor_tests;
 #[cfg(test)]
 mod session_tests;
 #[cfg(test)]
@@ -115,3 +119,7 @@ mod suppress_tests;
 mod table_aggregate_tests;
 #[cfg(test)]
 mod table_tests;
+#[cfg(test)]
+mod time_properties;
+#[cfg(test)]
+mod window_properties;

@@ -108,7 +108,7 @@ impl WindowStore {
 }
 
 impl TopologyTestDriver {
-    /// The nodes that have a store: aggregates and tables, by name.
+    /// The stores: of aggregates, tables and other nodes the name of the node, of processors their own.
     pub fn state_stores(&self) -> Vec<&str> {
         let stores = self.plan.processing.iter().flat_map(|sub| &sub.stores);
         let kept = stores.filter(|store| !store.content.is_empty());
@@ -189,6 +189,30 @@ impl TopologyTestDriver {
             })
         });
         rows.collect()
+    }
+
+    /// What a store of processors holds, over all partitions, by key.
+    ///
+    /// # Panics
+    /// When no processor has a store of that name.
+    pub fn processor_store(&self, name: &str) -> BTreeMap<Vec<u8>, Vec<u8>> {
+        let of_processors = |work: &Work| match work {
+            Work::Process(plan) => {
+                let mut stores = plan.stores.iter();
+                stores.find(|(known, _)| known == name).map(|(_, at)| *at)
+            }
+            _ => None,
+        };
+        let mut found = self.plan.processing.iter().filter_map(|sub| {
+            let mut operators = sub.operators.iter();
+            let at = operators.find_map(|operator| of_processors(&operator.work))?;
+            Some((&**sub, at))
+        });
+        let (sub, at) = found.next().expect("a store of that name");
+        let stored = self.scan(sub, at).into_iter().flatten();
+        stored
+            .filter_map(|(key, value)| Some((stored_key(&key)?.to_vec(), value)))
+            .collect()
     }
 
     fn find<'p, P>(

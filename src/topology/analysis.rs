@@ -212,6 +212,10 @@ impl<'a> Analysis<'a> {
                 }
                 before.clone()
             }
+            NodeKind::Process(process) => {
+                self.entries(&place.clone().key("reads"), &process.reads, before);
+                Shape::of_process(process, before)
+            }
             NodeKind::Aggregate(aggregate) => self.aggregate(place, aggregate, before),
             NodeKind::Sql(sink) => self.sql(place, sink, before),
             NodeKind::Kafka(sink) => self.kafka(place, sink, before),

@@ -24,6 +24,8 @@ pub enum DropReason {
     Late,
     /// A record with the same key and a time close to its own has passed before.
     Duplicate,
+    /// A processor cannot handle the record.
+    Processor,
     /// What was to be written is larger than the topic takes.
     TooLarge,
     /// The database refused the row.
@@ -35,7 +37,7 @@ pub enum DropReason {
 
 impl DropReason {
     /// All of them.
-    pub const ALL: [DropReason; 12] = [
+    pub const ALL: [DropReason; 13] = [
         DropReason::Unreadable,
         DropReason::NoValue,
         DropReason::NoTimestamp,
@@ -45,6 +47,7 @@ impl DropReason {
         DropReason::KeyMismatch,
         DropReason::Late,
         DropReason::Duplicate,
+        DropReason::Processor,
         DropReason::TooLarge,
         DropReason::Refused,
         DropReason::RefusedByTopic,
@@ -62,6 +65,7 @@ impl DropReason {
             DropReason::KeyMismatch => "key_mismatch",
             DropReason::Late => "late",
             DropReason::Duplicate => "duplicate",
+            DropReason::Processor => "processor",
             DropReason::TooLarge => "too_large",
             DropReason::Refused => "refused",
             DropReason::RefusedByTopic => "refused_by_topic",

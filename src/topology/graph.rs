@@ -11,9 +11,11 @@ use std::sync::Arc;
 pub use super::aggregation::{Aggregation, Function};
 pub use super::deduplication::{Deduplicate, OnDuplicate};
 use super::duration::Millis;
+pub use super::process::{Process, StoreUse};
 pub use super::suppression::{Suppress, Until, WhenFull};
 use crate::expr::Expression;
 use crate::value::{FieldPath, ValueType};
+use crate::window::{Calendar, Period, Zone};
 
 /// The name of an application: the Kafka group, and the prefix of all internal topics.
 ///
@@ -89,6 +91,8 @@ pub enum NodeKind {
     Suppress(Suppress),
     /// Lets pass the first of equal records.
     Deduplicate(Deduplicate),
+    /// Runs a user's own code.
+    Process(Process),
     /// Writes rows into a table.
     Sql(SqlSink),
     /// Writes records to a topic.
@@ -433,6 +437,13 @@ pub enum WindowKind {
         /// Their length.
         size_ms: i64,
     },
+    /// Days, weeks, months or years of a time zone, one after the other.
+    Calendar {
+        /// Their length.
+        period: Period,
+        /// The zone.
+        zone: Zone,
+    },
     /// Windows `[n·advance, n·advance + size)` since the epoch.
     Hopping {
         /// Their length.
@@ -535,6 +546,7 @@ impl NodeKind {
             NodeKind::Aggregate(_) => "aggregate",
             NodeKind::Suppress(_) => "suppress",
             NodeKind::Deduplicate(_) => "deduplicate",
+            NodeKind::Process(_) => "process",
             NodeKind::Sql(_) => "sql",
             NodeKind::Kafka(_) => "kafka",
         }
@@ -567,6 +579,7 @@ impl NodeKind {
             | NodeKind::Aggregate(_)
             | NodeKind::Suppress(_)
             | NodeKind::Deduplicate(_)
+            | NodeKind::Process(_)
             | NodeKind::Sql(_)
             | NodeKind::Kafka(_) => false,
         }
@@ -589,6 +602,7 @@ impl NodeKind {
             NodeKind::Aggregate(node) => &node.from,
             NodeKind::Suppress(node) => &node.from,
             NodeKind::Deduplicate(node) => &node.from,
+            NodeKind::Process(node) => &node.from,
             NodeKind::Sql(node) => &node.from,
             NodeKind::Kafka(node) => &node.from,
         };
@@ -614,7 +628,7 @@ impl WindowKind {
     /// The word for it in topology files.
     pub fn word(&self) -> &'static str {
         match self {
-            WindowKind::Tumbling { .. } => "tumbling",
+            WindowKind::Tumbling { .. } | WindowKind::Calendar { .. } => "tumbling",
             WindowKind::Hopping { .. } => "hopping",
             WindowKind::Sliding { .. } => "sliding",
             WindowKind::Session { .. } => "session",
@@ -624,24 +638,31 @@ impl WindowKind {
     /// Whether the end of a window is the first millisecond behind it, and not the last one in it.
     pub fn ends_behind(&self) -> bool {
         match self {
-            WindowKind::Tumbling { .. } | WindowKind::Hopping { .. } => true,
+            WindowKind::Tumbling { .. }
+            | WindowKind::Calendar { .. }
+            | WindowKind::Hopping { .. } => true,
             WindowKind::Sliding { .. } | WindowKind::Session { .. } => false,
         }
     }
 
-    /// The length that is written behind that word, in milliseconds: size, difference or gap.
+    /// The length that is written behind that word, in milliseconds: size, difference or gap; of
+    /// calendar windows, that of the longest.
     pub fn length_ms(&self) -> i64 {
         match *self {
             WindowKind::Tumbling { size_ms } | WindowKind::Hopping { size_ms, .. } => size_ms,
+            WindowKind::Calendar { period, zone } => Calendar::new(period, zone, 0).longest_ms(),
             WindowKind::Sliding { difference_ms } => difference_ms,
             WindowKind::Session { gap_ms } => gap_ms,
         }
     }
 }
 
-/// As it is written: `hopping 1h, advance 5m`.
+/// As it is written: `hopping 1h, advance 5m`, `tumbling 1d, time zone Europe/Berlin`.
 impl fmt::Display for WindowKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let WindowKind::Calendar { period, zone } = self {
+            return write!(f, "{} {period}, time zone {zone}", self.word());
+        }
         write!(f, "{} {}", self.word(), Millis(self.length_ms()))?;
         match self {
             WindowKind::Hopping { advance_ms, .. } => {

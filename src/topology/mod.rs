@@ -1,14 +1,16 @@
 //! The graph of a topology: what its nodes are, how to build it, what is wrong with it.
 //!
-//! In reading order: [`graph`] is what a topology is, [`builder`] how to make one in Rust, and
-//! `check` the rules that it must keep, each of which gives [findings](finding). [`shape`] says
-//! which fields records have behind each node, and [`describe`] draws it. Nothing here knows YAML,
+//! In reading order: [`graph`] is what a topology is, [`builder`] how to make one in Rust,
+//! [`process`] what users' own nodes are, and `check` the rules that it must keep, each of which gives
+//! [findings](finding). [`shape`] says which fields records have behind each node, and [`describe`]
+//! draws it. Nothing here knows YAML,
 //! Kafka or threads.
 
 pub mod graph;
 pub mod aggregation;
 pub mod suppression;
 pub mod deduplication;
+pub mod process;
 pub mod duration;
 pub mod drop_reason;
 pub mod builder;

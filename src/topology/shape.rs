@@ -7,7 +7,7 @@
 //! each side has a shape of its own. The shape of a SQL sink is its row.
 
 use super::graph::{
-    Aggregate, Emit, Join, Side, Source, Suppress, Until, WINDOW_END, WINDOW_START,
+    Aggregate, Emit, Join, Process, Side, Source, Suppress, Until, WINDOW_END, WINDOW_START,
 };
 use crate::expr::Scope;
 use crate::value::{FieldPath, Slot, ValueType};
@@ -132,6 +132,18 @@ impl Shape {
             replace: false,
             ..input.clone()
         }
+    }
+
+    /// The rows that a processor sends on, each of which stands for itself.
+    pub(super) fn of_process(process: &Process, input: &Shape) -> Shape {
+        let mut shape = match process.keeps_fields {
+            true => Shape::of_elements(input),
+            false => Shape::of_row(Vec::new(), Vec::new()),
+        };
+        for (path, kind) in &process.gives {
+            shape.set(path, *kind);
+        }
+        shape
     }
 
     /// What the condition of an aggregate sees that deletes results, of what leaves it: its results,

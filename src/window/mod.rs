@@ -3,17 +3,20 @@
 //! | windows | a record belongs to | their ends |
 //! | --- | --- | --- |
 //! | [`Tumbling`] | one | excluded |
+//! | [`Calendar`] | one | excluded |
 //! | [`Hopping`] | size ÷ advance of them | excluded |
 //! | [`Sliding`] | those that end with it, or begin right after a record before it | included |
 //! | [`Session`] | one, which grows with it | included |
 //!
 //! Source of the rules: Kafka Streams 4.3.
 
+mod calendar;
 mod hopping;
 mod session;
 mod sliding;
 mod tumbling;
 
+pub use calendar::{Calendar, Period, Zone};
 pub use hopping::Hopping;
 pub use session::Session;
 pub use sliding::Sliding;
@@ -28,6 +31,8 @@ pub enum Windows {
     Unbounded,
     /// One after the other.
     Tumbling(Tumbling),
+    /// One after the other, as the calendar of a time zone has them.
+    Calendar(Calendar),
     /// Of one length, beginning at regular distances.
     Hopping(Hopping),
     /// Of one length, as the records lie.
@@ -39,10 +44,10 @@ pub enum Windows {
 /// Where a record is folded in; what the two times are depends on the windows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
-    /// Tumbling: the start of the window. Hopping: the start of the pane. Sliding, session: the
+    /// Tumbling, calendar: the start of the window. Hopping: the start of the pane. Sliding, session: the
     /// event time. Unbounded: 0.
     pub at: Timestamp,
-    /// Tumbling, hopping: the start of the first window that still takes the record. Sliding,
+    /// Tumbling, calendar, hopping: the start of the first window that still takes the record. Sliding,
     /// session: the stream time by which the record is judged. Unbounded: 0.
     pub from: Timestamp,
 }
@@ -65,17 +70,22 @@ impl Windows {
             place: Some(Place { at, from }),
             late: 0,
         };
+        let in_window = |start, is_closed| match is_closed {
+            false => at(start, start),
+            true => Placed {
+                place: None,
+                late: 1,
+            },
+        };
         match self {
             Windows::Unbounded => at(Timestamp(0), Timestamp(0)),
             Windows::Tumbling(windows) => {
                 let start = windows.start_of(time);
-                match windows.is_closed(start, stream_time) {
-                    false => at(start, start),
-                    true => Placed {
-                        place: None,
-                        late: 1,
-                    },
-                }
+                in_window(start, windows.is_closed(start, stream_time))
+            }
+            Windows::Calendar(windows) => {
+                let start = windows.start_of(time);
+                in_window(start, windows.is_closed(start, stream_time))
             }
             Windows::Hopping(windows) => windows.place(time, stream_time),
             Windows::Sliding(_) | Windows::Session(_) => at(time, stream_time),
@@ -86,7 +96,10 @@ impl Windows {
     pub fn take_null_values(&self) -> bool {
         match self {
             Windows::Unbounded | Windows::Sliding(_) => false,
-            Windows::Tumbling(_) | Windows::Hopping(_) | Windows::Session(_) => true,
+            Windows::Tumbling(_)
+            | Windows::Calendar(_)
+            | Windows::Hopping(_)
+            | Windows::Session(_) => true,
         }
     }
 
@@ -96,6 +109,7 @@ impl Windows {
         let (length_ms, grace_ms) = match self {
             Windows::Unbounded => return i64::MAX,
             Windows::Tumbling(windows) => (windows.size_ms, windows.grace_ms),
+            Windows::Calendar(windows) => (windows.longest_ms(), windows.grace_ms),
             Windows::Hopping(windows) => (windows.size_ms, windows.grace_ms),
             // A record looks for windows that begin up to two differences before it.
             Windows::Sliding(windows) => {
@@ -112,6 +126,7 @@ impl Windows {
         match self {
             Windows::Unbounded => Timestamp::MIN,
             Windows::Tumbling(windows) => windows.open_from(stream_time),
+            Windows::Calendar(windows) => windows.open_from(stream_time),
             Windows::Hopping(windows) => windows.open_from(stream_time),
             Windows::Sliding(windows) => windows.open_from(stream_time),
             Windows::Session(windows) => windows.open_from(stream_time),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::chance::Chance;
 use super::topics::Topics;
 use crate::broker::{BrokerError, Isolation, Offset, OwnedRecord, TopicPartition};
 
@@ -53,24 +54,39 @@ impl Cursors {
         self.partitions.values().map(|cursor| cursor.position).sum()
     }
 
-    /// The next visible records of all partitions, `max` at most.
+    /// The next visible records of all partitions, `max` at most; of which partitions, and how many,
+    /// may be left to chance.
     pub(super) fn fetch(
         &mut self,
         topics: &Topics,
         isolation: Isolation,
         max: usize,
+        mut chance: Option<&mut Chance>,
     ) -> Result<Vec<Arc<OwnedRecord>>, BrokerError> {
         self.check_positions(topics)?;
         let mut records = Vec::new();
-        for partition in self.in_turn() {
+        let mut order = self.in_turn();
+        let max = match &mut chance {
+            Some(chance) => {
+                chance.shuffle(&mut order);
+                chance.portion(max)
+            }
+            None => max,
+        };
+        for partition in order {
             let log = topics.log(&partition).expect("checked when assigned");
             let cursor = self.partitions.get_mut(&partition).expect("its own key");
             if cursor.silent {
                 continue;
             }
             let before = records.len();
+            let room = max - before;
+            let most = match &mut chance {
+                Some(chance) => chance.portion(room),
+                None => room,
+            };
             let reached = log
-                .read(cursor.position, isolation, max - before, |record| {
+                .read(cursor.position, isolation, most, |record| {
                     records.push(record.clone())
                 })
                 .expect("the position was checked");

@@ -86,7 +86,10 @@ impl MemoryMember {
             Ok(Some(news)) => Ok(Some(Found::Event(self.hear(news)))),
             Ok(None) if group.is_reading(self.id) => {
                 let isolation = self.options.isolation;
-                let records = self.cursors.fetch(&state.topics, isolation, max_records)?;
+                let chance = state.chance.as_mut();
+                let records = self
+                    .cursors
+                    .fetch(&state.topics, isolation, max_records, chance)?;
                 Ok((!records.is_empty()).then_some(Found::Records(records)))
             }
             Ok(None) => Ok(None),

@@ -12,6 +12,7 @@
 //! a caller runs.
 
 mod assign;
+mod chance;
 mod cursor;
 mod fault;
 mod group;
@@ -26,6 +27,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use self::chance::Chance;
 use self::fault::Effect;
 use self::member::MemoryMember;
 use self::producer::MemoryProducer;
@@ -73,6 +75,12 @@ impl MemoryBroker {
     /// A producer that is told [`BrokerError::Retry`] so, gets the answer by calling again.
     pub fn lose_answer(&self, operation: Operation, error: BrokerError) {
         self.0.lock().0.faults.add(operation, Effect::Done, error);
+    }
+
+    /// From now on members of groups read in portions, and from partitions, of chance, as over a
+    /// network; the same `seed` gives the same chances.
+    pub fn shuffle_reads(&self, seed: u64) {
+        self.0.lock().0.chance = Some(Chance::new(seed));
     }
 
     /// How many scripted faults have not happened yet.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::chance::Chance;
 use super::fault::Faults;
 use super::group::Group;
 use super::log::{Outcome, TransactionNumber};
@@ -26,6 +27,8 @@ pub(super) struct State {
     pub topics: Topics,
     pub groups: BTreeMap<String, Group>,
     pub faults: Faults,
+    /// How members read, where that is left to chance.
+    pub chance: Option<Chance>,
     ids: BTreeMap<String, TransactionalId>,
     transactions: TransactionNumber,
     members: u64,

@@ -558,3 +558,134 @@ nodes:
               = help: leave it out, or say `emit: close` for results that leave once"#]],
     );
 }
+
+#[test]
+fn t114_a_time_zone_that_is_none() {
+    let zone = |zone: &str, expected: Expect| {
+        let window = format!("{{ tumbling: 1d, time_zone: {zone} }}");
+        aggregate(
+            &format!("by: user, window: {window}, set: {{ n: count() }}"),
+            expected,
+        );
+    };
+    zone(
+        "Berlin",
+        expect![[r#"
+        error[T114]: there is no time zone `Berlin`
+         --> t.yaml:4:75
+          |
+        4 |   a: { aggregate: { from: s, by: user, window: { tumbling: 1d, time_zone: Berlin }, set: { n: count() } } }
+          |                                                                           ^^^^^^
+          |
+          = help: did you mean `Europe/Berlin`?"#]],
+    );
+    zone(
+        "europe/berlin",
+        expect![[r#"
+        error[T114]: there is no time zone `europe/berlin`
+         --> t.yaml:4:75
+          |
+        4 |   a: { aggregate: { from: s, by: user, window: { tumbling: 1d, time_zone: europe/berlin }, set: { n: count() } } }
+          |                                                                           ^^^^^^^^^^^^^
+          |
+          = help: did you mean `Europe/Berlin`?"#]],
+    );
+    zone(
+        "Europe/Berln",
+        expect![[r#"
+        error[T114]: there is no time zone `Europe/Berln`
+         --> t.yaml:4:75
+          |
+        4 |   a: { aggregate: { from: s, by: user, window: { tumbling: 1d, time_zone: Europe/Berln }, set: { n: count() } } }
+          |                                                                           ^^^^^^^^^^^^
+          |
+          = help: did you mean `Europe/Berlin`?"#]],
+    );
+    zone(
+        "Atlantis",
+        expect![[r#"
+        error[T114]: there is no time zone `Atlantis`
+         --> t.yaml:4:75
+          |
+        4 |   a: { aggregate: { from: s, by: user, window: { tumbling: 1d, time_zone: Atlantis }, set: { n: count() } } }
+          |                                                                           ^^^^^^^^
+          |
+          = help: write a name such as `Europe/Berlin`, `America/New_York` or `UTC`"#]],
+    );
+}
+
+#[test]
+fn t115_no_days_and_t116_no_dates_and_t117_no_zone() {
+    let window = |window: &str, expected: Expect| {
+        aggregate(
+            &format!("by: user, window: {window}, set: {{ n: count() }}"),
+            expected,
+        );
+    };
+    window(
+        "{ tumbling: 36h, time_zone: Europe/Berlin }",
+        expect![[r#"
+        error[T115]: windows in a time zone are from 1d to 366d long, found 1d12h
+         --> t.yaml:4:60
+          |
+        4 |   a: { aggregate: { from: s, by: user, window: { tumbling: 36h, time_zone: Europe/Berlin }, set: { n: count() } } }
+          |                                                            ^^^
+          |
+          = help: write whole days, `week`, `month` or `year`, or take `time_zone` away"#]],
+    );
+    window(
+        "{ tumbling: 400d, time_zone: UTC }",
+        expect![[r#"
+        error[T115]: windows in a time zone are from 1d to 366d long, found 400d
+         --> t.yaml:4:60
+          |
+        4 |   a: { aggregate: { from: s, by: user, window: { tumbling: 400d, time_zone: UTC }, set: { n: count() } } }
+          |                                                            ^^^^
+          |
+          = help: write whole days, `week`, `month` or `year`, or take `time_zone` away"#]],
+    );
+    window(
+        "{ hopping: 1d, advance: 1h, time_zone: UTC }",
+        expect![[r#"
+            error[T116]: hopping windows do not begin with a date, so a time zone says nothing about them
+             --> t.yaml:4:87
+              |
+            4 |   a: { aggregate: { from: s, by: user, window: { hopping: 1d, advance: 1h, time_zone: UTC }, set: { n: count() } } }
+              |                                                                                       ^^^
+              |
+              = help: take `time_zone` away, or write `tumbling: 1d`, one window after the other"#]],
+    );
+    window(
+        "{ tumbling: month }",
+        expect![[r#"
+        error[T117]: where a month begins depends on the time zone
+         --> t.yaml:4:60
+          |
+        4 |   a: { aggregate: { from: s, by: user, window: { tumbling: month }, set: { n: count() } } }
+          |                                                            ^^^^^
+          |
+          = help: add `time_zone: UTC`, or another one such as `Europe/Berlin`"#]],
+    );
+    window(
+        "{ tumbling: fortnight, time_zone: UTC }",
+        expect![[r#"
+        error[Y010]: expected a whole number and a unit such as 30s or 1h30m, found "fortnight"
+         --> t.yaml:4:60
+          |
+        4 |   a: { aggregate: { from: s, by: user, window: { tumbling: fortnight, time_zone: UTC }, set: { n: count() } } }
+          |                                                            ^^^^^^^^^
+          |
+          = help: write whole numbers with their units, from large to small: `1h30m`, `500ms`"#]],
+    );
+    window(
+        "{ tumbling: 1d, time_zone: UTC, retention: 1d, grace: 1h }",
+        expect![[r#"
+            error[T045]: a window of 1d with a grace of 1h must be kept for 1d1h at least, found 1d
+             --> t.yaml:4:91
+              |
+            4 |   a: { aggregate: { from: s, by: user, window: { tumbling: 1d, time_zone: UTC, retention: 1d, grace: 1h }, set: { n: count() } } }
+              |                                                                                           ^^
+              |
+              = help: write `1d1h` or more, or leave it out"#]],
+    );
+}

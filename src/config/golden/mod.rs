@@ -9,6 +9,7 @@ mod fields;
 mod files;
 mod graph;
 mod joins;
+mod processors;
 mod sinks;
 mod suppress;
 mod tables;
@@ -72,6 +73,7 @@ fn every_code_is_shown_by_a_test() {
         include_str!("files.rs"),
         include_str!("graph.rs"),
         include_str!("joins.rs"),
+        include_str!("processors.rs"),
         include_str!("sinks.rs"),
         include_str!("suppress.rs"),
         include_str!("tables.rs"),

@@ -1,4 +1,4 @@
-//! Tumbling windows, and one window over all time: one result per key and window.
+//! Tumbling and calendar windows, and one window over all time: one result per key and window.
 
 use super::by_start::ByStart;
 use super::{Addition, Closing, Flush, Keeper};
@@ -110,9 +110,12 @@ impl Keeper for Fixed {
     }
 
     fn purge(&mut self, store: StoreId, until: Timestamp, batch: &mut StateBatch) {
-        if let Windows::Tumbling(windows) = &self.windows {
-            self.results.purge(store, windows.start_of(until), batch);
-        }
+        let until = match &self.windows {
+            Windows::Tumbling(windows) => windows.start_of(until),
+            Windows::Calendar(windows) => windows.start_of(until),
+            _ => return,
+        };
+        self.results.purge(store, until, batch);
     }
 
     fn trim(&mut self) {
@@ -128,6 +131,7 @@ impl Keeper for Fixed {
 pub(in crate::processor) fn end_of(windows: &Windows, start: Timestamp) -> Timestamp {
     match windows {
         Windows::Tumbling(windows) => windows.end_of(start),
+        Windows::Calendar(windows) => windows.end_of(start),
         Windows::Hopping(windows) => windows.end_of(start),
         Windows::Sliding(windows) => windows.end_of(start),
         Windows::Unbounded | Windows::Session(_) => Timestamp(i64::MAX),

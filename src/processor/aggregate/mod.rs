@@ -10,7 +10,7 @@
 //!
 //! | windows | kept by key | a result is |
 //! | --- | --- | --- |
-//! | none, tumbling | [`fixed`]: one accumulator per window | that |
+//! | none, tumbling, calendar | [`fixed`]: one accumulator per window | that |
 //! | hopping | [`hopping`]: one accumulator per pane | those of its panes, merged |
 //! | sliding | [`sliding`]: one accumulator per window | that |
 //! | session | [`session`]: one accumulator per session | that |
@@ -175,7 +175,7 @@ impl Aggregator {
     ) -> Aggregator {
         let emit = plan.emit;
         let keeper: Box<dyn Keeper> = match plan.shape.windows {
-            windows @ (Windows::Unbounded | Windows::Tumbling(_)) => {
+            windows @ (Windows::Unbounded | Windows::Tumbling(_) | Windows::Calendar(_)) => {
                 Box::new(fixed::Fixed::new(windows, budget_bytes))
             }
             Windows::Hopping(windows) => Box::new(hopping::Panes::new(windows, budget_bytes)),
@@ -188,7 +188,7 @@ impl Aggregator {
         };
         Aggregator {
             functions: plan.shape.functions(),
-            clock: StreamClock::new(progress),
+            clock: StreamClock::new(progress, plan.is_behind_repartition),
             keeper,
             idle_close: emit == Emit::Close && plan.idle_close_ms.is_some(),
         }

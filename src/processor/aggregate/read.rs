@@ -40,7 +40,7 @@ pub(crate) fn stored_results(
     let windows = &shape.windows;
     let mut results = Vec::new();
     match windows {
-        Windows::Unbounded | Windows::Tumbling(_) => {
+        Windows::Unbounded | Windows::Tumbling(_) | Windows::Calendar(_) => {
             for (key, value) in entries {
                 let (start, group) = keys::split_window(&key).map_err(|_| FoldedError::Key)?;
                 results.push(StoredResult {

@@ -24,16 +24,20 @@
 //! ```
 
 mod kinds;
+mod rollup;
 
-pub use kinds::Rollup;
+pub use rollup::Rollup;
 
 use super::aggregation::AggregationError;
 use super::check;
+use super::duration::Millis;
 use super::finding::{Finding, Findings, Place, Severity};
 use super::graph::{AppId, Arm, Guarantee, Merge, Node, NodeKind, NodeName, Side, Topology};
+use crate::window::Period;
+
 pub use super::graph::{
-    Branch, Deduplicate, Filter, FlatMap, Join, JoinKind, KafkaSink, Log, Map, SelectKey, Source,
-    SqlSink, Suppress, Table,
+    Branch, Deduplicate, Filter, FlatMap, Join, JoinKind, KafkaSink, Log, Map, Process, SelectKey,
+    Source, SqlSink, Suppress, Table,
 };
 
 /// A topology in the making; see the [module](self).
@@ -68,6 +72,14 @@ pub(super) struct DraftNode {
 pub(super) enum Problem {
     /// An aggregate says nothing about its window.
     NoWindow,
+    /// There is no time zone of that name.
+    UnknownZone(String),
+    /// Windows in a time zone are of this length, which is not a number of days.
+    NoDays(Millis),
+    /// Windows of this kind, or none, are in a time zone.
+    ZoneOf(&'static str),
+    /// Windows of the calendar are in no time zone.
+    NoZone(Period),
     /// A result of an aggregate is not a call of an aggregate function.
     Aggregation(AggregationError),
 }
@@ -220,6 +232,13 @@ impl Builder {
     pub fn deduplicate(self, name: &str, from: &str, mut deduplicate: Deduplicate) -> Builder {
         deduplicate.from = NodeName::new(from);
         self.node(name, NodeKind::Deduplicate(deduplicate))
+    }
+
+    /// Adds a node that runs a user's own processor on the records of `from`.
+    #[must_use]
+    pub fn process(self, name: &str, from: &str, mut process: Process) -> Builder {
+        process.from = NodeName::new(from);
+        self.node(name, NodeKind::Process(process))
     }
 
     /// Adds a node that writes the records of `from` into a table.

@@ -52,6 +52,14 @@ fn names(kind: &NodeKind) -> Vec<Names<'_>> {
         NodeKind::Deduplicate(node) => {
             vec![Names::list("by", node.by.iter().map(Expression::text))]
         }
+        NodeKind::Process(node) => vec![
+            Names::entries("reads", node.reads.iter().map(|(name, _)| name.as_str())),
+            Names::entries("gives", node.gives.iter().map(|(path, _)| path.as_str())),
+            Names::list(
+                "stores",
+                node.stores.iter().map(|store| store.name.as_str()),
+            ),
+        ],
         NodeKind::Sql(sink) => vec![
             Names {
                 ignore_case: true,

@@ -73,6 +73,10 @@ fn made(kind: &NodeKind) -> (&'static str, Vec<&str>) {
                 .map(|(name, _)| name.as_str())
                 .collect(),
         ),
+        NodeKind::Process(node) => (
+            "gives",
+            node.gives.iter().map(|(name, _)| name.as_str()).collect(),
+        ),
         NodeKind::Kafka(sink) => (
             "fields",
             sink.fields.iter().map(|(name, _)| name.as_str()).collect(),

@@ -93,6 +93,15 @@ mod duplicate_updates;
 mod duplicate_key_type;
 
 mod foreign_key;
+mod store_name;
+mod store_shared;
+mod store_alone;
+mod no_given_fields;
+
+mod unknown_time_zone;
+mod time_zone_days;
+mod time_zone_windows;
+mod no_time_zone;
 
 use context::Context;
 
@@ -187,6 +196,14 @@ const RULES: &[Rule] = &[
     duplicate_updates::RULE,
     duplicate_key_type::RULE,
     foreign_key::RULE,
+    store_name::RULE,
+    store_shared::RULE,
+    store_alone::RULE,
+    no_given_fields::RULE,
+    unknown_time_zone::RULE,
+    time_zone_days::RULE,
+    time_zone_windows::RULE,
+    no_time_zone::RULE,
 ];
 
 /// What a code means.

@@ -39,7 +39,8 @@ fn finding(place: Place, name: &str, what: &str) -> Option<Finding> {
     Some(RULE.finding(place, message).help(help))
 }
 
-fn reason(name: &str) -> Option<String> {
+/// Why a node, or a store, cannot have a name.
+pub(super) fn reason(name: &str) -> Option<String> {
     if name.is_empty() {
         return Some("it is empty".to_owned());
     }

@@ -11,13 +11,15 @@ pub(super) const RULE: Rule = Rule {
 };
 
 fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
-    let has_sink = cx.kinds().any(|(_, kind)| kind.is_sink());
+    // A processor may do all that it is for by itself.
+    let is_end = |kind: &NodeKind| kind.is_sink() || matches!(kind, NodeKind::Process(_));
+    let has_sink = cx.kinds().any(|(_, kind)| is_end(kind));
     if !cx.is_complete() || !has_sink {
         return;
     }
     for (number, kind) in cx.kinds() {
         let is_meant = cx.number_of(&cx.nodes[number].name) == Some(number);
-        if !kind.is_sink() && is_meant && cx.analysis.consumers[number].is_empty() {
+        if !is_end(kind) && is_meant && cx.analysis.consumers[number].is_empty() {
             let message = format!("no node reads from `{}`", cx.name(number));
             let help = "remove it, or name it in the `from` of another node";
             out.push(RULE.finding(place(cx, number, kind), message).help(help));

@@ -4,8 +4,8 @@ use crate::expr::Expression;
 use crate::topology::duration::Millis;
 use crate::topology::graph::{
     Aggregate, Branch, Deduplicate, Emit, Filter, FlatMap, Join, KafkaSink, Log, Map, NodeKind,
-    NullValues, OnDuplicate, OnLate, Side, Source, SqlSink, Suppress, Table, TableUse, Until,
-    WhenFull, Window,
+    NullValues, OnDuplicate, OnLate, Process, Side, Source, SqlSink, Suppress, Table, TableUse,
+    Until, WhenFull, Window,
 };
 use crate::value::FieldPath;
 
@@ -25,6 +25,7 @@ pub(super) fn details(kind: &NodeKind) -> Vec<String> {
         NodeKind::Aggregate(aggregate) => of_aggregate(aggregate),
         NodeKind::Suppress(node) => of_suppress(node),
         NodeKind::Deduplicate(node) => of_deduplicate(node),
+        NodeKind::Process(node) => of_process(node),
         NodeKind::Sql(sink) => of_sql(sink),
         NodeKind::Kafka(sink) => of_kafka(sink),
     }
@@ -186,6 +187,30 @@ fn of_deduplicate(node: &Deduplicate) -> Vec<String> {
         parts.push("late ones to the dead letters".to_owned());
     }
     vec![parts.join(", ")]
+}
+
+fn of_process(node: &Process) -> Vec<String> {
+    let reads = node.reads.iter();
+    let reads = reads.map(|(name, expression)| match expression.text() == name {
+        true => name.clone(),
+        false => assignment(name, expression),
+    });
+    let gives = node.gives.iter();
+    let gives = gives.map(|(path, kind)| format!("{path} ({kind})"));
+    let own = node.keeps_fields.then(|| "the record's fields".to_owned());
+    let stores = node.stores.iter();
+    let stores = stores.map(|store| match store.is_shared {
+        true => format!("{} (shared)", store.name),
+        false => store.name.to_string(),
+    });
+    let lists: [(&str, Vec<String>); 3] = [
+        ("reads", reads.collect()),
+        ("gives", own.into_iter().chain(gives).collect()),
+        ("stores", stores.collect()),
+    ];
+    let said = lists.iter().filter(|(_, list)| !list.is_empty());
+    said.map(|(word, list)| format!("{word} {}", list.join(", ")))
+        .collect()
 }
 
 fn of_sql(sink: &SqlSink) -> Vec<String> {

@@ -9,7 +9,7 @@ use crate::topology::graph::{
     Aggregate, Aggregation, Emit, Function, Node, WINDOW_END, WINDOW_START, Window, WindowKind,
 };
 use crate::value::{FieldPath, ValueType};
-use crate::window::{Hopping, Session, Sliding, Tumbling, Windows};
+use crate::window::{Calendar, Hopping, Session, Sliding, Tumbling, Windows};
 
 /// How an aggregate folds its input, with the types of its key fields.
 pub(super) fn fold_shape(
@@ -148,6 +148,9 @@ pub(super) fn windows(aggregate: &Aggregate) -> Windows {
     };
     match kind {
         WindowKind::Tumbling { size_ms } => Windows::Tumbling(Tumbling { size_ms, grace_ms }),
+        WindowKind::Calendar { period, zone } => {
+            Windows::Calendar(Calendar::new(period, zone, grace_ms))
+        }
         WindowKind::Hopping {
             size_ms,
             advance_ms,
@@ -185,7 +188,7 @@ pub(super) fn content(aggregate: &Aggregate) -> String {
 /// changelog for as long as a sink may be away.)
 pub(super) fn result_topic(aggregate: &Aggregate) -> ResultTopic {
     let stores_results = match aggregate.window.map(|window| window.kind) {
-        None | Some(WindowKind::Tumbling { .. }) => true,
+        None | Some(WindowKind::Tumbling { .. } | WindowKind::Calendar { .. }) => true,
         Some(
             WindowKind::Hopping { .. } | WindowKind::Sliding { .. } | WindowKind::Session { .. },
         ) => false,

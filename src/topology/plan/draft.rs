@@ -1,6 +1,7 @@
 //! A sub-topology under construction.
 
 mod deduplicate;
+mod process;
 mod suppress;
 
 use std::collections::BTreeMap;
@@ -254,8 +255,10 @@ impl<'l, 't> Draft<'l, 't> {
             NodeKind::Join(join) => (join.on_error, join.within.is_some()),
             NodeKind::Table(table) => (table.on_error, false),
             NodeKind::Deduplicate(node) => (node.on_error, true),
+            NodeKind::Process(process) => (process.on_error, true),
             _ => (OnError::default(), false),
         };
+        let tells_time = tells_time || self.graph.leads_to_processor(node);
         let lateness = match &node.kind {
             NodeKind::Deduplicate(node) => Some(Lateness {
                 grace_ms: node.grace_ms(),
@@ -478,7 +481,9 @@ impl<'l, 't> Draft<'l, 't> {
             purpose: Purpose::Repartition,
             sized_like,
         });
-        let emit = match self.graph.is_held_until_close(node) {
+        let is_waited_for =
+            self.graph.is_held_until_close(node) || self.graph.leads_to_processor(node);
+        let emit = match is_waited_for {
             true => Emit::Close,
             false => aggregate.emit,
         };
@@ -549,6 +554,7 @@ impl<'l, 't> Draft<'l, 't> {
             .then(|| self.own_topic(node, "results", Purpose::Results));
         let (scope, slots) = results_scope(aggregate, self.layout, by_types, result_types);
         let work = Work::Aggregate(AggregatePlan {
+            is_behind_repartition: matches!(behind, [Link::Input(input)] if self.reads_partials(*input)),
             shape,
             store,
             emit: aggregate.emit,
@@ -565,6 +571,10 @@ impl<'l, 't> Draft<'l, 't> {
         };
         self.outlets.insert(&node.name, outlet);
         Ok(())
+    }
+
+    fn reads_partials(&self, input: usize) -> bool {
+        matches!(self.inputs[input].reader, Reader::Partials)
     }
 
     pub(super) fn add_kafka(&mut self, node: &'t Node, sink: &KafkaSink) -> Result<(), PlanError> {

@@ -118,6 +118,7 @@ impl<'t> Graph<'t> {
             | NodeKind::Join(_)
             | NodeKind::Suppress(_)
             | NodeKind::Deduplicate(_)
+            | NodeKind::Process(_)
             | NodeKind::Kafka(_) => true,
             NodeKind::Sql(_) => false,
             NodeKind::Table(_) if !node.kind.is_stateless() => true,
@@ -159,6 +160,14 @@ impl<'t> Graph<'t> {
         consumers.any(|consumer| match &consumer.kind {
             NodeKind::Suppress(suppress) => suppress.until == Until::Close,
             kind => kind.is_stateless() && self.is_held_until_close(consumer),
+        })
+    }
+
+    /// Whether a processor that can tell the time is behind a node, however far.
+    pub(super) fn leads_to_processor(&self, node: &Node) -> bool {
+        let mut consumers = self.consumers(&node.name).iter();
+        consumers.any(|consumer| {
+            matches!(consumer.kind, NodeKind::Process(_)) || self.leads_to_processor(consumer)
         })
     }
 
@@ -218,6 +227,7 @@ impl<'t> Graph<'t> {
             NodeKind::Join(_) => true,
             NodeKind::Table(table) => table.stored,
             NodeKind::Deduplicate(node) => node.by.is_empty(),
+            NodeKind::Process(process) => !process.stores.is_empty(),
             _ => false,
         };
         needs_keys && !self.keys[&node.kind.inputs()[input]].has_record_key
@@ -267,7 +277,10 @@ impl Keys {
                 has_record_key: true,
                 selected: None,
             },
-            NodeKind::Aggregate(_) | NodeKind::Sql(_) | NodeKind::Kafka(_) => Keys::default(),
+            NodeKind::Aggregate(_)
+            | NodeKind::Process(_)
+            | NodeKind::Sql(_)
+            | NodeKind::Kafka(_) => Keys::default(),
             NodeKind::SelectKey(select) => Keys {
                 has_record_key: false,
                 selected: select.key.field(),

@@ -112,7 +112,7 @@ impl<'l, 't> Draft<'l, 't> {
                 sides: [first, first + 1],
                 store,
                 waiting,
-                is_behind_repartition: (0..2).any(|input| self.graph.is_moved(node, input)),
+                are_moved: [0, 1].map(|input| self.graph.is_moved(node, input)),
                 prefix: format!("{}.", join.prefix),
                 keeps_events: false,
                 on_error: join.on_error,

@@ -21,6 +21,7 @@ mod foreign;
 mod graph;
 mod joins;
 mod planner;
+mod process;
 mod scope;
 mod sinks;
 mod stages;
@@ -35,6 +36,7 @@ pub use deduplicate::DeduplicatePlan;
 pub use foreign::{ForeignJoinPlan, SubscriptionsPlan};
 pub(super) use graph::Keys;
 pub use planner::{PlanError, plan};
+pub use process::{GivenField, ProcessPlan};
 pub use suppress::{Bounds, Identity, Release, SuppressPlan};
 
 use crate::expr::Evaluator;
@@ -335,6 +337,8 @@ pub enum Work {
     Suppress(SuppressPlan),
     /// Lets pass the first of equal rows.
     Deduplicate(DeduplicatePlan),
+    /// Runs a user's own code.
+    Process(ProcessPlan),
     /// Writes records to a topic.
     Kafka(KafkaPlan),
     /// Writes rows into a table.
@@ -384,6 +388,8 @@ pub struct FoldShape {
 pub struct AggregatePlan {
     /// How rows are folded; behind a repartition, how partial results are merged.
     pub shape: FoldShape,
+    /// Whether it merges what the near sides of a repartition have folded.
+    pub is_behind_repartition: bool,
     /// Where results are kept.
     pub store: usize,
     /// When results leave.
@@ -459,8 +465,8 @@ pub struct StreamJoinPlan {
     pub store: usize,
     /// Where those are kept that wait for another one, and have a result without it.
     pub waiting: Option<usize>,
-    /// Whether records of either side come through a repartition.
-    pub is_behind_repartition: bool,
+    /// Whether the records of the left side, and of the right one, come through a repartition.
+    pub are_moved: [bool; 2],
     /// What the paths of the right side's fields begin with behind the join, with the dot.
     pub prefix: String,
     /// Whether anybody behind it keeps or sends rows, with the events that they were made of.
@@ -511,7 +517,7 @@ pub struct FoldPlan {
     pub shape: FoldShape,
     /// Where partial results go, partitioned by the new key.
     pub topic: String,
-    /// Whether windows behind it are waited for to close.
+    /// Whether somebody behind it waits for time to go on, as for windows to close.
     pub emit: Emit,
     /// Whether each row is sent by itself: the far side has to see them one after the other.
     pub one_by_one: bool,
@@ -683,7 +689,8 @@ impl Work {
                 | Work::Suppress(_)
                 | Work::Deduplicate(_)
         );
-        self.is_fold() || keeps_rows
+        let has_stores = matches!(self, Work::Process(plan) if !plan.stores.is_empty());
+        self.is_fold() || keeps_rows || has_stores
     }
 
     /// Whether it has a stream time, which must outlive a crash.
@@ -693,7 +700,8 @@ impl Work {
             | Work::Fold(_)
             | Work::StreamJoin(_)
             | Work::Suppress(_)
-            | Work::Deduplicate(_) => true,
+            | Work::Deduplicate(_)
+            | Work::Process(_) => true,
             Work::Send(send) => send.tells_time,
             _ => false,
         }

@@ -37,7 +37,7 @@ pub fn plan(topology: &Topology) -> Result<Plan, PlanError> {
         sinks: Vec::new(),
         topics: BTreeMap::new(),
     };
-    let stages = cut(&graph);
+    let stages = cut(&graph)?;
     for stage in &stages {
         planner.plan_stage(stage, &stages)?;
     }
@@ -86,6 +86,7 @@ impl<'t> Planner<'_, 't> {
                     NodeKind::Join(join) => draft.add_join(node, join)?,
                     NodeKind::Suppress(suppress) => draft.add_suppress(node, suppress)?,
                     NodeKind::Deduplicate(each) => draft.add_deduplicate(node, each)?,
+                    NodeKind::Process(process) => draft.add_process(node, process)?,
                     NodeKind::Kafka(sink) => draft.add_kafka(node, sink)?,
                     _ => draft.add_stateless(node)?,
                 },
@@ -115,7 +116,9 @@ impl<'t> Planner<'_, 't> {
                     aggregates.extend(origin.map(|(_, aggregate)| aggregate));
                     draft.add_rows(before);
                 }
-                NodeKind::Join(_) | NodeKind::Deduplicate(_) => draft.add_rows(before),
+                NodeKind::Join(_) | NodeKind::Deduplicate(_) | NodeKind::Process(_) => {
+                    draft.add_rows(before);
+                }
                 _ => draft.add_stateless(before)?,
             }
         }

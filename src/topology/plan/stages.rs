@@ -2,13 +2,15 @@
 //!
 //! Nodes of the processing group are in one stage as long as records go from one to the other
 //! without being moved between partitions. An aggregate whose input is not partitioned by its key
-//! has one side in each of two stages. Tables and joins receive the records whose key was replaced
-//! from another stage.
+//! has one side in each of two stages. Tables, joins and processors with stores receive the records
+//! whose key was replaced from another stage. Processors that share a store are in one stage.
 
 use std::collections::BTreeMap;
 
 use super::graph::Graph;
-use crate::topology::graph::{Aggregate, Join, Node, NodeKind, NodeName, Side, Source};
+use super::planner::{PlanError, error};
+use crate::topology::analysis::reaches;
+use crate::topology::graph::{Aggregate, Join, Node, NodeKind, NodeName, Side, Source, StoreUse};
 
 /// Nodes that become one sub-topology.
 pub(super) struct Stage<'t> {
@@ -100,11 +102,17 @@ impl<'t> Stage<'t> {
     }
 }
 
-/// Cuts the processing part of a topology into stages, each after those that it gets records from.
-pub(super) fn cut<'t>(graph: &Graph<'t>) -> Vec<Stage<'t>> {
+/// Cuts the processing part of a topology into stages.
+///
+/// # Errors
+/// When processors share a store of which one gets its records from the other's stage by a
+/// repartition: they cannot be in one.
+pub(super) fn cut<'t>(graph: &Graph<'t>) -> Result<Vec<Stage<'t>>, PlanError> {
     let mut parts = Vec::new();
     // The stage in which the records that leave a node are; numbers that were given up stay unused.
     let mut stages: BTreeMap<&NodeName, usize> = BTreeMap::new();
+    // Who was the first to have each store.
+    let mut holders: BTreeMap<&NodeName, &NodeName> = BTreeMap::new();
     for (number, node) in graph.order().iter().enumerate() {
         if !graph.is_processing(node) {
             continue;
@@ -127,18 +135,20 @@ pub(super) fn cut<'t>(graph: &Graph<'t>) -> Vec<Stage<'t>> {
         let in_place: Vec<usize> = inputs
             .filter(|input| !moved.contains(input) && !is_foreign(*input))
             .collect();
-        let stage = match part {
-            Part::Whole(_) if !in_place.is_empty() => {
-                let inputs = in_place.iter().map(|at| stages[&node.kind.inputs()[*at]]);
-                let inputs: Vec<usize> = inputs.collect();
+        let with_inputs = in_place.iter().map(|at| stages[&node.kind.inputs()[*at]]);
+        let with_stores = stores(node).iter();
+        let with_stores = with_stores.filter_map(|store| Some(stages[holders.get(&store.name)?]));
+        let together: Vec<usize> = with_inputs.chain(with_stores).collect();
+        let stage = match (part, together.as_slice()) {
+            (Part::Whole(_), [first, ..]) => {
                 // From here on they are one.
                 let of_nodes = stages.values_mut();
                 let of_parts = parts.iter_mut().map(|(stage, _)| stage);
                 of_nodes
                     .chain(of_parts)
-                    .filter(|stage| inputs.contains(stage))
-                    .for_each(|stage| *stage = inputs[0]);
-                inputs[0]
+                    .filter(|stage| together.contains(stage))
+                    .for_each(|stage| *stage = *first);
+                *first
             }
             _ => number,
         };
@@ -147,6 +157,9 @@ pub(super) fn cut<'t>(graph: &Graph<'t>) -> Vec<Stage<'t>> {
             true => number + graph.order().len(),
             false => foreign.map_or(stage, |join| stages[join.input(Side::Right)]),
         };
+        for store in stores(node) {
+            holders.entry(&store.name).or_insert(&node.name);
+        }
         for input in moved {
             let from = stages[&node.kind.inputs()[input]];
             let to = if is_foreign(input) { right } else { stage };
@@ -170,7 +183,39 @@ pub(super) fn cut<'t>(graph: &Graph<'t>) -> Vec<Stage<'t>> {
         name: name(&parts),
         parts,
     });
-    stages.collect()
+    let stages: Vec<Stage<'t>> = stages.collect();
+    refuse_circles(&stages)?;
+    Ok(stages)
+}
+
+/// The stores of a processor.
+fn stores(node: &Node) -> &[StoreUse] {
+    match &node.kind {
+        NodeKind::Process(process) => &process.stores,
+        _ => &[],
+    }
+}
+
+/// A shared store can make one stage of two of which one gets records from the other.
+fn refuse_circles(stages: &[Stage<'_>]) -> Result<(), PlanError> {
+    let behind = |stage: &Stage<'_>| -> Vec<usize> {
+        let arrives = |part: &Part<'_>| stage.parts.iter().any(|other| other.leads_to(*part));
+        let numbered = stages.iter().enumerate();
+        let reached = numbered.filter(|(_, other)| other.parts.iter().any(arrives));
+        reached.map(|(number, _)| number).collect()
+    };
+    let next: Vec<Vec<usize>> = stages.iter().map(behind).collect();
+    for (number, stage) in stages.iter().enumerate() {
+        let shares = |part: &&Part<'_>| stores(part.node()).iter().any(|store| store.is_shared);
+        if let Some(part) = stage.parts.iter().find(shares)
+            && reaches(number, number, &next)
+        {
+            let reason = "it shares a store with a processor whose records come to it, or to which \
+                          its own go, through a repartition: give each a store of its own";
+            return Err(error(part.node(), reason));
+        }
+    }
+    Ok(())
 }
 
 fn is_foreign(node: &Node) -> bool {

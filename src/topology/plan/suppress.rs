@@ -89,6 +89,7 @@ pub(super) fn closes_after_end_ms(windows: &Windows) -> i64 {
     match windows {
         Windows::Unbounded => i64::MAX,
         Windows::Tumbling(windows) => windows.grace_ms,
+        Windows::Calendar(windows) => windows.grace_ms,
         Windows::Hopping(windows) => windows.grace_ms,
         Windows::Sliding(windows) => windows.grace_ms,
         Windows::Session(windows) => windows.gap_ms.saturating_add(windows.grace_ms),

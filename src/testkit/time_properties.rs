@@ -1,0 +1,293 @@
+//! Time that does not depend on luck: the same records give the same results, whatever is read first,
+//! in whatever portions, at the pace at which they were made or all at once, with commits anywhere.
+//!
+//! ```text
+//!   a-0  ●  ● ●   ●      ┐                ┐ windows by user:
+//!   b-0    ●   ●    ● ●  ┴→ merged, task 0 ├→ each holds what its definition says,
+//!   a-1  ● ●   ●   ●     ┐                │ and nothing is late that was not
+//!   b-1   ●  ●    ●      ┴→ merged, task 1 ┘
+//! ```
+
+use std::collections::BTreeMap;
+
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom as _;
+use rand::{RngExt as _, SeedableRng as _};
+
+use super::{DriverOptions, TestRecord, TopologyTestDriver};
+use crate::broker::{Isolation, TopicPartition};
+use crate::processor::DropReason;
+use crate::time::Timestamp;
+use crate::topology::builder::{KafkaSink, Rollup, Source};
+use crate::topology::duration::Millis;
+use crate::topology::graph::{Emit, Topology, WindowKind};
+
+const PARTITIONS: i32 = 4;
+const SIZE_MS: i64 = 1_000;
+const GRACE_MS: i64 = 200;
+const GAP_MS: i64 = 150;
+const END_MS: i64 = 10_000_000;
+
+/// A record, where it lies.
+#[derive(Clone, Debug)]
+struct Sent {
+    topic: &'static str,
+    partition: i32,
+    user: u8,
+    time: i64,
+}
+
+/// How the records come to the engine.
+#[derive(Clone, Copy, Debug)]
+enum Pace {
+    /// One after the other as they were made, each read and perhaps committed before the next.
+    Live,
+    /// All at once, after they were made.
+    Replay,
+    /// One partition wholly, committed, before the others.
+    OneFarAhead,
+}
+
+/// By user and start: how many. Of sessions the end as well.
+type Results = BTreeMap<(String, i64, i64), i64>;
+
+fn topology(kind: WindowKind, topics: &[&'static str]) -> Topology {
+    let mut builder = Topology::builder("app");
+    for topic in topics {
+        let source = Source::json(topic).timestamp("at");
+        builder = builder.source(&format!("{topic}_in"), source);
+    }
+    let inputs: Vec<String> = topics.iter().map(|topic| format!("{topic}_in")).collect();
+    let from = match inputs.as_slice() {
+        [only] => only.clone(),
+        several => {
+            builder = builder.merge("all", several.iter().map(String::as_str));
+            "all".to_owned()
+        }
+    };
+    let rollup = Rollup::by(["user"])
+        .windows(kind)
+        .grace(Millis(GRACE_MS))
+        .emit(Emit::Close)
+        .set("n", "count()");
+    let sink = KafkaSink::topic("out").key("json([user, window_start, window_end])");
+    builder
+        .aggregate("windows", &from, rollup)
+        .kafka("out", "windows", sink.field("n", "n"))
+        .build()
+        .unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Records over some seconds, in the order in which they were made, out of order by at most the
+/// grace; some much later than that, if those are wanted.
+fn records(random: &mut StdRng, topics: &[&'static str], with_late: bool) -> Vec<Sent> {
+    let mut clock = 100_000;
+    let mut sent = Vec::new();
+    for _ in 0..random.random_range(50..400) {
+        clock += random.random_range(0..60);
+        let late_ms = match random.random_range(0..10) {
+            0 if with_late => random.random_range(0..5 * SIZE_MS),
+            0..4 => random.random_range(0..GRACE_MS),
+            _ => 0,
+        };
+        sent.push(Sent {
+            topic: topics[random.random_range(0..topics.len())],
+            partition: random.random_range(0..PARTITIONS),
+            user: random.random_range(0..6),
+            time: clock - late_ms,
+        });
+    }
+    sent
+}
+
+/// What windows of a grid hold, and how many records are late in their own partition.
+fn on_a_grid(sent: &[Sent]) -> (Results, u64) {
+    let mut highest: BTreeMap<i32, i64> = BTreeMap::new();
+    let (mut results, mut late) = (Results::new(), 0);
+    for record in sent {
+        let stream_time = highest.entry(record.partition).or_insert(record.time);
+        *stream_time = record.time.max(*stream_time);
+        let start = record.time.div_euclid(SIZE_MS) * SIZE_MS;
+        if start + SIZE_MS + GRACE_MS <= *stream_time {
+            late += 1;
+            continue;
+        }
+        let user = format!("u{}", record.user);
+        *results.entry((user, start, start + SIZE_MS)).or_default() += 1;
+    }
+    (results, late)
+}
+
+/// What sessions hold, where nothing is late.
+fn in_sessions(sent: &[Sent]) -> Results {
+    let mut times: BTreeMap<u8, Vec<i64>> = BTreeMap::new();
+    for record in sent {
+        times.entry(record.user).or_default().push(record.time);
+    }
+    let mut results = Results::new();
+    for (user, mut times) in times {
+        times.sort_unstable();
+        let together = times.chunk_by(|one, next| next - one <= GAP_MS);
+        for session in together {
+            let (start, end) = (session[0], session[session.len() - 1]);
+            results.insert((format!("u{user}"), start, end), session.len() as i64);
+        }
+    }
+    results
+}
+
+/// A run of the engine.
+struct Play {
+    driver: TopologyTestDriver,
+    topics: Vec<&'static str>,
+    random: StdRng,
+}
+
+impl Play {
+    fn pipe(&mut self, record: &Sent) {
+        let (user, at) = (record.user, record.time);
+        let value = format!(r#"{{"user":"u{user}","at":{at}}}"#);
+        self.pipe_text(record.topic, record.partition, at, &value);
+    }
+
+    fn pipe_text(&mut self, topic: &str, partition: i32, at: i64, value: &str) {
+        let record = TestRecord::text(value).in_partition(partition);
+        let piped = self.driver.pipe_record(topic, &record.at(Timestamp(at)));
+        piped.unwrap();
+    }
+
+    /// What is piped from here on waits in its topics.
+    fn stand_still(&mut self) {
+        self.driver.commit().unwrap();
+        self.driver.crash();
+    }
+
+    /// Reads what waits, in portions and an order of chance.
+    fn go_on(&mut self) {
+        self.driver.broker().shuffle_reads(self.random.random());
+        self.driver.restart().unwrap();
+        // A driver takes it for quiet when nothing has come through in a few rounds, as by chance.
+        for _ in 0..1_000 {
+            self.driver.commit().unwrap();
+            if self.is_all_read() {
+                return;
+            }
+        }
+        panic!("something is never read");
+    }
+
+    fn is_all_read(&self) -> bool {
+        let broker = self.driver.broker();
+        let read = broker.committed_offsets("app");
+        self.topics.iter().all(|topic| {
+            (0..PARTITIONS).all(|partition| {
+                let written = broker
+                    .records(topic, partition, Isolation::ReadCommitted)
+                    .len();
+                let next = read.get(&TopicPartition::new(*topic, partition));
+                next.copied().unwrap_or(0) == written as i64
+            })
+        })
+    }
+
+    fn records(&mut self, sent: &[Sent], pace: Pace) {
+        match pace {
+            Pace::Live => {
+                for record in sent {
+                    self.pipe(record);
+                    if self.random.random_bool(0.1) {
+                        self.driver.commit().unwrap();
+                    }
+                }
+            }
+            Pace::Replay => {
+                self.stand_still();
+                sent.iter().for_each(|record| self.pipe(record));
+                self.go_on();
+            }
+            Pace::OneFarAhead => {
+                let mut first: Vec<i32> = (0..PARTITIONS).collect();
+                first.shuffle(&mut self.random);
+                let (ahead, rest): (Vec<_>, Vec<_>) =
+                    sent.iter().partition(|record| record.partition == first[0]);
+                for part in [ahead, rest] {
+                    self.stand_still();
+                    part.into_iter().for_each(|record| self.pipe(record));
+                    self.go_on();
+                }
+            }
+        }
+    }
+
+    /// Time goes on everywhere; everything has left then.
+    fn results(mut self) -> (Results, u64) {
+        for topic in self.topics.clone() {
+            for partition in 0..PARTITIONS {
+                let value = format!(r#"{{"user":"end of {topic}","at":{END_MS}}}"#);
+                self.pipe_text(topic, partition, END_MS, &value);
+            }
+        }
+        for _ in 0..3 {
+            self.driver.commit().unwrap();
+        }
+        let mut results = Results::new();
+        for record in self.driver.read("out") {
+            let key: (String, String, String) =
+                serde_json::from_slice(&record.key.unwrap()).unwrap();
+            let value: serde_json::Value = serde_json::from_slice(&record.value.unwrap()).unwrap();
+            let ms = |text: &str| Timestamp::parse_rfc3339(text).unwrap().0;
+            let key = (key.0, ms(&key.1), ms(&key.2));
+            let before = results.insert(key.clone(), value["n"].as_i64().unwrap());
+            assert_eq!(before, None, "{key:?} has left twice");
+        }
+        results.retain(|(user, ..), _| !user.starts_with("end"));
+        (results, self.driver.drops("windows", DropReason::Late))
+    }
+}
+
+#[track_caller]
+fn one_answer(kind: WindowKind, topics: &[&'static str], with_late: bool, seed: u64) {
+    let random = &mut StdRng::seed_from_u64(seed);
+    let sent = records(random, topics, with_late);
+    let (expected, late) = match kind {
+        WindowKind::Tumbling { .. } => on_a_grid(&sent),
+        _ => (in_sessions(&sent), 0),
+    };
+    assert!(with_late || late == 0, "the records are as late as that");
+    for pace in [Pace::Live, Pace::Replay, Pace::Replay, Pace::OneFarAhead] {
+        let options = DriverOptions {
+            partitions: PARTITIONS as u32,
+            commit_each: random.random_bool(0.5),
+            ..DriverOptions::default()
+        };
+        let topology = topology(kind, topics);
+        let mut play = Play {
+            driver: TopologyTestDriver::with_options(&topology, options).unwrap(),
+            topics: topics.to_vec(),
+            random: StdRng::seed_from_u64(random.random()),
+        };
+        play.records(&sent, pace);
+        let (found, dropped) = play.results();
+        assert_eq!(found, expected, "seed {seed}, {pace:?}");
+        assert_eq!(dropped, late, "seed {seed}, {pace:?}");
+    }
+}
+
+const TUMBLING: WindowKind = WindowKind::Tumbling { size_ms: SIZE_MS };
+
+#[test]
+fn windows_behind_a_repartition_have_one_answer() {
+    (0..15).for_each(|seed| one_answer(TUMBLING, &["a"], true, seed));
+}
+
+#[test]
+fn sessions_behind_a_repartition_have_one_answer() {
+    let sessions = WindowKind::Session { gap_ms: GAP_MS };
+    (100..115).for_each(|seed| one_answer(sessions, &["a"], false, seed));
+}
+
+/// Two inputs of a task are taken by time, so neither makes a record of the other late.
+#[test]
+fn merged_inputs_have_one_answer() {
+    (200..215).for_each(|seed| one_answer(TUMBLING, &["a", "b"], false, seed));
+}
