@@ -154,7 +154,21 @@ fn what_a_node_says_is_described() {
         .kafka("k", "p", KafkaSink::topic("u"))
         .build()
         .expect("a good topology");
-    expect![[""]].assert_eq(&text(&topology, &[]));
+    expect![[r#"
+        a (exactly once)
+
+          s: source
+              topic t; key wiki
+          p: process ← s
+              reads wiki, delta = length.new - length.old
+              gives the record's fields, n (int), since (timestamp)
+              stores mine, ours (shared)
+          end: process ← s
+              stores ours (shared)
+          k: kafka ← p
+              topic u
+    "#]]
+    .assert_eq(&text(&topology, &[]));
 }
 
 #[test]
