@@ -106,7 +106,10 @@ fn counted(partitions: &[Vec<Event>], size_ms: i64, by_user: bool) -> Results {
         .filter(|event| event.is_accepted)
     {
         let start = event.time.div_euclid(size_ms) * size_ms;
-        let user = by_user.then(|| event.user.clone()).unwrap_or_default();
+        let user = match by_user {
+            true => event.user.clone(),
+            false => String::new(),
+        };
         let result = results
             .entry((event.wiki.clone(), user, start))
             .or_default();
@@ -180,7 +183,10 @@ fn play(topology: &Topology, partitions: &[Vec<Event>], order: &[usize]) -> Topo
             }
         }
         driver.restart().expect("it starts again");
-        driver.commit().expect("it goes on");
+        // Once for each side of the repartition, and once for what has come of it.
+        for _ in 0..3 {
+            driver.commit().expect("it goes on");
+        }
     }
     driver
 }

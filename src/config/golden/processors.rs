@@ -4,6 +4,7 @@ use expect_test::{Expect, expect};
 
 use super::shows;
 use crate::topology::builder::{Builder, KafkaSink, Source};
+use crate::topology::describe::text;
 use crate::topology::graph::Topology;
 use crate::topology::process::{Context, Failure, Process, Processor, Record};
 use crate::value::ValueType;
@@ -136,6 +137,38 @@ fn names_of_fields_and_what_is_read() {
           known are n, a.b
     "#]],
     );
+}
+
+#[test]
+fn what_a_node_says_is_described() {
+    let process = process()
+        .read("delta", "length.new - length.old")
+        .gives("n", ValueType::Int)
+        .gives("since", ValueType::Time)
+        .keeps_fields()
+        .store("mine")
+        .shared_store("ours");
+    let topology = begun()
+        .process("p", "s", process)
+        .process("end", "s", Process::new(|| Idle).shared_store("ours"))
+        .kafka("k", "p", KafkaSink::topic("u"))
+        .build()
+        .expect("a good topology");
+    expect![[r#"
+        a (exactly once)
+
+          s: source
+              topic t; key wiki
+          p: process ← s
+              reads wiki, delta = length.new - length.old
+              gives the record's fields, n (int), since (timestamp)
+              stores mine, ours (shared)
+          end: process ← s
+              stores ours (shared)
+          k: kafka ← p
+              topic u
+    "#]]
+    .assert_eq(&text(&topology, &[]));
 }
 
 #[test]

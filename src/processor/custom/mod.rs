@@ -343,11 +343,11 @@ impl Call<'_, '_, '_, '_> {
     }
 
     /// Puts what is sent on into the row.
-    fn fill(&mut self, output: &Output<'_>) -> Result<(), Failure> {
+    fn fill(&mut self, fields: &[(&str, Value<'_>)]) -> Result<(), Failure> {
         for given in &self.plan.gives {
             self.row.set(given.slot, Value::Null);
         }
-        for (name, value) in &output.fields {
+        for (name, value) in fields {
             let mut gives = self.plan.gives.iter();
             let Some(given) = gives.find(|given| given.name == *name) else {
                 panic!("the node does not say that it gives {name:?}; say so with Process::gives");
@@ -386,8 +386,8 @@ impl Host for Call<'_, '_, '_, '_> {
         self.context.hosted.now
     }
 
-    fn forward(&mut self, output: &Output<'_>) -> Result<(), Failure> {
-        self.fill(output)?;
+    fn forward(&mut self, output: Output<'_>) -> Result<(), Failure> {
+        self.fill(&output.fields)?;
         let row = &mut *self.row;
         let key = output.key.map(|key| &*row.arena.alloc_slice_copy(key));
         let keeps_event = self.plan.keeps_fields && !output.is_deletion;

@@ -39,7 +39,7 @@ const MOST_DAYS: i64 = 366;
 fn days(ms: i64) -> Option<u32> {
     const DAY_MS: i64 = 86_400_000;
     let is_allowed = ms % DAY_MS == 0 && (1..=MOST_DAYS).contains(&(ms / DAY_MS));
-    is_allowed.then(|| (ms / DAY_MS) as u32)
+    is_allowed.then_some((ms / DAY_MS) as u32)
 }
 
 impl Rollup {

@@ -25,7 +25,7 @@ pub(crate) trait Host {
     fn task(&self) -> TaskId;
     fn stream_time(&self) -> Option<Timestamp>;
     fn wall_clock(&self) -> Timestamp;
-    fn forward(&mut self, output: &Output<'_>) -> Result<(), Failure>;
+    fn forward(&mut self, output: Output<'_>) -> Result<(), Failure>;
     fn schedule(&mut self, every_ms: i64, by: PunctuationType) -> Schedule;
     fn cancel(&mut self, schedule: Schedule);
     /// The number of the store of that name.
@@ -73,7 +73,7 @@ impl<'c> Context<'c> {
     /// When the node does not say that it gives a field of that name: see
     /// [`Process::gives`](super::Process::gives).
     pub fn forward(&mut self, output: Output<'_>) -> Result<(), Failure> {
-        self.host.forward(&output)
+        self.host.forward(output)
     }
 
     /// Calls [`Processor::punctuate`](super::Processor::punctuate) again and again. By stream time,
