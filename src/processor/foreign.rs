@@ -9,8 +9,10 @@ use bumpalo::Bump;
 use super::joined::Events;
 use super::outputs::key_bytes;
 use super::rows::{decode_row, foreign, read_fields};
-use super::run::{RowFault, drop_row, move_fields, pass_on};
-use super::{Before, Context, Kind, OperatorState, Outputs, ProcessError, Produced, Row, expr};
+use super::run::{RowFault, drop_fault, move_fields, pass_on};
+use super::{
+    Before, Context, DropReason, Kind, OperatorState, Outputs, ProcessError, Produced, Row, expr,
+};
 use crate::codec::{
     self, Arena, BorrowDecode, BorrowDecoder, DecodeFailure, Encode, EncodeFailure, Encoder,
 };
@@ -158,13 +160,12 @@ pub(super) fn join_row(
             Ok(Some(key)) => Some(key),
             Ok(None) if plan.kind == JoinKind::Left => None,
             Ok(None) => {
-                let mut fault = RowFault::null_key();
-                fault.message = "the row has no foreign key".to_owned();
-                drop_fault(context, operators, id, plan, &fault, row)?;
+                let fault = RowFault::of(DropReason::NullKey, &"the row has no foreign key");
+                drop_fault(context, operators, id, plan.on_error, &fault, row)?;
                 None
             }
             Err(fault) => {
-                drop_fault(context, operators, id, plan, &fault, row)?;
+                drop_fault(context, operators, id, plan.on_error, &fault, row)?;
                 None
             }
         },
@@ -330,29 +331,35 @@ fn subscribe(
         time: row.time,
         left_key: row.key.unwrap_or_default(),
     };
-    buffer.clear();
-    codec::encode_into(&subscription, buffer);
-    Ok(context.outputs.produce(Produced {
-        topic: &plan.subscriptions,
-        partition: None,
-        key: Some(foreign_key),
-        value: Some(buffer),
-        timestamp: row.time,
-    })?)
+    let topic = &plan.subscriptions;
+    send_message(
+        context.outputs,
+        topic,
+        foreign_key,
+        &subscription,
+        row.time,
+        buffer,
+    )
 }
 
-fn drop_fault(
-    context: &mut Context<'_>,
-    operators: &mut [OperatorState],
-    id: OperatorId,
-    plan: &ForeignJoinPlan,
-    fault: &RowFault,
-    row: &Row<'_, '_>,
+/// Sends a message to the partition of a key.
+fn send_message(
+    outputs: &mut dyn Outputs,
+    topic: &str,
+    key: &[u8],
+    message: &impl Encode,
+    time: Timestamp,
+    buffer: &mut Vec<u8>,
 ) -> Result<(), ProcessError> {
-    let node = &context.plan.operators[id].node;
-    let counts = &mut operators[id].counts;
-    let RowFault { reason, message } = fault;
-    drop_row(context, counts, node, plan.on_error, *reason, message, row)
+    buffer.clear();
+    codec::encode_into(message, buffer);
+    Ok(outputs.produce(Produced {
+        topic,
+        partition: None,
+        key: Some(key),
+        value: Some(buffer),
+        timestamp: time,
+    })?)
 }
 
 /// Who has subscribed to which right row: a set of foreign keys with the keys of left rows.
@@ -463,15 +470,14 @@ fn send_answer(
     answer: &Answer<'_>,
     buffer: &mut Vec<u8>,
 ) -> Result<(), ProcessError> {
-    buffer.clear();
-    codec::encode_into(answer, buffer);
-    Ok(outputs.produce(Produced {
-        topic: &plan.answers,
-        partition: None,
-        key: Some(left_key),
-        value: Some(buffer),
-        timestamp: answer.time,
-    })?)
+    send_message(
+        outputs,
+        &plan.answers,
+        left_key,
+        answer,
+        answer.time,
+        buffer,
+    )
 }
 
 /// Keeps a subscription and answers it, or ends it.
@@ -489,7 +495,9 @@ fn take_subscription(
     };
     let row = table.rows.get(context, foreign_key, arena)?;
     let time = match row {
-        Some(bytes) => decode_row(&context.plan.operators[id].node, bytes, arena)?.time(),
+        Some(bytes) => {
+            StoredRow::time_of(bytes).map_err(foreign(&context.plan.operators[id].node))?
+        }
         None => subscription.time,
     };
     let Kind::Subscriptions(subscriptions) = &mut operators[id].kind else {

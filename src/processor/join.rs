@@ -9,7 +9,7 @@ use bumpalo::Bump;
 
 use super::joined::Events;
 use super::rows::{decode_row, read_fields};
-use super::run::{Parts, RowFault, drop_row, move_fields, partly, pass_on};
+use super::run::{Parts, RowFault, drop_fault, move_fields, partly, pass_on};
 use super::{Before, Context, DropReason, Kind, OperatorState, ProcessError, Row};
 use crate::record::StoredRow;
 use crate::time::Timestamp;
@@ -26,18 +26,7 @@ pub(super) fn join_row<'a>(
     row: &mut Row<'_, 'a>,
 ) -> Result<(), ProcessError> {
     if let Some(fault) = unfit(plan, row) {
-        let operator = &context.plan.operators[id];
-        let counts = &mut operators[id].counts;
-        let RowFault { reason, message } = fault;
-        return drop_row(
-            context,
-            counts,
-            &operator.node,
-            plan.on_error,
-            reason,
-            &message,
-            row,
-        );
+        return drop_fault(context, operators, id, plan.on_error, &fault, row);
     }
     let other = look_up(context, operators, plan, row)?;
     let sides = Sides {

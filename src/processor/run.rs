@@ -491,6 +491,21 @@ fn log(node: &NodeName, text: Option<&Evaluator>, row: &Row<'_, '_>) {
     tracing::info!(%node, topic, partition, offset, %key, time = %row.time, "{text}");
 }
 
+/// Drops a row that an operator cannot take, as that operator says.
+pub(super) fn drop_fault(
+    context: &mut Context<'_>,
+    operators: &mut [OperatorState],
+    id: OperatorId,
+    on_error: OnError,
+    fault: &RowFault,
+    row: &Row<'_, '_>,
+) -> Result<(), ProcessError> {
+    let node = &context.plan.operators[id].node;
+    let counts = &mut operators[id].counts;
+    let RowFault { reason, message } = fault;
+    drop_row(context, counts, node, on_error, *reason, message, row)
+}
+
 /// Counts a row that does not come through, and does with it what the node says.
 pub(super) fn drop_row(
     context: &mut Context<'_>,

@@ -99,6 +99,16 @@ impl<'a> StoredRow<'a> {
     }
 }
 
+impl StoredRow<'_> {
+    /// The event time, without reading the rest.
+    ///
+    /// # Errors
+    /// As [`StoredRow::decode`], as far as that is seen.
+    pub fn time_of(bytes: &[u8]) -> Result<Timestamp, DecodeError> {
+        codec::decode_beginning(bytes).map(Timestamp)
+    }
+}
+
 impl<'a> RowChange<'a> {
     /// Appends its bytes.
     pub fn encode_into(&self, out: &mut Vec<u8>) {
@@ -286,6 +296,7 @@ mod tests {
             ("nested", NESTED),
         ];
         let (bytes, arena) = (bytes(&fields), Bump::new());
+        assert_eq!(StoredRow::time_of(&bytes).unwrap(), Timestamp(7));
         let row = StoredRow::decode(&bytes, &arena).unwrap();
         assert_eq!(row, StoredRow::new(Timestamp(7), Some(b"{}"), &fields));
     }

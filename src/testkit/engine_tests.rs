@@ -1,7 +1,8 @@
 //! The engine over the in-memory log: each scenario has one answer, however often it crashes.
 
 use super::{DriverOptions, TopologyTestDriver};
-use crate::broker::TopicPartition;
+use crate::broker::memory::Operation;
+use crate::broker::{BrokerError, Isolation, TopicPartition};
 use crate::expr::Expression;
 use crate::processor::DropReason;
 use crate::time::Timestamp;
@@ -665,4 +666,33 @@ nodes:
     driver.crash();
     driver.restart().unwrap();
     assert_eq!(driver.store("visits")[0].results["sales"], 100);
+}
+
+/// What has not been acknowledged must not be behind the state: the results of a commit that breaks
+/// down are sent again.
+#[test]
+fn at_least_once_nothing_of_the_state_is_written_before_its_results() {
+    let topology = topology(Some("shop"), Guarantee::AtLeastOnce, Emit::Updates);
+    let options = DriverOptions {
+        commit_each: false,
+        ..DriverOptions::default()
+    };
+    let mut driver = TopologyTestDriver::with_options(&topology, options).unwrap();
+    driver.pipe("orders", Some("a"), &sale("a", 1, 3));
+    let written = |driver: &TopologyTestDriver, topic: &str| {
+        let broker = driver.broker();
+        broker.records(topic, 0, Isolation::ReadUncommitted).len()
+    };
+    let changelog = "shop-per_shop-changelog";
+    let lost = BrokerError::fenced("write all records", "the connection is lost");
+    driver.broker().fail_next(Operation::Flush, lost);
+    assert!(driver.commit().is_err());
+    assert_eq!(driver.broker().pending_faults(), 0);
+    assert_eq!(written(&driver, "out"), 1);
+    assert_eq!(written(&driver, changelog), 0);
+    driver.crash();
+    driver.restart().unwrap();
+    driver.commit().unwrap();
+    assert_eq!(written(&driver, "out"), 2);
+    assert_eq!(driver.store("per_shop")[0].results["revenue"], 6);
 }

@@ -6,7 +6,7 @@ use super::{Added, Addition};
 use crate::aggregate::check_arguments;
 use crate::expr;
 use crate::processor::fold::Partial;
-use crate::processor::run::{RowFault, drop_row};
+use crate::processor::run::{RowFault, drop_fault, drop_row};
 use crate::processor::{Before, Context, DropReason, Kind, OperatorState, ProcessError, Row};
 use crate::state::keys;
 use crate::time::Timestamp;
@@ -46,7 +46,7 @@ pub(in crate::processor) fn fold_row(
             };
             add(context, operators, id, group, &addition, row)
         }
-        Err(fault) => drop_fault(context, operators, id, shape, &fault, row),
+        Err(fault) => drop_fault(context, operators, id, shape.on_error, &fault, row),
     }
 }
 
@@ -68,7 +68,7 @@ fn fold_update(
             Ok(now) => Some(now),
             Err(fault) => {
                 if fault.reason != DropReason::NullKey {
-                    drop_fault(context, operators, id, shape, &fault, row)?;
+                    drop_fault(context, operators, id, shape.on_error, &fault, row)?;
                 }
                 None
             }
@@ -188,21 +188,6 @@ fn prepare<'a>(
     })
 }
 
-/// Drops a row that cannot be folded in.
-fn drop_fault(
-    context: &mut Context<'_>,
-    operators: &mut [OperatorState],
-    id: OperatorId,
-    shape: &FoldShape,
-    fault: &RowFault,
-    row: &Row<'_, '_>,
-) -> Result<(), ProcessError> {
-    let node = &context.plan.operators[id].node;
-    let counts = &mut operators[id].counts;
-    let RowFault { reason, message } = fault;
-    drop_row(context, counts, node, shape.on_error, *reason, message, row)
-}
-
 /// A topic that is said to be keyed by a field must be: rows of one key in two partitions would
 /// overwrite each other's results.
 pub(in crate::processor) fn check_record_key(
@@ -269,7 +254,7 @@ fn drop_added(
         return Ok(());
     };
     let fault = RowFault::expression_of("delete_if", fault);
-    drop_fault(context, operators, id, shape, &fault, row)
+    drop_fault(context, operators, id, shape.on_error, &fault, row)
 }
 
 /// Counts the windows for which a row came too late; it is put aside once.
