@@ -6,6 +6,7 @@ use std::hint::black_box;
 use bumpalo::Bump;
 use criterion::{Criterion, criterion_group, criterion_main};
 use tidemill::expr::{Evaluator, Expression, Row, Scope};
+use tidemill::headers::PackedHeaders;
 use tidemill::time::Timestamp;
 use tidemill::value::{FieldPath, Slot, Value, ValueType};
 
@@ -79,6 +80,7 @@ fn per_record(criterion: &mut Criterion) {
                     offset: 0,
                     topic: "changes",
                     raw: None,
+                    headers: PackedHeaders::NONE,
                 };
                 black_box(evaluator.eval(&row)).is_ok()
             });

@@ -225,6 +225,25 @@ pub trait Broker: Send + Sync {
     /// When the log refuses.
     fn create_topics(&self, topics: &[TopicSpec]) -> Result<(), BrokerError>;
 
+    /// Deletes topics with all their records; those that do not exist are passed over.
+    ///
+    /// # Errors
+    /// When the log cannot be reached or refuses.
+    fn delete_topics(&self, topics: &[&str]) -> Result<(), BrokerError>;
+
+    /// Who is in a group, as the members call themselves; nobody where there is no such group. A static
+    /// member that has gone stays until its session is over.
+    ///
+    /// # Errors
+    /// When the log cannot be reached.
+    fn members(&self, group: &str) -> Result<Vec<String>, BrokerError>;
+
+    /// Forgets a group with its committed offsets; one that does not exist is passed over.
+    ///
+    /// # Errors
+    /// When the log cannot be reached, or the group has members.
+    fn delete_group(&self, group: &str) -> Result<(), BrokerError>;
+
     /// The offset behind the last record: with [`Isolation::ReadCommitted`] behind the last stable
     /// one.
     ///
@@ -262,6 +281,10 @@ pub trait Broker: Send + Sync {
     /// # Errors
     /// When the options are refused or a topic does not exist.
     fn member(&self, options: &MemberOptions) -> Result<Box<dyn GroupMember>, BrokerError>;
+
+    /// What proves no membership, for offsets that are sent to a group in a transaction and need none:
+    /// the log checks the producer alone. For transactions that are aborted.
+    fn outsider(&self, group: &str) -> GroupMetadata;
 
     /// A reader of partitions that are named one by one, outside any group.
     ///

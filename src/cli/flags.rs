@@ -65,6 +65,16 @@ pub(super) struct EngineFlags {
 }
 
 #[derive(Args)]
+pub(super) struct StateFlags {
+    /// Where state is kept on this machine
+    #[arg(long, value_name = "DIR", help_heading = "Settings")]
+    state_dir: Option<String>,
+    /// How long a silent process keeps its tasks
+    #[arg(long, value_name = "TIME", help_heading = "Settings")]
+    session_timeout: Option<String>,
+}
+
+#[derive(Args)]
 pub(super) struct HttpFlags {
     /// Address of metrics, health and the first page; port 0 takes a free one; off for none
     #[arg(long, value_name = "ADDRESS", help_heading = "Settings")]
@@ -103,6 +113,15 @@ impl EngineFlags {
             ("commit_interval", &self.commit_interval),
             ("session_timeout", &self.session_timeout),
             ("cache_size", &self.cache_size),
+        ])
+    }
+}
+
+impl StateFlags {
+    pub fn settings(&self) -> Typed {
+        typed([
+            ("state_dir", &self.state_dir),
+            ("session_timeout", &self.session_timeout),
         ])
     }
 }

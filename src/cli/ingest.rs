@@ -14,6 +14,7 @@ use super::failure::{Ended, Failure};
 use super::flags::{DatabaseFlags, HttpFlags, KafkaFlags, Typed};
 use super::interrupt::Process;
 use super::{load, serve};
+use crate::format::Format;
 use crate::http::Facts;
 use crate::ingest::metrics::IngestMetrics;
 use crate::ingest::pace::Pace;
@@ -187,7 +188,14 @@ impl To {
         let target = match &self.topology {
             Some(file) => {
                 let topology = load::topology(file)?;
-                Target::for_source(load::source(&topology, self.source.as_deref())?)
+                let source = load::source(&topology, self.source.as_deref())?;
+                if source.format != Format::Json {
+                    return Err(Failure::usage(format!(
+                        "ingestion writes JSON, and this source reads {}",
+                        source.format.word()
+                    )));
+                }
+                Target::for_source(source)
             }
             None => Target::new(self.topic.as_deref().unwrap_or(usual_topic)),
         };

@@ -16,6 +16,8 @@ mod describe;
 mod schema;
 mod ingest;
 mod query;
+mod dlq;
+mod reset;
 mod migrate;
 mod settings;
 mod demo;
@@ -70,6 +72,10 @@ enum Command {
     Ingest(Box<ingest::Ingest>),
     /// Asks the tables
     Query(query::Query),
+    /// Lists, shows and replays records that could not be handled
+    Dlq(dlq::Dlq),
+    /// Takes away what an application has kept and written, so that it begins anew
+    Reset(Box<reset::ResetFlags>),
     /// Brings the shipped tables up to date
     Migrate(migrate::Migrate),
     /// Shows the settings in force and where each comes from
@@ -132,6 +138,8 @@ fn dispatch(cli: &Cli) -> Ended {
         Command::Schema(args) => schema::schema(args),
         Command::Ingest(args) => ingest::ingest(args, &context(args.settings()?)?),
         Command::Query(args) => query::query(args, &quiet(args.settings()?)?),
+        Command::Dlq(args) => dlq::dlq(args, &quiet(args.settings()?)?),
+        Command::Reset(args) => reset::reset(args, &quiet(args.settings()?)?),
         Command::Migrate(args) => migrate::migrate(args, &quiet(args.settings()?)?),
         Command::Settings(args) => settings::show(args, &cli.common),
         Command::Demo(args) => demo::demo(args, &quiet(args.settings()?)?),

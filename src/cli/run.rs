@@ -14,12 +14,14 @@ use super::flags::{DatabaseFlags, EngineFlags, HttpFlags, KafkaFlags, Typed};
 use super::interrupt::Process;
 use super::{load, serve};
 use crate::broker::Broker;
+use crate::format::Registries;
 use crate::http::{AppFacts, Facts, Progress};
+use crate::registry::HttpRegistries;
 use crate::runtime::{
     self, App, AppError, Database, EngineMetrics, EngineSettings, Environment, StopSignal,
     TopicError,
 };
-use crate::settings::LogFormat;
+use crate::settings::{LogFormat, Settings};
 use crate::sql::{self, SqlError};
 use crate::state::directory::StateDirectory;
 use crate::state::rocks::RocksBackend;
@@ -176,6 +178,7 @@ impl Member {
             broker: Arc::clone(broker),
             backend: Arc::new(backend),
             clock: Arc::clone(clock),
+            registries: registries(settings, process),
             instance: directory.instance().to_string(),
             database: database.map(|url| Database {
                 url,
@@ -237,6 +240,13 @@ impl Member {
             }
         }
     }
+}
+
+/// Schema registries, asked on the runtime of the process.
+pub(super) fn registries(settings: &Settings, process: &Process) -> Arc<dyn Registries> {
+    let tokio = process.tokio.handle().clone();
+    let auth = settings.schema_registry_auth.clone();
+    Arc::new(HttpRegistries::new(tokio, auth))
 }
 
 /// How long topics that others create are waited for.

@@ -83,6 +83,14 @@ impl SyntaxError {
                 "YAML is indented with spaces, not with tabs",
             ),
             (
+                self.message.contains("unsupported tag"),
+                "a text that begins with `!` stands in quotes: `where: \"!bot\"`",
+            ),
+            (
+                self.message.contains("invalid trailing content after"),
+                "a text that begins with a quote stands in others: `where: \"'a' in tags\"`",
+            ),
+            (
                 self.message.contains("unknown anchor"),
                 "a text that begins with `*` or `&` stands in quotes",
             ),

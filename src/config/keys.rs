@@ -2,6 +2,7 @@
 //! there, so that reading goes on.
 
 use std::ops::Range;
+use std::path::{Path, PathBuf};
 
 use super::document::{Content, Entry, Value};
 use super::problem::{
@@ -12,11 +13,13 @@ use super::report::Diagnostic;
 use crate::time::Timestamp;
 use crate::topology::duration::Millis;
 use crate::topology::finding::Place;
-use crate::topology::nearest::did_you_mean;
+use crate::topology::nearest::{did_you_mean, nearest};
 
 /// What has been found while reading.
 #[derive(Default)]
 pub(super) struct Findings {
+    /// Where the file is: other files that it names are looked for there.
+    pub folder: PathBuf,
     pub diagnostics: Vec<Diagnostic>,
     /// The places that are not worth a second finding.
     pub reported: Vec<Place>,
@@ -303,6 +306,11 @@ impl<'d, 'f> Keys<'d, 'f> {
         self.entry(key).map(|entry| &entry.value)
     }
 
+    /// Where a file is that this one names.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.findings.folder.join(Path::new(name))
+    }
+
     /// Whether a key is there, without asking for its value.
     pub fn has(&self, key: &str) -> bool {
         self.find(key).is_some()
@@ -399,7 +407,7 @@ impl<'d, 'f> Keys<'d, 'f> {
 
     /// Reports that neither of two keys is given, or both.
     pub fn exactly_one(&mut self, key: &'static str, other: &'static str) {
-        self.exclude(key, other);
+        self.one_of(&[key, other]);
         if self.entry(key).is_none() && self.entry(other).is_none() && !self.is_broken {
             let message = format!("one of the keys `{key}` and `{other}` is missing");
             let diagnostic = MISSING_KEY.at(Some(self.anchor.clone()), message);
@@ -429,19 +437,56 @@ impl<'d, 'f> Keys<'d, 'f> {
         self.has_gaps
     }
 
+    /// Whether a key is not there, and one that nobody asks for looks like it. To be asked when all that
+    /// there are have been asked for.
+    pub fn is_misspelt(&self, key: &str) -> bool {
+        let mut unknown = self.entries.iter().filter(|entry| !self.is_known(entry));
+        !self.has(key) && unknown.any(|entry| self.meant_by(entry) == Some(key))
+    }
+
+    fn is_known(&self, entry: &Entry) -> bool {
+        self.known.contains(&entry.key.as_str())
+    }
+
+    /// The known key that is nearest to one that is not.
+    fn meant_by(&self, entry: &Entry) -> Option<&'static str> {
+        let near = nearest(&entry.key, self.known.iter().copied())?;
+        self.known.iter().find(|key| **key == near).copied()
+    }
+
     /// Reports the keys that nobody has asked for.
     pub fn finish(mut self) {
         for entry in self.entries {
-            if self.known.contains(&entry.key.as_str()) {
+            if self.is_known(entry) {
                 continue;
             }
-            let mut known = self.known.clone();
-            known.dedup();
+            if let Some(meant) = self.meant_by(entry)
+                && !self.has(meant)
+            {
+                self.forget_missing(meant);
+                self.give_up(meant);
+            }
+            let mut known: Vec<&str> = Vec::new();
+            for key in &self.known {
+                if !known.contains(key) {
+                    known.push(key);
+                }
+            }
             let message = format!("there is no key `{}` here", entry.key);
             let diagnostic = UNKNOWN_KEY.at(Some(entry.key_span.clone()), message);
             let help = did_you_mean(&entry.key, "keys here", known);
             self.push(&entry.key, diagnostic.maybe_help(help));
         }
+    }
+
+    /// A key that is not missing but misspelt.
+    fn forget_missing(&mut self, key: &str) {
+        let (node, path) = (self.node, self.path_of(key));
+        self.findings.diagnostics.retain(|found| {
+            found.code != MISSING_KEY.code
+                || found.node.as_deref() != node
+                || found.key.as_deref() != Some(&path)
+        });
     }
 
     fn check_duplicates(&mut self) {
@@ -477,7 +522,7 @@ impl<'d, 'f> Keys<'d, 'f> {
     }
 
     /// What is found at this key later follows from what has been reported.
-    fn give_up(&mut self, key: &'static str) {
+    pub fn give_up(&mut self, key: &'static str) {
         self.findings.reported.push(self.place.clone().key(key));
     }
 
@@ -488,18 +533,21 @@ impl<'d, 'f> Keys<'d, 'f> {
 
     /// Adds a finding about the key `key` of this mapping.
     pub fn push(&mut self, key: &str, diagnostic: Diagnostic) {
-        let outer = self.place.to_string();
-        let dot = if outer.is_empty() || key.is_empty() {
-            ""
-        } else {
-            "."
-        };
-        let key = format!("{outer}{dot}{key}");
+        let key = self.path_of(key);
         self.findings.diagnostics.push(Diagnostic {
             node: self.node.map(str::to_owned),
             key: Some(key).filter(|key| !key.is_empty()),
             ..diagnostic
         });
+    }
+
+    /// The name of a key of this mapping, with those of the mappings that it is in.
+    fn path_of(&self, key: &str) -> String {
+        let outer = self.place.to_string();
+        match outer.is_empty() || key.is_empty() {
+            true => format!("{outer}{key}"),
+            false => format!("{outer}.{key}"),
+        }
     }
 }
 

@@ -210,7 +210,10 @@ fn unknown_kind(kind: &Entry) -> Diagnostic {
     let message = format!("there is no kind of node `{}`", kind.key);
     let help = match kind.key.as_str() {
         "process" => Some(RUST_ONLY.to_owned()),
-        key => did_you_mean(key, "kinds of nodes", nodes::words()),
+        key => match nodes::called_elsewhere(key) {
+            Some(ours) => Some(format!("here that is {ours}")),
+            None => did_you_mean(key, "kinds of nodes", nodes::words()),
+        },
     };
     let diagnostic = UNKNOWN_KIND.at(Some(kind.key_span.clone()), message);
     diagnostic.maybe_help(help)

@@ -17,6 +17,7 @@ mod environment;
 mod problem;
 mod keys;
 mod cut;
+mod formats;
 mod nodes;
 mod lower;
 pub mod cases;
@@ -105,7 +106,10 @@ pub fn check(text: &str, name: &str, environment: &Environment<'_>) -> Outcome {
             };
         }
     };
-    let mut findings = Findings::default();
+    let mut findings = Findings {
+        folder: Path::new(name).parent().unwrap_or(Path::new("")).to_owned(),
+        ..Findings::default()
+    };
     cut::find_all(&mut root, text, &mut findings);
     lower::expand_all(&mut root, text, environment, &mut findings);
     let lowered = lower::lower(&root, &mut findings);

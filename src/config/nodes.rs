@@ -2,13 +2,15 @@
 //!
 //! To add a kind: a function here and its row in [`KINDS`].
 
+use super::formats::{self, Use};
 use super::keys::Keys;
+use super::problem::MISSING_KEY;
 use crate::topology::builder::{Builder, Rollup};
 use crate::topology::duration::Millis;
 use crate::topology::graph::{
-    Branch, Deduplicate, Emit, Filter, FlatMap, Format, Join, JoinKind, KafkaSink, Log, Map,
-    NodeKind, NodeName, NullValues, OnDuplicate, OnError, OnLate, SelectKey, Source, SqlSink,
-    Suppress, Table, TableUse, WhenFull,
+    Branch, Deduplicate, Emit, Filter, FlatMap, GlobalTable, Join, JoinKind, KafkaSink, Log, Map,
+    NodeKind, NodeName, NullValues, OnDuplicate, OnError, OnLate, SelectKey, SinkHeaders, Source,
+    SqlSink, Suppress, Table, TableUse, WhenFull,
 };
 use crate::value::ValueType;
 use crate::window::Period;
@@ -28,6 +30,7 @@ const KINDS: &[(&str, Read)] = &[
     ("merge", merge),
     ("log", log),
     ("table", table),
+    ("global_table", global_table),
     ("join", join),
     ("aggregate", aggregate),
     ("suppress", suppress),
@@ -58,13 +61,13 @@ const JOINS: &[(&str, JoinKind)] = &[
 ];
 const STORED: &[(&str, bool)] = &[("true", true), ("false", false)];
 const SHARED: &[(&str, TableUse)] = &[("false", TableUse::Own), ("true", TableUse::Shared)];
+const HEADERS: &[(&str, SinkHeaders)] = &[("pass", SinkHeaders::Pass), ("drop", SinkHeaders::Drop)];
 const UNTIL: &[(&str, ())] = &[("close", ())];
 const WHEN_FULL: &[(&str, WhenFull)] = &[("emit", WhenFull::Emit), ("stop", WhenFull::Stop)];
 const ON_DUPLICATE: &[(&str, OnDuplicate)] = &[
     ("drop", OnDuplicate::Drop),
     ("dead_letter", OnDuplicate::DeadLetter),
 ];
-const FORMAT: &[(&str, Format)] = &[("json", Format::Json)];
 
 /// Stands in for a length that cannot be read, which is reported.
 const ANY_LENGTH: Millis = Millis(1);
@@ -83,11 +86,8 @@ pub(super) fn reader(word: &str) -> Option<Read> {
 }
 
 fn source(keys: &mut Keys<'_, '_>, name: &str, builder: Builder) -> Builder {
-    keys.one_of(&["topic", "topics"]);
-    let mut topics = keys.texts("topic");
-    topics.extend(keys.texts("topics"));
-    let mut source = Source::json_topics(topics);
-    if let Some(format) = keys.choice("format", FORMAT) {
+    let mut source = read_topics(keys);
+    if let Some(format) = formats::read(keys, Use::Source) {
         source.format = format;
     }
     if let Some(null_values) = keys.choice("null_values", NULL_VALUES) {
@@ -107,14 +107,29 @@ fn source(keys: &mut Keys<'_, '_>, name: &str, builder: Builder) -> Builder {
     } else if let Some(lead) = keys.duration("max_ahead") {
         source = source.max_ahead(lead);
     }
-    let types = ValueType::ALL.map(|kind| (kind.name(), kind));
-    for (path, kind) in keys.choices("fields", "type", &types) {
-        source = source.field(path, kind);
-    }
+    source = read_fields(keys, source);
     if let Some(reaction) = keys.choice("on_error", ON_ERROR) {
         source = source.on_error(reaction);
     }
     builder.source(name, source)
+}
+
+fn read_topics(keys: &mut Keys<'_, '_>) -> Source {
+    keys.one_of(&["topic", "topics"]);
+    let mut topics = keys.texts("topic");
+    topics.extend(keys.texts("topics"));
+    if keys.is_misspelt("topic") {
+        keys.give_up("topics");
+    }
+    Source::json_topics(topics)
+}
+
+fn read_fields(keys: &mut Keys<'_, '_>, mut source: Source) -> Source {
+    let types = ValueType::ALL.map(|kind| (kind.name(), kind));
+    for (path, kind) in keys.choices("fields", "type", &types) {
+        source = source.field(path, kind);
+    }
+    source
 }
 
 fn filter(keys: &mut Keys<'_, '_>, name: &str, builder: Builder) -> Builder {
@@ -213,14 +228,26 @@ fn table(keys: &mut Keys<'_, '_>, name: &str, builder: Builder) -> Builder {
     builder.table(name, from, table)
 }
 
+fn global_table(keys: &mut Keys<'_, '_>, name: &str, builder: Builder) -> Builder {
+    let mut source = read_topics(keys);
+    if let Some(format) = formats::read(keys, Use::Source) {
+        source.format = format;
+    }
+    let mut table = GlobalTable::new(read_fields(keys, source));
+    if let Some(reaction) = keys.choice("on_error", ON_ERROR) {
+        table = table.on_error(reaction);
+    }
+    builder.global_table(name, table)
+}
+
 fn join(keys: &mut Keys<'_, '_>, name: &str, builder: Builder) -> Builder {
     let from = keys.required("from");
     let mut join = Join::with(keys.required("with"), keys.required("as"));
     if let Some(kind) = keys.choice("type", JOINS) {
         join = join.kind(kind);
     }
-    if let Some(key) = keys.text("on") {
-        join = join.on(key);
+    if let Some(on) = keys.text("on") {
+        join = join.on(on);
     }
     join = read_join_window(keys, join);
     if let Some(reaction) = keys.choice("on_error", ON_ERROR) {
@@ -232,15 +259,16 @@ fn join(keys: &mut Keys<'_, '_>, name: &str, builder: Builder) -> Builder {
 fn read_join_window(keys: &mut Keys<'_, '_>, mut join: Join) -> Join {
     keys.exclude("within", "before");
     keys.exclude("within", "after");
-    if let Some(length) = keys.duration("within") {
+    if let Some(length) = given_length(keys, "within") {
         join = join.within(length);
     }
-    let (before, after) = (keys.duration("before"), keys.duration("after"));
+    let (before, after) = (given_length(keys, "before"), given_length(keys, "after"));
     if before.is_some() || after.is_some() {
         join = join.before_and_after(before.unwrap_or_default(), after.unwrap_or_default());
     }
     if keys.entry("grace").is_some() && join.within.is_none() {
-        keys.required("within");
+        let missing = MISSING_KEY.at(None, "the key `within` is missing");
+        keys.report_missing(missing.help("add `within: …`, or `before` and `after`"));
     }
     if let Some(grace) = keys.duration("grace") {
         join = join.grace(grace);
@@ -272,7 +300,41 @@ fn aggregate(keys: &mut Keys<'_, '_>, name: &str, builder: Builder) -> Builder {
     if let Some(reaction) = keys.choice("on_error", ON_ERROR) {
         rollup = rollup.on_error(reaction);
     }
+    if keys.is_misspelt("window") {
+        rollup = rollup.tumbling(ANY_LENGTH);
+    }
     builder.aggregate(name, from, rollup)
+}
+
+/// What a kind of node is called here that others call by this word.
+pub(super) fn called_elsewhere(word: &str) -> Option<&'static str> {
+    let ours = match word.to_lowercase().replace(['_', '-'], "").as_str() {
+        "stream" | "input" | "from" => "`source`",
+        "sink" | "output" | "to" => "`kafka` for a topic, `sql` for a table",
+        "peek" | "print" => "`log`",
+        "mapvalues" | "select" | "transform" => "`map`",
+        "flatmapvalues" | "explode" | "unnest" => "`flat_map`",
+        "where" => "`filter`",
+        "filternot" => "`filter_not`",
+        "split" => "`branch`",
+        "union" => "`merge`",
+        "groupby" | "groupbykey" | "window" | "count" | "reduce" => {
+            "`aggregate`, with `by` and `window`"
+        }
+        "distinct" | "dedupe" | "dedup" => "`deduplicate`",
+        "rekey" | "partitionby" | "repartition" => "`select_key`",
+        "ktable" => "`table`",
+        "globalktable" => "`global_table`",
+        "lookup" | "leftjoin" | "outerjoin" | "innerjoin" => "`join`, with `type`",
+        _ => return None,
+    };
+    Some(ours)
+}
+
+/// A length of time, if there is one; any if it cannot be read, which has been reported.
+fn given_length(keys: &mut Keys<'_, '_>, key: &'static str) -> Option<Millis> {
+    let length = keys.duration(key);
+    length.or_else(|| keys.entry(key).map(|_| ANY_LENGTH))
 }
 
 fn read_window(keys: &mut Keys<'_, '_>, mut rollup: Rollup) -> Rollup {
@@ -280,7 +342,7 @@ fn read_window(keys: &mut Keys<'_, '_>, mut rollup: Rollup) -> Rollup {
     let mut periods = PERIODS.iter();
     if let Some((_, period)) = periods.find(|(word, _)| keys.is_word("tumbling", word)) {
         rollup = rollup.calendar(*period);
-    } else if let Some(size) = keys.duration("tumbling") {
+    } else if let Some(size) = given_length(keys, "tumbling") {
         rollup = rollup.tumbling(size);
     }
     if let Some(zone) = keys.text("time_zone") {
@@ -289,14 +351,19 @@ fn read_window(keys: &mut Keys<'_, '_>, mut rollup: Rollup) -> Rollup {
     if keys.entry("hopping").is_some() {
         let size = keys.duration("hopping");
         keys.required("advance");
-        if let (Some(size), Some(advance)) = (size, keys.duration("advance")) {
-            rollup = rollup.hopping(size, advance);
-        }
+        let advance = keys.duration("advance");
+        // What is missing has been reported.
+        let size = size.or(advance).unwrap_or(ANY_LENGTH);
+        rollup = rollup.hopping(size, advance.unwrap_or(size));
     }
-    if let Some(difference) = keys.duration("sliding") {
+    // Whatever else is wrong there, it is a key of windows.
+    if !WINDOWS.iter().any(|word| keys.has(word)) {
+        keys.duration("advance");
+    }
+    if let Some(difference) = given_length(keys, "sliding") {
         rollup = rollup.sliding(difference);
     }
-    if let Some(gap) = keys.duration("session") {
+    if let Some(gap) = given_length(keys, "session") {
         rollup = rollup.session(gap);
     }
     if let Some(grace) = keys.duration("grace") {
@@ -307,6 +374,9 @@ fn read_window(keys: &mut Keys<'_, '_>, mut rollup: Rollup) -> Rollup {
     }
     if let Some(retention) = keys.duration("retention") {
         rollup = rollup.retention(retention);
+    }
+    if WINDOWS.iter().any(|word| keys.is_misspelt(word)) {
+        rollup = rollup.tumbling(ANY_LENGTH);
     }
     rollup
 }
@@ -375,6 +445,10 @@ fn kafka(keys: &mut Keys<'_, '_>, name: &str, builder: Builder) -> Builder {
     }
     for (field, expression) in keys.pairs("fields") {
         sink = sink.field(field, expression);
+    }
+    sink.format = formats::read(keys, Use::Sink);
+    if let Some(headers) = keys.choice("headers", HEADERS) {
+        sink.headers = headers;
     }
     if let Some(reaction) = keys.choice("on_error", ON_ERROR) {
         sink = sink.on_error(reaction);

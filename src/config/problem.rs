@@ -100,8 +100,8 @@ pub(super) const UNKNOWN_FIELD: Kind = Kind {
 };
 pub(super) const IMPOSSIBLE_VALUE: Kind = Kind {
     code: "Y017",
-    title: "a test expects a value that its column never holds",
-    fix: "expect a value of the column's type",
+    title: "a test expects a value that its column never holds, or gives one that its schema cannot hold",
+    fix: "write a value of the type that is there",
 };
 pub(super) const BAD_TIME: Kind = Kind {
     code: "Y018",

@@ -9,7 +9,7 @@ use super::ast::Operator;
 use super::code::{Code, compute, test};
 use super::constant::{Constant, Set};
 use super::error::EvalError;
-use super::function::RecordPart;
+use super::function::{RECORD_HEADER, RecordPart};
 use super::{operators, text};
 use crate::value::Value;
 
@@ -185,6 +185,21 @@ pub(super) fn coalesce(arguments: Vec<Code>) -> Code {
             }
         }
         Ok(Value::Null)
+    })
+}
+
+/// A header of the record: a text, or bytes where it is none.
+pub(super) fn record_header(mut arguments: Vec<Code>) -> Code {
+    let name = arguments.pop().expect("the parser counts arguments");
+    compute(move |sight| {
+        let name = match name.peek(sight)? {
+            Value::Str(name) => name,
+            other => return Err(EvalError::types(RECORD_HEADER, &[other])),
+        };
+        Ok(match sight.row.headers.last(name) {
+            None => Value::Null,
+            Some(value) => std::str::from_utf8(value).map_or(Value::Bytes(value), Value::Str),
+        })
     })
 }
 

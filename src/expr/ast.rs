@@ -92,34 +92,34 @@ impl Operator {
 }
 
 impl Node {
-    /// Every field path in the tree, in the order of the text.
-    pub(super) fn paths(&self, paths: &mut Vec<FieldPath>) {
+    /// Visits every node of the tree, in the order of the text.
+    pub(super) fn visit(&self, see: &mut dyn FnMut(&NodeKind)) {
+        see(&self.kind);
         match &self.kind {
-            NodeKind::Constant(_) | NodeKind::Local(_) => {}
-            NodeKind::Field(path) => paths.push(path.clone()),
+            NodeKind::Constant(_) | NodeKind::Local(_) | NodeKind::Field(_) => {}
             NodeKind::Select(operand, _)
             | NodeKind::Has(operand)
             | NodeKind::Not(operand)
-            | NodeKind::Negate(operand) => operand.paths(paths),
+            | NodeKind::Negate(operand) => operand.visit(see),
             NodeKind::Index(two)
             | NodeKind::And(two)
             | NodeKind::Or(two)
-            | NodeKind::Binary(_, two) => two.iter().for_each(|node| node.paths(paths)),
-            NodeKind::If(three) => three.iter().for_each(|node| node.paths(paths)),
+            | NodeKind::Binary(_, two) => two.iter().for_each(|node| node.visit(see)),
+            NodeKind::If(three) => three.iter().for_each(|node| node.visit(see)),
             NodeKind::Refused(nodes) | NodeKind::List(nodes) | NodeKind::Call(_, nodes) => {
-                nodes.iter().for_each(|node| node.paths(paths));
+                nodes.iter().for_each(|node| node.visit(see));
             }
             NodeKind::Map(entries) => {
                 for (name, value) in entries {
-                    name.paths(paths);
-                    value.paths(paths);
+                    name.visit(see);
+                    value.visit(see);
                 }
             }
             NodeKind::Each(each) => {
                 let inner = each.test.iter().chain(&each.value);
                 std::iter::once(&each.over)
                     .chain(inner)
-                    .for_each(|node| node.paths(paths));
+                    .for_each(|node| node.visit(see));
             }
         }
     }

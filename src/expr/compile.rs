@@ -9,7 +9,7 @@ use regex::Regex;
 
 use super::assemble::{
     and, binary, borrowing, choice, coalesce, contained, forgetting, index, list_of, map_of,
-    negate, not, or, plain, record,
+    negate, not, or, plain, record, record_header,
 };
 use super::ast::{Each, Macro, Node, NodeKind, Operator};
 use super::calendar::{self, Part};
@@ -20,6 +20,7 @@ use super::function::{Body, Function, Gives};
 use super::kinds::{self, Kinds};
 use super::suggest::nearest;
 use super::{Row, Scope, list};
+use crate::headers::PackedHeaders;
 use crate::time::Timestamp;
 use crate::value::{FieldPath, Value, ValueType};
 
@@ -380,8 +381,8 @@ impl Compiler<'_> {
             return unknown();
         }
         let kind = type_given(function, &arguments);
-        let constant =
-            !matches!(function.body, Body::Record(_)) && arguments.iter().all(Typed::is_constant);
+        let is_about_record = matches!(function.body, Body::Record(_) | Body::RecordHeader);
+        let constant = !is_about_record && arguments.iter().all(Typed::is_constant);
         let arguments: Vec<Code> = arguments
             .into_iter()
             .map(|argument| argument.code)
@@ -397,6 +398,7 @@ impl Compiler<'_> {
                 };
             }
             Body::Record(part) => record(part),
+            Body::RecordHeader => record_header(arguments),
             Body::Matches => self.matches(arguments, nodes),
             Body::Calendar(part) => self.calendar(part, arguments, nodes),
         };
@@ -472,6 +474,7 @@ fn value_without_record(code: &Code) -> Result<Constant, EvalError> {
         offset: 0,
         topic: "",
         raw: None,
+        headers: PackedHeaders::NONE,
     };
     code.run(&Sight {
         row: &row,

@@ -61,6 +61,8 @@ pub(super) enum Body {
     Coalesce,
     /// Something about the record.
     Record(RecordPart),
+    /// A header of the record.
+    RecordHeader,
 }
 
 /// What a record knows beside its fields.
@@ -73,6 +75,9 @@ pub(super) enum RecordPart {
     Topic,
     Raw,
 }
+
+/// The function that asks for a header of the record.
+pub(super) const RECORD_HEADER: &str = "record_header";
 
 /// Other names of functions, so that what is written for other CEL libraries works.
 const ALIASES: &[(&str, &str)] = &[
@@ -481,6 +486,7 @@ const FUNCTIONS: &[Function] = {
             Record(RecordPart::Offset),
         ),
         function(Global, "record_topic", &[], Str, Record(RecordPart::Topic)),
+        function(Global, RECORD_HEADER, &[K::TEXT], Any, Body::RecordHeader),
         function(Global, "raw", &[], Str, Record(RecordPart::Raw)),
     ]
 };

@@ -60,6 +60,7 @@ use std::sync::Arc;
 
 use bumpalo::Bump;
 
+use crate::headers::PackedHeaders;
 use crate::time::Timestamp;
 use crate::value::{FieldPath, Slot, Value, ValueType};
 use ast::{Node, NodeKind};
@@ -125,15 +126,27 @@ impl Expression {
     /// Every field path that is touched, also within `has(…)`: the longest chain of names from a
     /// field of the record inwards, each once, in the order of the text.
     pub fn paths(&self) -> Vec<FieldPath> {
-        let mut all = Vec::new();
-        self.0.root.iter().for_each(|root| root.paths(&mut all));
-        let mut paths: Vec<FieldPath> = Vec::with_capacity(all.len());
-        for path in all {
-            if !paths.contains(&path) {
-                paths.push(path);
-            }
-        }
+        let mut paths: Vec<FieldPath> = Vec::new();
+        self.visit(&mut |node| match node {
+            NodeKind::Field(path) if !paths.contains(path) => paths.push(path.clone()),
+            _ => {}
+        });
         paths
+    }
+
+    /// Whether it asks for a header of the record: it calls `record_header`.
+    pub fn reads_headers(&self) -> bool {
+        let mut reads = false;
+        self.visit(&mut |node| {
+            if let NodeKind::Call(function, _) = node {
+                reads |= function.name == function::RECORD_HEADER;
+            }
+        });
+        reads
+    }
+
+    fn visit(&self, see: &mut dyn FnMut(&NodeKind)) {
+        self.0.root.iter().for_each(|root| root.visit(see));
     }
 
     /// The field, when the whole expression is one: `meta.dt`.
@@ -260,6 +273,8 @@ pub struct Row<'r, 'a> {
     pub topic: &'a str,
     /// The untouched bytes of its value.
     pub raw: Option<&'a [u8]>,
+    /// Its headers, if the expression asks for any.
+    pub headers: PackedHeaders<'a>,
 }
 
 /// A compiled expression. Cheap to clone; the clones share the code.

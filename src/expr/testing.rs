@@ -4,6 +4,7 @@ use bumpalo::Bump;
 use serde_json::Value as Json;
 
 use super::{Evaluator, ExprError, Expression, Row, Scope};
+use crate::headers::PackedHeaders;
 use crate::time::Timestamp;
 use crate::value::{FieldPath, Slot, Value, ValueType};
 
@@ -94,6 +95,9 @@ pub(super) fn value<'a>(json: Option<&Json>, arena: &'a Bump) -> Value<'a> {
     }
 }
 
+/// `tenant: wikimedia`, and a header `trace` that is no text.
+const HEADERS: &[u8] = b"\x06\0\0\0tenant\x09\0\0\0wikimedia\x05\0\0\0trace\x01\0\0\0\xff";
+
 /// A row with these fields and with something to see for every function about the record.
 pub(super) fn row<'r, 'a>(fields: &'r [Value<'a>], arena: &'a Bump) -> Row<'r, 'a> {
     Row {
@@ -105,6 +109,7 @@ pub(super) fn row<'r, 'a>(fields: &'r [Value<'a>], arena: &'a Bump) -> Row<'r, '
         offset: 42,
         topic: "wikimedia.recentchange",
         raw: Some(b"{ \"title\": \"Main Page\" }"),
+        headers: PackedHeaders::of(HEADERS),
     }
 }
 

@@ -18,7 +18,7 @@ use super::facts::Facts;
 use super::progress::{Look, Verdict};
 use crate::ingest::metrics::{DeadReason, IngestMetrics, ReconnectReason};
 use crate::processor::{DropReason, NodeCounts};
-use crate::runtime::EngineStatus;
+use crate::runtime::{EngineStatus, GlobalTableStatus};
 use crate::time::Timestamp;
 
 /// All numbers as they are now.
@@ -77,6 +77,7 @@ impl Collector for Numbers {
         self.nodes(encoder)?;
         self.tasks(encoder)?;
         self.commits(encoder)?;
+        self.global_tables(encoder)?;
         self.sinks(encoder)?;
         match &self.ingest {
             Some(ingest) => ingest.encode(encoder),
@@ -237,6 +238,42 @@ impl Numbers {
             encoder,
             "tidemill_restore_left",
             "Changelog entries that a task has yet to read before it starts",
+            left,
+        )
+    }
+
+    fn global_tables(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let label = |table: &String| vec![("table", table.clone())];
+        let counts = |number: fn(&GlobalTableStatus) -> u64| {
+            self.samples(move |app| {
+                let tables = app.status.global_tables.iter();
+                tables
+                    .map(|(name, table)| (label(name), number(table)))
+                    .collect()
+            })
+        };
+        counter(
+            encoder,
+            "tidemill_global_table_records",
+            "Records read into a global table",
+            counts(|table| table.records),
+        )?;
+        counter(
+            encoder,
+            "tidemill_global_table_rebuilds",
+            "How often a global table was read anew",
+            counts(|table| table.rebuilds),
+        )?;
+        let left = self.samples(|app| {
+            let tables = app.status.global_tables.iter();
+            tables
+                .map(|(name, table)| (label(name), table.left as f64))
+                .collect()
+        });
+        gauge(
+            encoder,
+            "tidemill_global_table_left",
+            "Entries of a global table that have yet to be read before tasks begin",
             left,
         )
     }

@@ -144,12 +144,19 @@ impl Progress {
         Look { verdict, lags }
     }
 
-    /// The partitions of the tasks that run here, and those of all SQL sinks.
+    /// The partitions of the tasks and global tables that run here, and those of all SQL sinks.
     fn lags(&self, status: &EngineStatus) -> Result<Vec<Lag>, BrokerError> {
         let mut positions = BTreeMap::new();
         for task in status.tasks.values() {
             for (partition, next) in &task.positions {
                 positions.insert((self.plan.group(), partition.clone()), *next);
+            }
+        }
+        for (table, known) in &status.global_tables {
+            // It has no group; this is how its positions are told from those of others.
+            let reader = format!("{}-{table}", self.plan.app);
+            for (partition, next) in &known.positions {
+                positions.insert((reader.clone(), partition.clone()), *next);
             }
         }
         for sink in &self.plan.sinks {
@@ -237,6 +244,18 @@ fn verdict(status: &EngineStatus, wants_tasks: bool, stuck: Option<&Suspect>) ->
     if let Some((task, what)) = status.opening.first_key_value() {
         return Verdict::NotReady(format!("task {task} waits for {what}"));
     }
+    let mut tables = status.global_tables.iter();
+    let failing = tables.find_map(|(name, table)| Some((name, table.last_error.as_ref()?)));
+    if let Some((table, error)) = failing {
+        return Verdict::NotReady(format!("global table {table}: {error}"));
+    }
+    let mut tables = status.global_tables.iter();
+    if let Some((name, table)) = tables.find(|(_, table)| !table.is_whole) {
+        let left = table.left;
+        return Verdict::NotReady(format!(
+            "global table {name} is read first, {left} entries are left"
+        ));
+    }
     if wants_tasks && status.assigned.is_empty() {
         return Verdict::NotReady("no tasks are assigned to this process".to_owned());
     }
@@ -262,7 +281,7 @@ fn verdict(status: &EngineStatus, wants_tasks: bool, stuck: Option<&Suspect>) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runtime::SinkStatus;
+    use crate::runtime::{GlobalTableStatus, SinkStatus};
     use crate::topology::plan::TaskId;
 
     fn lag(position: Offset, entries: i64) -> Lag {
@@ -330,5 +349,24 @@ mod tests {
         status.sinks.insert("raw".to_owned(), failing);
         let text = "sink raw: gone".to_owned();
         assert_eq!(verdict(&status, true, None), Verdict::NotReady(text));
+        for (is_whole, error, text) in [
+            (
+                false,
+                None,
+                "global table countries is read first, 7 entries are left",
+            ),
+            (true, Some("gone"), "global table countries: gone"),
+            (false, Some("gone"), "global table countries: gone"),
+        ] {
+            let table = GlobalTableStatus {
+                is_whole,
+                left: 7,
+                last_error: error.map(str::to_owned),
+                ..GlobalTableStatus::default()
+            };
+            status.global_tables.insert("countries".to_owned(), table);
+            let not_ready = Verdict::NotReady(text.to_owned());
+            assert_eq!(verdict(&status, true, None), not_ready);
+        }
     }
 }

@@ -9,7 +9,7 @@ use super::facts::{AppFacts, Facts};
 use super::progress::Verdict;
 use crate::ingest::metrics::IngestMetrics;
 use crate::processor::{DropReason, NodeCounts};
-use crate::runtime::{EngineStatus, NodeInGroup, RestoreStatus, SinkStatus};
+use crate::runtime::{EngineStatus, GlobalTableStatus, NodeInGroup, RestoreStatus, SinkStatus};
 use crate::time::Timestamp;
 
 pub(super) fn status(facts: &Facts) -> Value {
@@ -46,6 +46,7 @@ fn app(app: &AppFacts) -> Value {
         },
         "nodes": nodes(&status),
         "tasks": tasks(&status),
+        "global_tables": global_tables(&status),
         "sinks": status.sinks.iter().map(|(name, status)| sink(name, status)).collect::<Vec<_>>(),
         "lags": lags.collect::<Vec<_>>(),
         "commits": status.commits,
@@ -112,6 +113,22 @@ fn restores(status: &EngineStatus) -> Vec<Value> {
         })
     };
     status.restores.iter().map(restore).collect()
+}
+
+/// The global tables, and how far those have come that tasks wait for.
+fn global_tables(status: &EngineStatus) -> Vec<Value> {
+    let table = |(name, table): (&String, &GlobalTableStatus)| {
+        json!({
+            "name": name,
+            "is_whole": table.is_whole,
+            "records": table.records,
+            "bytes": table.bytes,
+            "left": table.left,
+            "rebuilds": table.rebuilds,
+            "last_error": table.last_error,
+        })
+    };
+    status.global_tables.iter().map(table).collect()
 }
 
 fn sink(name: &str, status: &SinkStatus) -> Value {

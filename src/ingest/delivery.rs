@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::{BrokerError, Outgoing, Producer, RecordMark, Refusals};
+use crate::dead_letters;
 use crate::ingest::metrics::{DeadReason, IngestMetrics};
 use crate::ingest::pace::nap;
 use crate::ingest::target::Target;
@@ -25,15 +26,6 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// Of a dead letter that is too large, this much is kept.
 const KEPT_OF_TOO_LARGE: usize = 64 * 1024;
-
-/// Header of a dead letter: the reason's label.
-pub const HEADER_REASON: &str = "tidemill.reason";
-/// Header of a dead letter: the reason in words.
-pub const HEADER_ERROR: &str = "tidemill.error";
-/// Header of a dead letter: where the event came from (file and line, or the server's id).
-pub const HEADER_ORIGIN: &str = "tidemill.origin";
-/// Header of a dead letter whose value is only the beginning: the whole length in bytes.
-pub const HEADER_LENGTH: &str = "tidemill.length";
 
 /// An event that is to be written.
 #[derive(Clone, Copy, Debug)]
@@ -289,20 +281,26 @@ impl<'a> Delivery<'a> {
             "dead letter"
         );
         if let Some(topic) = &target.dead_letters {
-            self.write_letter(topic, letter)?;
+            self.write_letter(topic, target, letter)?;
         }
         self.uncertain.dead_letters[letter.reason as usize] += 1;
         Ok(())
     }
 
     /// Writes a dead letter whole if its topic takes that, else its beginning.
-    fn write_letter(&mut self, topic: &str, letter: DeadLetter<'_>) -> Result<(), BrokerError> {
+    fn write_letter(
+        &mut self,
+        topic: &str,
+        target: &Target,
+        letter: DeadLetter<'_>,
+    ) -> Result<(), BrokerError> {
         let length = letter.length.to_string();
-        let headers: [(&str, &[u8]); 4] = [
-            (HEADER_REASON, letter.reason.label().as_bytes()),
-            (HEADER_ERROR, letter.error.as_bytes()),
-            (HEADER_ORIGIN, letter.origin.as_bytes()),
-            (HEADER_LENGTH, length.as_bytes()),
+        let headers: [(&str, &[u8]); 5] = [
+            (dead_letters::REASON, letter.reason.label().as_bytes()),
+            (dead_letters::MESSAGE, letter.error.as_bytes()),
+            (dead_letters::ORIGIN, letter.origin.as_bytes()),
+            (dead_letters::TOPIC, target.topic.as_bytes()),
+            (dead_letters::LENGTH, length.as_bytes()),
         ];
         let kept = letter.value.len().min(KEPT_OF_TOO_LARGE);
         for value in [letter.value, &letter.value[..kept]] {
@@ -313,7 +311,7 @@ impl<'a> Delivery<'a> {
                 timestamp: letter.time.min(self.clock.now()),
                 key: None,
                 value: Some(value),
-                headers: &headers[..if is_cut { 4 } else { 3 }],
+                headers: &headers[..if is_cut { 5 } else { 4 }],
             };
             match self.send_letter(record) {
                 Err(error) if error.is_about(&record) => {
@@ -438,7 +436,7 @@ mod tests {
                 (
                     topic.clone(),
                     value.len(),
-                    headers.iter().any(|(name, _)| name == HEADER_LENGTH),
+                    headers.iter().any(|(name, _)| name == dead_letters::LENGTH),
                 )
             })
             .collect()
@@ -492,9 +490,10 @@ mod tests {
         };
         delivery.dead_letter(&target, letter).expect("written");
         let headers = [
-            (HEADER_REASON, "not_json"),
-            (HEADER_ERROR, "expected a JSON object"),
-            (HEADER_ORIGIN, "x.ndjson line 7"),
+            (dead_letters::REASON, "not_json"),
+            (dead_letters::MESSAGE, "expected a JSON object"),
+            (dead_letters::ORIGIN, "x.ndjson line 7"),
+            (dead_letters::TOPIC, "t"),
         ];
         let headers = headers
             .map(|(name, text)| (name.to_owned(), text.to_owned()))

@@ -19,6 +19,7 @@ use crate::codec;
 use crate::state::keys;
 use crate::time::Timestamp;
 use crate::topology::graph::{Function, Side};
+use crate::value::Value;
 
 /// The records of a side with equal keys and times, in the order in which they came, as they are
 /// kept.
@@ -45,11 +46,12 @@ impl Stored for Arrivals {
 /// All records that are kept.
 pub(super) type Records = timelines::Timelines<Arrivals>;
 
-/// Puts together the key under which the records of a side are kept.
+/// Puts together the key under which the records of a side are kept; none is the beginning of another
+/// one.
 pub(super) fn record_key(side: Side, key: &[u8], out: &mut Vec<u8>) {
     out.clear();
     out.push(rank(side));
-    out.extend_from_slice(key);
+    keys::push_field(Value::Bytes(key), out).expect("bytes can be a part of a key");
 }
 
 /// Of equal times, the right side comes first.
@@ -69,6 +71,9 @@ pub(super) struct Waiting {
     changes: BTreeMap<Vec<u8>, Option<Arrivals>>,
     /// The earliest time that may be up; none: nothing waits.
     pub(super) oldest: Option<Timestamp>,
+    /// Nothing waits whose time is before this. What has waited there may still be in the way of those
+    /// that look through the store.
+    nothing_before: Timestamp,
     heap_bytes: usize,
     budget_bytes: usize,
     key: Vec<u8>,
@@ -108,6 +113,7 @@ impl Waiting {
         Waiting {
             changes: BTreeMap::new(),
             oldest,
+            nothing_before: Timestamp::MIN,
             heap_bytes: 0,
             budget_bytes,
             key: Vec::new(),
@@ -130,6 +136,7 @@ impl Waiting {
             self.oldest
                 .map_or(place.time, |oldest| oldest.min(place.time)),
         );
+        self.nothing_before = self.nothing_before.min(place.time);
         Ok(())
     }
 
@@ -170,7 +177,10 @@ impl Waiting {
     ) -> Result<Vec<(Vec<u8>, Arrivals)>, ProcessError> {
         let mut keys = Vec::new();
         let mut is_open = [false; 2];
+        let mut first_open = Timestamp(i64::MAX);
         let mut last = None;
+        // Of the second side of which one is open, the first that is.
+        let mut second_open: Option<Vec<u8>> = None;
         self.walk(store, &mut |key| {
             let place = Place::of(key).ok_or(FoldedError::Key)?;
             last = Some(place.time);
@@ -179,11 +189,28 @@ impl Waiting {
             }
             match is_up(place.side, place.time) {
                 true => keys.push(key.to_vec()),
-                false => is_open[place.side as usize] = true,
+                false => {
+                    is_open[place.side as usize] = true;
+                    first_open = first_open.min(place.time);
+                    if is_open == [true; 2] {
+                        second_open = Some(key.to_vec());
+                    }
+                }
             }
             Ok(ControlFlow::Continue(()))
         })?;
+        if let Some(key) = second_open {
+            let place = Place::of(&key).expect("just read");
+            // The look ends with the next one there.
+            if self
+                .at(store, place)?
+                .is_some_and(|there| there.0.len() > 1)
+            {
+                last = Some(place.time);
+            }
+        }
         self.oldest = last;
+        self.nothing_before = first_open;
         let mut taken = Vec::with_capacity(keys.len());
         for key in keys {
             let place = Place::of(&key).expect("just read");
@@ -199,7 +226,7 @@ impl Waiting {
     fn walk(&self, store: &Store<'_>, visit: &mut Visit<'_>) -> Result<(), ProcessError> {
         let mut changes = self.changes.iter().peekable();
         let mut has_ended = false;
-        let first = keys::window_bytes(Timestamp::MIN);
+        let first = keys::window_bytes(self.nothing_before);
         store.walk(&first, &[0xFF; keys::WINDOW_BYTES + 1], |key, _| {
             let mut flow = visit_changes(&mut changes, Some(key), visit)?;
             if flow.is_continue() && !self.changes.contains_key(key) {

@@ -16,14 +16,15 @@ use bumpalo::collections::Vec as ArenaVec;
 
 use super::aggregate::check_record_key;
 use super::clock::{NodeProgress, StreamClock, UpstreamTime};
+use super::operator::{Commit, Stateful};
 use super::run::{RowFault, drop_row, pass_on};
 use super::table::{Kept, Lookup, Table};
-use super::{Context, DropReason, Kind, OperatorState, ProcessError, Row};
+use super::{Context, DropReason, Kind, OperatorState, ProcessError, Progress, Row};
 use crate::codec;
 use crate::state::{StateBatch, StoreId, TaskState, keys};
 use crate::time::Timestamp;
 use crate::topology::graph::{OnDuplicate, OnError, OnLate};
-use crate::topology::plan::{DeduplicatePlan, OperatorId};
+use crate::topology::plan::{DeduplicatePlan, Operator, OperatorId};
 use crate::value::Value;
 use crate::window::Tumbling;
 
@@ -246,7 +247,7 @@ impl Deduplicator {
     }
 
     /// Writes what has passed since the last commit, and drops what nobody asks for any more.
-    pub(super) fn flush(&mut self, batch: &mut StateBatch) {
+    fn write(&mut self, batch: &mut StateBatch) {
         let Deduplicator {
             passed,
             store,
@@ -259,6 +260,10 @@ impl Deduplicator {
             batch.put(*store, key, buffer);
             Ok::<(), Infallible>(())
         });
+        self.drop_old(batch);
+    }
+
+    fn drop_old(&mut self, batch: &mut StateBatch) {
         let time = self.clock.closing_time();
         if time > Timestamp::MIN {
             let needed_from = time.plus_millis(-self.grace_ms);
@@ -270,37 +275,45 @@ impl Deduplicator {
     fn purge(&mut self, until: Timestamp, batch: &mut StateBatch) {
         let until = self.buckets.start_of(until);
         if until > self.purged_until {
-            let first = keys::window_bytes(Timestamp::MIN);
-            batch.delete_range(self.store, &first, &keys::window_bytes(until));
+            batch.expire(self.store, until);
             self.passed.forget_before(until);
             self.purged_until = until;
         }
-    }
-
-    /// Lets go of memory after a commit.
-    pub(super) fn committed(&mut self) {
-        self.passed.trim();
-        if self.passed.entries().is_empty() {
-            self.complete_behind = self.complete_behind.map(|known| known.max(self.newest));
-        }
-    }
-
-    /// Whether a commit is due, to bound memory.
-    pub(super) fn is_full(&self) -> bool {
-        self.passed.is_full()
-    }
-
-    pub(super) fn stream_time(&self) -> Timestamp {
-        self.clock.stream_time()
     }
 
     /// An upstream partition has said how far it is.
     pub(super) fn upstream(&mut self, time: &UpstreamTime) {
         self.clock.upstream(time);
     }
+}
 
-    pub(super) fn progress(&self) -> NodeProgress {
-        self.clock.progress.clone()
+impl Stateful for Deduplicator {
+    fn flush(&mut self, commit: &mut Commit<'_, '_>) -> Result<(), ProcessError> {
+        self.write(commit.batch);
+        Ok(())
+    }
+
+    fn expire(&mut self, _: &Operator, batch: &mut StateBatch) {
+        self.drop_old(batch);
+    }
+
+    fn committed(&mut self) {
+        self.passed.trim();
+        if self.passed.entries().is_empty() {
+            self.complete_behind = self.complete_behind.map(|known| known.max(self.newest));
+        }
+    }
+
+    fn save(&self, operator: &Operator, progress: &mut Progress) {
+        progress.set(operator.node.as_str(), self.clock.progress.clone());
+    }
+
+    fn is_full(&self) -> bool {
+        self.passed.is_full()
+    }
+
+    fn stream_time(&self) -> Timestamp {
+        self.clock.stream_time()
     }
 }
 
@@ -384,11 +397,11 @@ mod tests {
                 assert_eq!(found, expected, "seed {seed}: {key} at {time}, {plan:?}");
                 if random.random_bool(0.1) {
                     let mut batch = StateBatch::default();
-                    deduplicator.flush(&mut batch);
+                    deduplicator.write(&mut batch);
                     state.write(&batch).unwrap();
                     deduplicator.committed();
                     if random.random_bool(0.3) {
-                        let progress = deduplicator.progress();
+                        let progress = deduplicator.clock.progress.clone();
                         deduplicator = Deduplicator::new(&plan, budget, progress.clone());
                     }
                 }
@@ -406,7 +419,7 @@ mod tests {
         let verdict = deduplicator.judge(&*state, "n", b"k", Timestamp(61_000));
         assert_eq!(verdict.unwrap(), Verdict::Passes);
         let mut batch = StateBatch::default();
-        deduplicator.flush(&mut batch);
+        deduplicator.write(&mut batch);
         state.write(&batch).unwrap();
         let mut value = Vec::new();
         let key = [0x80, 0, 0, 0, 0, 0, 0xEA, 0x60, b'k'];

@@ -1,6 +1,7 @@
 //! Why a task cannot go on.
 
 use super::{DeadLetter, DropReason, FoldedError, OutputError};
+use crate::format::RegistryError;
 use crate::state::StateError;
 
 /// The task cannot go on.
@@ -35,6 +36,14 @@ pub enum ProcessError {
         node: String,
         /// What is wrong.
         source: FoldedError,
+    },
+    /// The schema of a record cannot be had.
+    #[error("node {node}: {source}")]
+    Registry {
+        /// The node.
+        node: String,
+        /// Why.
+        source: RegistryError,
     },
     /// A suppress that may not let results go early holds back more than it may.
     #[error(
@@ -79,6 +88,36 @@ impl ProcessError {
             offset: letter.record.offset,
             reason: letter.reason,
             message: letter.message.to_owned(),
+        }
+    }
+}
+
+/// A task has to wait: the schema of a record cannot be had at the moment.
+#[derive(Debug)]
+pub struct Wait {
+    /// So many records of the batch have been processed; nothing of the next one has been.
+    pub processed: usize,
+    /// The node that needs the schema.
+    pub node: String,
+    /// Why it cannot be had.
+    pub source: RegistryError,
+}
+
+impl Wait {
+    /// It is waited for a registry that is away; what one refuses needs a human.
+    pub(crate) fn or_stop(self) -> Result<Option<Wait>, ProcessError> {
+        match self.source.is_away() {
+            true => Ok(Some(self)),
+            false => Err(self.into()),
+        }
+    }
+}
+
+impl From<Wait> for ProcessError {
+    fn from(wait: Wait) -> ProcessError {
+        ProcessError::Registry {
+            node: wait.node,
+            source: wait.source,
         }
     }
 }

@@ -7,14 +7,16 @@
 
 use super::aggregate::Addition;
 use super::clock::NodeProgress;
+use super::operator::{Commit, Stateful};
 use super::table::{Folded, Lookup, Table};
 use super::upstream::TimeTeller;
-use super::{Context, Outputs, ProcessError, Produced};
+use super::{Outputs, ProcessError, Produced, Progress};
 use crate::codec::{self, Decode, Encode};
+use crate::headers::PackedHeaders;
 use crate::state::keys;
 use crate::time::Timestamp;
 use crate::topology::graph::{Emit, Function};
-use crate::topology::plan::{FoldPlan, OperatorId, Work};
+use crate::topology::plan::{FoldPlan, Operator, Work};
 use crate::window::Place;
 
 /// A partial result on its way through a repartition topic; the record's key is the group's.
@@ -88,14 +90,12 @@ impl Fold {
         addition.apply(&mut self.single);
         send_partial(plan, place, group, &self.single, &mut self.buffer, outputs)
     }
+}
 
-    pub(super) fn flush(
-        &mut self,
-        context: &mut Context<'_>,
-        id: OperatorId,
-        idle_ms: i64,
-    ) -> Result<(), ProcessError> {
-        let operator = &context.plan.operators[id];
+impl Stateful for Fold {
+    fn flush(&mut self, commit: &mut Commit<'_, '_>) -> Result<(), ProcessError> {
+        let context = &mut *commit.context;
+        let operator = &context.plan.operators[commit.id];
         let Work::Fold(plan) = &operator.work else {
             unreachable!("a fold is at work here");
         };
@@ -114,25 +114,26 @@ impl Fold {
         })?;
         // A partial result is added on the far side: it must not be sent a second time.
         table.clear();
-        self.time.tell(&plan.topic, context, idle_ms)
+        self.time.tell(&plan.topic, context, commit.idle_ms)
     }
 
-    /// Whether it is to be said that nothing has come for so long.
-    pub(super) fn acts_after(&self, idle_ms: i64) -> bool {
-        self.time.acts_after(idle_ms)
+    fn save(&self, operator: &Operator, progress: &mut Progress) {
+        progress.set(operator.node.as_str(), self.time.progress());
     }
 
-    pub(super) fn committed(&mut self) {}
-
-    pub(super) fn progress(&self) -> NodeProgress {
-        self.time.progress()
-    }
-
-    pub(super) fn is_full(&self) -> bool {
+    fn is_full(&self) -> bool {
         self.table.is_full()
     }
 
-    pub(super) fn stream_time(&self) -> Timestamp {
+    fn waits_for_silence(&self) -> bool {
+        true
+    }
+
+    fn acts_after(&self, _: &Operator, idle_ms: i64) -> bool {
+        self.time.acts_after(idle_ms)
+    }
+
+    fn stream_time(&self) -> Timestamp {
         self.time.stream_time()
     }
 }
@@ -158,5 +159,6 @@ fn send_partial(
         key: Some(group),
         value: Some(buffer),
         timestamp: Timestamp(folded.max_time_ms),
+        headers: PackedHeaders::NONE,
     })?)
 }

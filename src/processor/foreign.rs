@@ -7,6 +7,7 @@ use std::ops::ControlFlow;
 use bumpalo::Bump;
 
 use super::joined::Events;
+use super::operator::{Commit, Stateful};
 use super::outputs::key_bytes;
 use super::rows::{decode_row, foreign, read_fields};
 use super::run::{RowFault, drop_fault, move_fields, pass_on};
@@ -16,8 +17,9 @@ use super::{
 use crate::codec::{
     self, Arena, BorrowDecode, BorrowDecoder, DecodeFailure, Encode, EncodeFailure, Encoder,
 };
+use crate::headers::PackedHeaders;
 use crate::record::StoredRow;
-use crate::state::{StateBatch, StoreId, keys};
+use crate::state::{StoreId, keys};
 use crate::time::Timestamp;
 use crate::topology::graph::{JoinKind, NodeName, Side};
 use crate::topology::plan::{ForeignJoinPlan, OperatorId, SubscriptionsPlan, Work};
@@ -250,7 +252,7 @@ fn send_pair<'a>(
     right: Option<&StoredRow<'a>>,
     row: &mut Row<'_, 'a>,
 ) -> Result<(), ProcessError> {
-    let own = (row.raw, row.joined);
+    let own = (row.event, row.joined);
     let left = Events::of_row(row);
     let right = match right {
         Some(right) => {
@@ -265,7 +267,7 @@ fn send_pair<'a>(
     let prefix = plan.keeps_events.then_some(plan.prefix.as_str());
     Events::of_sides(Side::Left, left, right, prefix, row.arena).give_to(row);
     let done = send(context, operators, id, false, row);
-    (row.raw, row.joined) = own;
+    (row.event, row.joined) = own;
     done
 }
 
@@ -358,6 +360,7 @@ fn send_message(
         partition: None,
         key: Some(key),
         value: Some(buffer),
+        headers: PackedHeaders::NONE,
         timestamp: time,
     })?)
 }
@@ -441,20 +444,21 @@ impl Subscriptions {
             .filter(|(_, is_there)| **is_there)
             .try_for_each(|(key, _)| send(key))
     }
+}
 
-    /// Writes what has changed since the last commit.
-    pub(super) fn flush(&mut self, batch: &mut StateBatch) {
+impl Stateful for Subscriptions {
+    fn flush(&mut self, commit: &mut Commit<'_, '_>) -> Result<(), ProcessError> {
         self.heap_bytes = 0;
         for (key, is_there) in std::mem::take(&mut self.changes) {
             match is_there {
-                true => batch.put(self.store, &key, &[]),
-                false => batch.delete(self.store, &key),
+                true => commit.batch.put(self.store, &key, &[]),
+                false => commit.batch.delete(self.store, &key),
             }
         }
+        Ok(())
     }
 
-    /// Whether a commit is due, to bound memory.
-    pub(super) fn is_full(&self) -> bool {
+    fn is_full(&self) -> bool {
         self.heap_bytes > self.budget_bytes
     }
 }

@@ -2,73 +2,113 @@
 
 use super::aggregate::{self, end_of};
 use super::clock::UpstreamTime;
+use super::event_time::{event_time, is_ahead};
 use super::fold::Partial;
 use super::table::{Folded, FoldedError};
 use super::{
     Before, Context, DropReason, InRecord, Kind, NodeCounts, OperatorState, ProcessError, Row,
-    drop_row, foreign, rows, run_all,
+    RowFault, drop_row, foreign, rows, run_all,
 };
 use crate::aggregate::Accumulator;
 use crate::codec::{self, Decode, Encode};
-use crate::record::decode_json;
+use crate::format::{EventReader, Format, ReadError, RegistryError};
 use crate::state::keys;
 use crate::time::Timestamp;
 use crate::topology::duration::Millis;
-use crate::topology::graph::{Emit, Function, NullValues};
+use crate::topology::graph::{Emit, Function, NodeName, NullValues};
 use crate::topology::plan::{Input, Reader, ResultReader, ResultSlots, ResultTopic, SourceReader};
 use crate::value::Value;
 
 /// The key of the commit marker in a changelog; no store key is this short.
 pub(crate) const MARKER_KEY: &[u8] = &[0];
 
+/// A record could not be processed.
+pub(super) enum InputError {
+    /// The schema cannot be had by which this node's source reads it. Nothing has been done with it.
+    Registry(NodeName, RegistryError),
+    Process(ProcessError),
+}
+
+impl From<ProcessError> for InputError {
+    fn from(error: ProcessError) -> InputError {
+        InputError::Process(error)
+    }
+}
+
 pub(super) fn read(
     context: &mut Context<'_>,
     operators: &mut [OperatorState],
     counts: &mut NodeCounts,
     number: usize,
+    reader: Option<&mut EventReader>,
     now: Timestamp,
     row: &mut Row<'_, '_>,
-) -> Result<(), ProcessError> {
+) -> Result<(), InputError> {
     counts.input += 1;
     let input = &context.plan.inputs[number];
     match &input.reader {
-        Reader::Source(source) => match read_event(source, now, row) {
-            Ok(()) => {
-                counts.output += 1;
-                context.hosted.clock.advance(number, row.time);
-                run_all(context, operators, &input.next, row)
+        Reader::Source(source) => {
+            let reader = reader.expect("the events of a source have a reader");
+            match read_event(source, reader, now, row) {
+                Ok(()) => {
+                    counts.output += 1;
+                    context.hosted.clock.advance(number, row.time);
+                    run_all(context, operators, &input.next, row)?;
+                }
+                Err(Fault::Row(RowFault { reason, message })) => {
+                    let (node, on_error) = (&source.node, source.on_error);
+                    drop_row(context, counts, node, on_error, reason, &message, row)?;
+                }
+                Err(Fault::Registry(error)) => {
+                    return Err(InputError::Registry(source.node.clone(), error));
+                }
             }
-            Err((reason, message)) => {
-                let (node, on_error) = (&source.node, source.on_error);
-                drop_row(context, counts, node, on_error, reason, &message, row)
-            }
-        },
-        Reader::Results(results) => read_result(context, operators, counts, results, input, row),
-        Reader::Rows(rows) => rows::read_row(context, operators, counts, rows, number, row),
-        Reader::Partials => read_partial(context, operators, counts, number, row),
-        Reader::Foreign => foreign::take_message(context, operators, input.next[0], row),
+        }
+        Reader::Results(results) => read_result(context, operators, counts, results, input, row)?,
+        Reader::Rows(rows) => rows::read_row(context, operators, counts, rows, number, row)?,
+        Reader::Partials => read_partial(context, operators, counts, number, row)?,
+        Reader::Foreign => foreign::take_message(context, operators, input.next[0], row)?,
+    }
+    Ok(())
+}
+
+/// Why a record does not become a row.
+enum Fault {
+    Row(RowFault),
+    Registry(RegistryError),
+}
+
+impl Fault {
+    fn row(reason: DropReason, message: impl std::fmt::Display) -> Fault {
+        Fault::Row(RowFault::of(reason, &message))
     }
 }
 
 /// Makes a row of an event whose time may be.
 fn read_event(
     source: &SourceReader,
+    reader: &mut EventReader,
     now: Timestamp,
     row: &mut Row<'_, '_>,
-) -> Result<(), (DropReason, String)> {
-    decode_event(source, row)?;
+) -> Result<(), Fault> {
+    decode_event(source, reader, now, row)?;
     match source.max_ahead_ms {
-        Some(max_ahead_ms) if row.time > now.plus_millis(max_ahead_ms) => {
+        Some(max_ahead_ms) if is_ahead(row.time, source.max_ahead_ms, now) => {
             let (time, max_ahead) = (row.time, Millis(max_ahead_ms));
             let message = format!("the event time {time} is more than {max_ahead} ahead of {now}");
-            Err((DropReason::Ahead, message))
+            Err(Fault::row(DropReason::Ahead, message))
         }
         _ => Ok(()),
     }
 }
 
 /// Fills the row from the record's value and finds its event time.
-fn decode_event(source: &SourceReader, row: &mut Row<'_, '_>) -> Result<(), (DropReason, String)> {
+fn decode_event(
+    source: &SourceReader,
+    reader: &mut EventReader,
+    now: Timestamp,
+    row: &mut Row<'_, '_>,
+) -> Result<(), Fault> {
     let value = match row.record.value {
         None if source.null_values == NullValues::Pass => {
             row.fields.fill(Value::Missing);
@@ -76,48 +116,28 @@ fn decode_event(source: &SourceReader, row: &mut Row<'_, '_>) -> Result<(), (Dro
             return Ok(());
         }
         None => {
-            return Err((
-                DropReason::NoValue,
-                "expected an event, found a tombstone".to_owned(),
-            ));
+            let message = "expected an event, found a tombstone";
+            return Err(Fault::row(DropReason::NoValue, message));
         }
-        Some([]) => {
-            return Err((
-                DropReason::NoValue,
-                "expected an event, found no bytes".to_owned(),
-            ));
+        // A text may be empty, and so are messages all of whose fields are 0.
+        Some([]) if source.format == Format::Json => {
+            let message = "expected an event, found no bytes";
+            return Err(Fault::row(DropReason::NoValue, message));
         }
         Some(value) => value,
     };
-    decode_json(value, &source.projection, row.arena, row.fields)
-        .map_err(|error| (DropReason::Unreadable, error.to_string()))?;
+    match reader.read(value, row.arena, row.fields, now) {
+        Ok(event) => row.event = Some(event),
+        Err(ReadError::Unreadable(found)) => {
+            return Err(Fault::row(DropReason::Unreadable, found));
+        }
+        Err(ReadError::Registry(error)) => return Err(Fault::Registry(error)),
+    }
     if let Some(slot) = source.timestamp {
         row.time = event_time(row.fields[slot.index()])
-            .map_err(|message| (DropReason::NoTimestamp, message))?;
+            .map_err(|message| Fault::row(DropReason::NoTimestamp, message))?;
     }
     Ok(())
-}
-
-/// A time outside the calendar is none: as stream time it would close every window there will ever
-/// be. Microseconds in place of milliseconds are such.
-fn event_time(value: Value<'_>) -> Result<Timestamp, String> {
-    let time = match value {
-        Value::Str(text) => Timestamp::parse_rfc3339(text).map_err(|error| error.to_string())?,
-        Value::Int(ms) => Timestamp(ms),
-        Value::Time(time) => time,
-        other => {
-            return Err(format!(
-                "expected the event time as RFC 3339 text or milliseconds, found {}",
-                other.type_name()
-            ));
-        }
-    };
-    match time.is_in_calendar() {
-        true => Ok(time),
-        false => Err(format!(
-            "expected an event time in the years 1 to 9999, found {time}"
-        )),
-    }
 }
 
 /// A result from a changelog or results topic.
@@ -284,34 +304,5 @@ fn read_partial(
             counts.output += 1;
             aggregate::fold_partial(context, operators, id, group, &partial, row)
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_event_time_lies_in_the_calendar() {
-        #[track_caller]
-        fn check(value: Value<'_>, expected: Result<i64, &str>) {
-            let found = event_time(value).map(Timestamp::millis);
-            assert_eq!(found, expected.map_err(str::to_owned));
-        }
-        check(Value::Str("2026-05-05T11:17:40Z"), Ok(1_777_979_860_000));
-        check(Value::Int(1_777_979_860_822), Ok(1_777_979_860_822));
-        check(Value::Int(-1), Ok(-1));
-        check(
-            Value::Int(1_777_979_860_822_000),
-            Err("expected an event time in the years 1 to 9999, found 1777979860822000 ms"),
-        );
-        check(
-            Value::Str("-000001-05-05T11:17:40Z"),
-            Err("expected an event time in the years 1 to 9999, found -000001-05-05T11:17:40.000Z"),
-        );
-        check(
-            Value::Float(1.5),
-            Err("expected the event time as RFC 3339 text or milliseconds, found double"),
-        );
     }
 }

@@ -199,7 +199,7 @@ impl<'a> Pair<'_, 'a> {
         if let Before::Row(Some(fields)) = &mut row.before {
             self.fill(plan, row.arena, fields);
         }
-        let own = (row.no_value, row.time, row.raw, row.joined);
+        let own = (row.no_value, row.time, row.event, row.joined);
         row.time = self.time(row);
         self.events(plan, row).give_to(row);
         row.no_value = !self.now;
@@ -208,7 +208,7 @@ impl<'a> Pair<'_, 'a> {
             before: self.before,
         };
         let done = partly(parts, row, |row| pass_on(context, operators, id, row));
-        (row.no_value, row.time, row.raw, row.joined) = own;
+        (row.no_value, row.time, row.event, row.joined) = own;
         if only_other {
             row.before = Before::Row(None);
         }

@@ -5,20 +5,20 @@ use bumpalo::collections::Vec as ArenaVec;
 
 use super::Row;
 use super::rows::joined_events;
-use crate::record::{JoinedEvent, StoredRow};
+use crate::record::{Event, JoinedEvent, StoredRow};
 use crate::topology::graph::Side;
 
 /// What a row was made of.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Events<'a> {
-    raw: Option<&'a [u8]>,
+    own: Option<Event<'a>>,
     joined: &'a [JoinedEvent<'a>],
 }
 
 impl<'a> Events<'a> {
     pub(super) fn of_row(row: &Row<'_, 'a>) -> Events<'a> {
         Events {
-            raw: row.raw,
+            own: row.event,
             joined: row.joined,
         }
     }
@@ -30,7 +30,7 @@ impl<'a> Events<'a> {
         arena: &'a Bump,
     ) -> Events<'a> {
         Events {
-            raw: stored.raw(),
+            own: stored.event(),
             joined: match with_joined {
                 true => joined_events(stored, arena),
                 false => &[],
@@ -52,7 +52,7 @@ impl<'a> Events<'a> {
             Side::Right => (other, own),
         };
         Events {
-            raw: left.raw,
+            own: left.own,
             joined: match prefix {
                 Some(prefix) => left.and(prefix, &right, arena),
                 None => &[],
@@ -62,7 +62,7 @@ impl<'a> Events<'a> {
 
     /// Of which the row is made from here on.
     pub(super) fn give_to(self, row: &mut Row<'_, 'a>) {
-        row.raw = self.raw;
+        row.event = self.own;
         row.joined = self.joined;
     }
 
@@ -71,13 +71,13 @@ impl<'a> Events<'a> {
         let room = self.joined.len() + 1 + right.joined.len();
         let mut joined = ArenaVec::with_capacity_in(room, arena);
         joined.extend_from_slice(self.joined);
-        joined.extend(right.raw.map(|raw| JoinedEvent {
+        joined.extend(right.own.map(|event| JoinedEvent {
             prefix: arena.alloc_str(prefix),
-            raw,
+            event,
         }));
         joined.extend(right.joined.iter().map(|inside| JoinedEvent {
             prefix: bumpalo::format!(in arena, "{prefix}{}", inside.prefix).into_bump_str(),
-            raw: inside.raw,
+            event: inside.event,
         }));
         joined.into_bump_slice()
     }

@@ -9,6 +9,7 @@
 //! The invariant: nothing of an interval reaches the store before [`Processor::flush`], and after a
 //! failed commit the processor is thrown away with everything it holds.
 
+mod addressed;
 mod aggregate;
 mod arrivals;
 mod clock;
@@ -16,12 +17,15 @@ mod custom;
 mod deduplicate;
 mod drops;
 mod error;
+mod event_time;
 mod fold;
 mod foreign;
+mod global_join;
 mod input;
 mod join;
 mod joined;
 mod keyed;
+mod operator;
 mod outputs;
 mod rows;
 mod run;
@@ -39,28 +43,27 @@ use bumpalo::Bump;
 pub(crate) use aggregate::stored_results;
 pub use clock::{NodeProgress, Progress};
 pub use drops::{DropReason, NodeCounts};
-pub use error::ProcessError;
+pub use error::{ProcessError, Wait};
+pub(crate) use event_time::EventClock;
+pub use global_join::GlobalTables;
 pub(crate) use input::MARKER_KEY;
 pub(crate) use keyed::record_key as stored_key;
 pub use outputs::{DeadLetter, OutputError, Outputs, Produced, TableRow};
 pub use table::{Folded, FoldedError};
 
-use aggregate::Aggregator;
-use custom::{Hosted, User};
-use deduplicate::Deduplicator;
-use fold::Fold;
-use foreign::Subscriptions;
-use rows::{RowTable, Sender};
+use addressed::Addressed;
+use custom::Hosted;
+use input::InputError;
+use operator::{Commit, Kind, OperatorState, Resources, Stateful};
 use run::{RowFault, drop_row, run_all};
-use stream_join::StreamJoin;
-use suppress::Suppressor;
 
 use crate::expr;
-use crate::record::JoinedEvent;
+use crate::format::{EventReader, Registries};
+use crate::headers::PackedHeaders;
+use crate::record::{Event, JoinedEvent};
 use crate::state::{StateBatch, TaskState};
 use crate::time::Timestamp;
-use crate::topology::graph::Side;
-use crate::topology::plan::{Input, Reader, SubTopology, Work};
+use crate::topology::plan::{Input, Operator, OperatorId, Reader, SourceReader, SubTopology};
 use crate::topology::process::PunctuationType;
 use crate::value::{Slot, Value};
 
@@ -79,6 +82,8 @@ pub struct InRecord<'a> {
     pub key: Option<&'a [u8]>,
     /// The value.
     pub value: Option<&'a [u8]>,
+    /// The headers, if somebody asks for them.
+    pub headers: PackedHeaders<'a>,
 }
 
 /// The operators of one task.
@@ -90,35 +95,13 @@ pub struct Processor {
     hosted: Hosted,
     /// Of the node that each input is read for.
     input_counts: Vec<NodeCounts>,
+    /// How the events of each input are read, if it has any.
+    readers: Vec<Option<EventReader>>,
     arena: Bump,
     /// Whether records have come, apart from those in which upstreams say how far they are.
     has_news: bool,
-}
-
-/// What an operator remembers.
-struct OperatorState {
-    kind: Kind,
-    counts: NodeCounts,
-    /// How many rows it has written into the log, or left out there.
-    logged: u64,
-    /// Whether another sub-topology runs it as well, and tells of its rows.
-    is_copy: bool,
-}
-
-enum Kind {
-    Stateless,
-    Aggregate(Box<Aggregator>),
-    Fold(Box<Fold>),
-    Table(Box<RowTable>),
-    /// What both sides of a join of two streams keep.
-    StreamJoin(Box<StreamJoin>),
-    /// The left side of a join by a foreign key, which writes its messages here.
-    ForeignJoin(Vec<u8>),
-    Subscriptions(Box<Subscriptions>),
-    Send(Box<Sender>),
-    Suppress(Box<Suppressor>),
-    Deduplicate(Box<Deduplicator>),
-    Process(Box<User>),
+    /// Whether the schemas of all sinks are known.
+    has_schemas: bool,
 }
 
 /// Everything that operators need to run, apart from what they remember.
@@ -128,6 +111,8 @@ pub(crate) struct Context<'c> {
     state: &'c dyn TaskState,
     outputs: &'c mut dyn Outputs,
     hosted: &'c mut Hosted,
+    /// Of each operator whether it sees the record at hand, if that is not for all of them.
+    only: Option<Vec<bool>>,
 }
 
 /// Which of how many partitions a task has.
@@ -143,6 +128,11 @@ impl Context<'_> {
     fn partition(&self) -> (i32, u32) {
         (self.share.partition, self.share.partitions)
     }
+
+    /// Whether an operator sees the record at hand.
+    fn is_for(&self, id: OperatorId) -> bool {
+        self.only.as_ref().is_none_or(|only| only[id])
+    }
 }
 
 /// A row on its way: the record it came from and its fields.
@@ -155,8 +145,8 @@ pub(crate) struct Row<'f, 'a> {
     time: Timestamp,
     fields: &'f mut [Value<'a>],
     arena: &'a Bump,
-    /// The event that it was made of, as it came.
-    raw: Option<&'a [u8]>,
+    /// The event that it was made of.
+    event: Option<Event<'a>>,
     /// The events that were joined to that one.
     joined: &'a [JoinedEvent<'a>],
     /// Whether it has no value: the record has none, or it takes back what an earlier row of its
@@ -198,7 +188,8 @@ impl<'a> Row<'_, 'a> {
             partition: self.record.partition,
             offset: self.record.offset,
             topic: self.record.topic,
-            raw: self.raw,
+            raw: self.event.map(|event| event.bytes()),
+            headers: self.record.headers,
         }
     }
 
@@ -216,12 +207,15 @@ impl<'a> Row<'_, 'a> {
 
 impl Processor {
     /// The operators of a task, with tables of about `cache_bytes` together, going on from
-    /// `progress`.
+    /// `progress`. Schemas that records name are in `registries`. `global_tables` has those that they
+    /// look into; they are whole.
     pub fn new(
         plan: Arc<SubTopology>,
         share: Share,
         cache_bytes: usize,
         progress: &Progress,
+        registries: &Arc<dyn Registries>,
+        global_tables: &GlobalTables,
     ) -> Processor {
         let keepers = plan
             .operators
@@ -229,51 +223,37 @@ impl Processor {
             .filter(|operator| operator.work.keeps())
             .count();
         let budget = cache_bytes / keepers.max(1);
-        let operators = plan
-            .operators
-            .iter()
-            .map(|operator| {
-                let node = operator.node.as_str();
-                let kind = match &operator.work {
-                    Work::Aggregate(aggregate) => Kind::Aggregate(Box::new(Aggregator::new(
-                        aggregate,
-                        budget,
-                        progress.of(node),
-                    ))),
-                    Work::Fold(fold) => {
-                        Kind::Fold(Box::new(Fold::new(fold, budget, &progress.of(node))))
-                    }
-                    Work::Table(table) => Kind::Table(Box::new(RowTable::new(table, budget))),
-                    Work::StreamJoin(join) if join.side == Side::Left => {
-                        Kind::StreamJoin(Box::new(StreamJoin::new(join, node, budget, progress)))
-                    }
-                    Work::ForeignJoin(_) => Kind::ForeignJoin(Vec::new()),
-                    Work::Subscriptions(plan) => {
-                        Kind::Subscriptions(Box::new(Subscriptions::new(plan, budget)))
-                    }
-                    Work::Send(send) => Kind::Send(Box::new(Sender::new(send, progress))),
-                    Work::Suppress(_) => {
-                        Kind::Suppress(Box::new(Suppressor::new(budget, &progress.of(node))))
-                    }
-                    Work::Deduplicate(plan) => Kind::Deduplicate(Box::new(Deduplicator::new(
-                        plan,
-                        budget,
-                        progress.of(node),
-                    ))),
-                    Work::Process(process) => Kind::Process(Box::new(User::new(process))),
-                    _ => Kind::Stateless,
-                };
-                OperatorState {
-                    kind,
-                    counts: NodeCounts::default(),
-                    logged: 0,
-                    is_copy: plan.copies.contains(&operator.node),
-                }
-            })
-            .collect();
+        let resources = Resources {
+            budget_bytes: budget,
+            progress,
+            registries,
+            global_tables,
+        };
+        let operators = plan.operators.iter().map(|operator| OperatorState {
+            kind: Kind::new(operator, &resources),
+            counts: NodeCounts::default(),
+            logged: 0,
+            is_copy: plan.copies.contains(&operator.node),
+        });
+        let operators = operators.collect();
         let hosted = Hosted::new(&plan, budget, progress);
         let input_counts = vec![NodeCounts::default(); plan.inputs.len()];
+        let readers = plan.inputs.iter().map(|input| match &input.reader {
+            Reader::Source(SourceReader {
+                format,
+                projection,
+                keeps_events,
+                ..
+            }) => Some(EventReader::new(
+                format,
+                projection,
+                *keeps_events,
+                registries,
+            )),
+            Reader::Partials | Reader::Results(_) | Reader::Rows(_) | Reader::Foreign => None,
+        });
         Processor {
+            readers: readers.collect(),
             plan,
             share,
             operators,
@@ -281,11 +261,12 @@ impl Processor {
             input_counts,
             arena: Bump::new(),
             has_news: false,
+            has_schemas: false,
         }
     }
 
     /// Processes a batch of records of the input with that index; `now` is the wall-clock time,
-    /// which event times must not be too far ahead of.
+    /// which event times must not be too far ahead of. It may have to wait before one of them.
     ///
     /// # Errors
     /// When the task cannot go on. What the batch has done so far must not be committed.
@@ -296,7 +277,13 @@ impl Processor {
         now: Timestamp,
         state: &dyn TaskState,
         outputs: &mut dyn Outputs,
-    ) -> Result<(), ProcessError> {
+    ) -> Result<Option<Wait>, ProcessError> {
+        if !self.has_schemas {
+            if let Some(wait) = self.find_schemas()? {
+                return Ok(Some(wait));
+            }
+            self.has_schemas = true;
+        }
         self.arena.reset();
         let Processor {
             plan,
@@ -304,8 +291,10 @@ impl Processor {
             operators,
             hosted,
             input_counts,
+            readers,
             arena,
             has_news,
+            ..
         } = self;
         let plan: &SubTopology = plan;
         let arena: &Bump = arena;
@@ -315,12 +304,21 @@ impl Processor {
             state,
             outputs,
             hosted,
+            only: None,
         };
         let has_processors = custom::begin(&mut context, operators, arena, now)?;
         let fields = arena.alloc_slice_fill_copy(plan.slots, Value::Missing);
-        let reader = &plan.inputs[input].reader;
-        for record in records {
-            *has_news |= !input::is_about_time(reader, &record);
+        let input_plan = &plan.inputs[input];
+        for (processed, record) in records.enumerate() {
+            *has_news |= !input::is_about_time(&input_plan.reader, &record);
+            context.only = None;
+            if !record.headers.is_empty() {
+                match addressed::of(plan, record.headers) {
+                    Addressed::ToAll => {}
+                    Addressed::ToSome(operators) => context.only = Some(operators),
+                    Addressed::Elsewhere => continue,
+                }
+            }
             // Records outlive the batch; their fields borrow from them and from the arena.
             let mut row = Row {
                 record,
@@ -328,25 +326,61 @@ impl Processor {
                 time: record.timestamp,
                 fields: &mut *fields,
                 arena,
-                raw: record.value,
+                event: None,
                 joined: &[],
                 no_value: record.value.is_none(),
                 before: Before::Stream,
             };
-            input::read(
+            let read = input::read(
                 &mut context,
                 operators,
                 &mut input_counts[input],
                 input,
+                readers[input].as_mut(),
                 now,
                 &mut row,
-            )?;
+            );
+            match read {
+                Ok(()) => {}
+                Err(InputError::Process(error)) => return Err(error),
+                Err(InputError::Registry(node, source)) => {
+                    // It is counted when it comes again.
+                    input_counts[input].input -= 1;
+                    return Wait {
+                        processed,
+                        node: node.to_string(),
+                        source,
+                    }
+                    .or_stop();
+                }
+            }
             if has_processors {
                 let by = PunctuationType::StreamTime;
                 custom::punctuate(&mut context, operators, by, arena)?;
             }
         }
-        Ok(())
+        Ok(None)
+    }
+
+    /// Makes sure that sinks know the schemas of what they write, before anything is processed.
+    fn find_schemas(&mut self) -> Result<Option<Wait>, ProcessError> {
+        for (state, planned) in self.operators.iter_mut().zip(&self.plan.operators) {
+            let Kind::Write(writer) = &mut state.kind else {
+                continue;
+            };
+            match writer.open() {
+                Ok(()) => {}
+                Err(source) => {
+                    return Wait {
+                        processed: 0,
+                        node: planned.node.to_string(),
+                        source,
+                    }
+                    .or_stop();
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// Whether there are processors of users, to be [punctuated](Processor::punctuate).
@@ -380,6 +414,7 @@ impl Processor {
             state,
             outputs,
             hosted,
+            only: None,
         };
         context.hosted.set_now(now);
         let is_opened = custom::open(&mut context, operators, arena)?;
@@ -417,51 +452,36 @@ impl Processor {
             state,
             outputs,
             hosted,
+            only: None,
         };
         for id in 0..operators.len() {
             // Whatever a flush sends on goes to later operators only, so the one at work can be
             // taken out for as long.
-            let kind = std::mem::replace(&mut operators[id].kind, Kind::Stateless);
-            let kind = match kind {
-                Kind::StreamJoin(mut join) => {
-                    join.flush(&mut context, operators, id, batch, arena)?;
-                    Kind::StreamJoin(join)
-                }
-                Kind::Send(mut sender) => {
-                    sender.flush(&mut context, id, idle_ms)?;
-                    Kind::Send(sender)
-                }
-                Kind::Subscriptions(mut subscriptions) => {
-                    subscriptions.flush(batch);
-                    Kind::Subscriptions(subscriptions)
-                }
-                kind @ (Kind::Stateless | Kind::ForeignJoin(_)) => kind,
-                Kind::Aggregate(mut aggregate) => {
-                    aggregate.flush(&mut context, operators, id, batch, idle_ms, arena)?;
-                    Kind::Aggregate(aggregate)
-                }
-                Kind::Fold(mut fold) => {
-                    fold.flush(&mut context, id, idle_ms)?;
-                    Kind::Fold(fold)
-                }
-                Kind::Table(mut table) => {
-                    table.rows.flush(batch);
-                    Kind::Table(table)
-                }
-                Kind::Suppress(mut suppressor) => {
-                    suppressor.flush(&mut context, operators, id, batch, arena)?;
-                    Kind::Suppress(suppressor)
-                }
-                Kind::Deduplicate(mut deduplicator) => {
-                    deduplicator.flush(batch);
-                    Kind::Deduplicate(deduplicator)
-                }
-                Kind::Process(user) => Kind::Process(user),
-            };
+            let mut kind = std::mem::replace(&mut operators[id].kind, Kind::Stateless);
+            if let Some(stateful) = kind.stateful_mut() {
+                stateful.flush(&mut Commit {
+                    context: &mut context,
+                    operators,
+                    id,
+                    batch,
+                    idle_ms,
+                    arena,
+                })?;
+            }
             operators[id].kind = kind;
         }
         context.hosted.flush(batch);
         Ok(())
+    }
+
+    /// Drops what is too old for its store, before the first record: a store that was rebuilt from its
+    /// changelog has it again.
+    pub fn expire(&mut self, batch: &mut StateBatch) {
+        for (operator, state) in self.plan.operators.iter().zip(&mut self.operators) {
+            if let Some(stateful) = state.kind.stateful_mut() {
+                stateful.expire(operator, batch);
+            }
+        }
     }
 
     /// Whether records have come since this was last asked. Those in which upstreams of a repartition
@@ -473,18 +493,8 @@ impl Processor {
     /// Lets go of memory after a commit.
     pub fn committed(&mut self) {
         for operator in &mut self.operators {
-            match &mut operator.kind {
-                Kind::Aggregate(aggregate) => aggregate.committed(),
-                Kind::Fold(fold) => fold.committed(),
-                Kind::Table(table) => table.rows.committed(),
-                Kind::StreamJoin(join) => join.committed(),
-                Kind::Deduplicate(deduplicator) => deduplicator.committed(),
-                Kind::Suppress(_)
-                | Kind::Subscriptions(_)
-                | Kind::ForeignJoin(_)
-                | Kind::Send(_)
-                | Kind::Process(_)
-                | Kind::Stateless => {}
+            if let Some(stateful) = operator.kind.stateful_mut() {
+                stateful.committed();
             }
         }
         self.hosted.committed();
@@ -493,22 +503,8 @@ impl Processor {
     /// How far the folds have come, to be stored with the commit.
     pub fn progress(&self) -> Progress {
         let mut progress = Progress::default();
-        for (operator, state) in self.plan.operators.iter().zip(&self.operators) {
-            match &state.kind {
-                Kind::Aggregate(aggregate) => {
-                    progress.set(operator.node.as_str(), aggregate.progress())
-                }
-                Kind::Fold(fold) => progress.set(operator.node.as_str(), fold.progress()),
-                Kind::StreamJoin(join) => join.save(operator.node.as_str(), &mut progress),
-                Kind::Send(sender) => sender.save(&operator.work, &mut progress),
-                Kind::Suppress(each) => progress.set(operator.node.as_str(), each.progress()),
-                Kind::Deduplicate(each) => progress.set(operator.node.as_str(), each.progress()),
-                Kind::Table(_)
-                | Kind::Subscriptions(_)
-                | Kind::ForeignJoin(_)
-                | Kind::Process(_)
-                | Kind::Stateless => {}
-            }
+        for (operator, stateful) in self.stateful() {
+            stateful.save(operator, &mut progress);
         }
         self.hosted.clock.save(&mut progress);
         progress
@@ -516,72 +512,35 @@ impl Processor {
 
     /// Whether a table has outgrown its budget, so that a commit is due.
     pub fn wants_commit(&self) -> bool {
-        let mut operators = self.operators.iter();
-        let is_full = operators.any(|operator| match &operator.kind {
-            Kind::Aggregate(aggregate) => aggregate.is_full(),
-            Kind::Fold(fold) => fold.is_full(),
-            Kind::Table(table) => table.rows.is_full(),
-            Kind::StreamJoin(join) => join.is_full(),
-            Kind::Suppress(suppressor) => suppressor.is_full(),
-            Kind::Deduplicate(deduplicator) => deduplicator.is_full(),
-            Kind::Subscriptions(subscriptions) => subscriptions.is_full(),
-            Kind::ForeignJoin(_) | Kind::Send(_) | Kind::Process(_) | Kind::Stateless => false,
-        });
-        is_full || self.hosted.is_full()
+        self.stateful().any(|(_, stateful)| stateful.is_full()) || self.hosted.is_full()
     }
 
     /// Whether it matters for how long nothing has come: a window may close by that, or the far
     /// side of a repartition has to know.
     pub fn waits_for_silence(&self) -> bool {
-        self.operators.iter().any(|operator| match &operator.kind {
-            Kind::Aggregate(aggregate) => aggregate.waits_for_silence(),
-            Kind::Fold(_) => true,
-            Kind::Send(sender) => sender.tells_time(),
-            Kind::Table(_)
-            | Kind::StreamJoin(_)
-            | Kind::Suppress(_)
-            | Kind::Deduplicate(_)
-            | Kind::Subscriptions(_)
-            | Kind::ForeignJoin(_)
-            | Kind::Process(_)
-            | Kind::Stateless => false,
-        })
+        let mut all = self.stateful();
+        all.any(|(_, stateful)| stateful.waits_for_silence())
     }
 
     /// Whether a flush would do something because nothing has come for so long.
     pub fn acts_after(&self, idle_ms: i64) -> bool {
-        let mut operators = self.operators.iter().zip(&self.plan.operators);
-        operators.any(
-            |(operator, planned)| match (&operator.kind, &planned.work) {
-                (Kind::Aggregate(aggregate), Work::Aggregate(plan)) => {
-                    aggregate.closes_after(plan, idle_ms)
-                }
-                (Kind::Fold(fold), _) => fold.acts_after(idle_ms),
-                (Kind::Send(sender), _) => sender.acts_after(idle_ms),
-                _ => false,
-            },
-        )
+        let mut all = self.stateful();
+        all.any(|(operator, stateful)| stateful.acts_after(operator, idle_ms))
     }
 
     /// The highest event time that any operator has seen that keeps one.
     pub fn stream_time(&self) -> Timestamp {
-        let times = self.operators.iter().map(|operator| match &operator.kind {
-            Kind::Aggregate(aggregate) => aggregate.stream_time(),
-            Kind::Fold(fold) => fold.stream_time(),
-            Kind::StreamJoin(join) => join.stream_time(),
-            Kind::Suppress(suppressor) => suppressor.stream_time(),
-            Kind::Deduplicate(deduplicator) => deduplicator.stream_time(),
-            Kind::Table(_)
-            | Kind::Subscriptions(_)
-            | Kind::ForeignJoin(_)
-            | Kind::Send(_)
-            | Kind::Process(_)
-            | Kind::Stateless => Timestamp::MIN,
-        });
+        let times = self.stateful().map(|(_, stateful)| stateful.stream_time());
         times
             .chain(self.hosted.clock.time())
             .max()
             .unwrap_or(Timestamp::MIN)
+    }
+
+    /// The operators that remember something.
+    fn stateful(&self) -> impl Iterator<Item = (&Operator, &dyn Stateful)> {
+        let operators = self.plan.operators.iter().zip(&self.operators);
+        operators.filter_map(|(operator, state)| Some((operator, state.kind.stateful()?)))
     }
 
     /// What each node has seen since the last call. Of nodes that another sub-topology runs as well

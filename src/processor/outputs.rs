@@ -8,8 +8,12 @@ use bumpalo::collections::Vec as ArenaVec;
 use super::{Context, DropReason, InRecord, ProcessError, Row, RowFault};
 use crate::broker::BrokerError;
 use crate::expr::EvalError;
+use crate::format::{EventWriter, RegistryError, WriteError};
+use crate::headers::PackedHeaders;
+use crate::record::{Event, WHOLE_VALUE};
 use crate::time::Timestamp;
-use crate::topology::plan::{KafkaPlan, SqlPlan};
+use crate::topology::graph::NodeName;
+use crate::topology::plan::{KafkaPlan, SqlPlan, WrittenValue};
 use crate::value::Value;
 
 /// Takes what a task gives: to the log, to a table, or into a test.
@@ -49,6 +53,8 @@ pub struct Produced<'a> {
     pub value: Option<&'a [u8]>,
     /// The event time.
     pub timestamp: Timestamp,
+    /// The headers.
+    pub headers: PackedHeaders<'a>,
 }
 
 /// A row for a table.
@@ -88,15 +94,28 @@ pub enum OutputError {
 pub(super) enum SinkFailure {
     /// Of this field or column.
     Expression(String, EvalError),
+    /// The row does not fit the schema.
+    Unwritable(String),
+    /// The schema cannot be had.
+    Registry(RegistryError),
     Output(OutputError),
 }
 
 impl SinkFailure {
     /// What is wrong with the row, if it alone is at fault; anything else ends the task's work.
-    pub(super) fn row_fault(self) -> Result<RowFault, ProcessError> {
+    pub(super) fn row_fault(self, node: &NodeName) -> Result<RowFault, ProcessError> {
         let error = match self {
             SinkFailure::Expression(name, error) => {
                 return Ok(RowFault::expression_of(&name, &error));
+            }
+            SinkFailure::Unwritable(reason) => {
+                return Ok(RowFault::of(DropReason::Unwritable, &reason));
+            }
+            SinkFailure::Registry(source) => {
+                return Err(ProcessError::Registry {
+                    node: node.to_string(),
+                    source,
+                });
             }
             SinkFailure::Output(error) => error,
         };
@@ -109,32 +128,17 @@ impl SinkFailure {
     }
 }
 
-/// Writes a row to the topic of a Kafka sink.
+/// Writes a row to the topic of a Kafka sink; `writer` is there if its records have a schema.
 pub(super) fn write_record(
     context: &mut Context<'_>,
     plan: &KafkaPlan,
+    writer: Option<&mut EventWriter>,
     row: &Row<'_, '_>,
 ) -> Result<(), SinkFailure> {
     let view = row.view();
-    let failed = |name: &str, error| SinkFailure::Expression(name.to_owned(), error);
-    let mut json = ArenaVec::new_in(row.arena);
-    let value = match plan.fields.is_empty() {
-        _ if row.no_value => None,
-        true => row.raw,
-        false => {
-            json.push(b'{');
-            for (at, (name, evaluator)) in plan.fields.iter().enumerate() {
-                if at > 0 {
-                    json.push(b',');
-                }
-                push_text(name, &mut json);
-                json.push(b':');
-                let value = evaluator.eval(&view);
-                push_json(&value.map_err(|error| failed(name, error))?, &mut json);
-            }
-            json.push(b'}');
-            Some(json.as_slice())
-        }
+    let value = match row.no_value {
+        true => None,
+        false => written_value(plan, writer, row)?,
     };
     let key = match &plan.key {
         None => row.key,
@@ -152,8 +156,78 @@ pub(super) fn write_record(
         key,
         value,
         timestamp: row.time,
+        headers: match plan.passes_headers {
+            true => row.record.headers,
+            false => PackedHeaders::NONE,
+        },
     };
     context.outputs.produce(record).map_err(SinkFailure::Output)
+}
+
+fn failed(name: &str, error: EvalError) -> SinkFailure {
+    SinkFailure::Expression(name.to_owned(), error)
+}
+
+/// The value of the record that is written of a row; none if there is no event any more.
+fn written_value<'w, 'a: 'w>(
+    plan: &KafkaPlan,
+    writer: Option<&'w mut EventWriter>,
+    row: &Row<'_, 'a>,
+) -> Result<Option<&'w [u8]>, SinkFailure> {
+    let view = row.view();
+    Ok(match &plan.value {
+        WrittenValue::AsItCame => row.event.map(|event| event.bytes()),
+        WrittenValue::EventAsJson => row.event.map(|event| event_json(event, row.arena)),
+        WrittenValue::Json(fields) => {
+            let mut json = ArenaVec::new_in(row.arena);
+            json.push(b'{');
+            for (at, (name, evaluator)) in fields.iter().enumerate() {
+                if at > 0 {
+                    json.push(b',');
+                }
+                push_text(name, &mut json);
+                json.push(b':');
+                let value = evaluator.eval(&view);
+                push_json(&value.map_err(|error| failed(name, error))?, &mut json);
+            }
+            json.push(b'}');
+            Some(json.into_bump_slice())
+        }
+        WrittenValue::Single(evaluator) => {
+            let value = evaluator.eval(&view);
+            let value = value.map_err(|error| failed(WHOLE_VALUE, error))?;
+            let bytes = key_bytes(&value, row.arena);
+            let missing = || SinkFailure::Unwritable("expected a value, found null".to_owned());
+            Some(bytes.ok_or_else(missing)?)
+        }
+        WrittenValue::Record(_, fields) => {
+            let mut entries = ArenaVec::with_capacity_in(fields.len(), row.arena);
+            for (name, evaluator) in fields {
+                let value = evaluator.eval(&view);
+                entries.push((name.as_str(), value.map_err(|error| failed(name, error))?));
+            }
+            let writer = writer.expect("records with a schema have a writer");
+            let written = writer.write(&entries);
+            Some(written.map_err(|error| match error {
+                WriteError::Unfit(unfit) => SinkFailure::Unwritable(unfit.to_string()),
+                WriteError::Registry(error) => SinkFailure::Registry(error),
+            })?)
+        }
+    })
+}
+
+/// An event as a JSON object, whatever its format.
+fn event_json<'a>(event: Event<'a>, arena: &'a Bump) -> &'a [u8] {
+    let whole = |value: Value<'a>| {
+        let entry = arena.alloc_slice_copy(&[(WHOLE_VALUE, value)]);
+        json_text(&Value::Map(entry), arena).as_bytes()
+    };
+    match event {
+        Event::Json(bytes) => bytes,
+        Event::Text(text) => whole(Value::Str(text)),
+        Event::Bytes(bytes) => whole(Value::Bytes(bytes)),
+        Event::Typed { fields, .. } => json_text(&Value::Map(fields), arena).as_bytes(),
+    }
 }
 
 /// Gives a row to the table of a SQL sink.
@@ -163,7 +237,6 @@ pub(super) fn write_row(
     row: &Row<'_, '_>,
 ) -> Result<(), SinkFailure> {
     let view = row.view();
-    let failed = |name: &str, error| SinkFailure::Expression(name.to_owned(), error);
     let mut cells = ArenaVec::with_capacity_in(plan.columns.len(), row.arena);
     for (at, column) in plan.columns.iter().enumerate() {
         cells.push(match row.no_value && !plan.key.contains(&at) {

@@ -5,6 +5,7 @@ use bumpalo::collections::Vec as ArenaVec;
 
 use super::input::MARKER_KEY;
 use super::keyed::{self, KeyedStore};
+use super::operator::{Commit, Stateful};
 use super::run::{RowFault, drop_row, move_fields};
 use super::upstream::TimeTeller;
 use super::{
@@ -12,10 +13,12 @@ use super::{
     Produced, Progress, Row, deduplicate, run_all,
 };
 use crate::codec::{self, DecodeError};
-use crate::record::{JoinedEvent, RowChange, StoredRow, decode_json};
+use crate::headers::PackedHeaders;
+use crate::record::{JoinedEvent, RowChange, StoredRow};
 use crate::topology::graph::NodeName;
 use crate::topology::plan::{
-    KeyField, OperatorId, Route, RowTopic, RowsReader, SendPlan, TablePlan, WantedFields, Work,
+    KeyField, Operator, OperatorId, Route, RowTopic, RowsReader, SendPlan, TablePlan, WantedFields,
+    Work,
 };
 use crate::value::{Slot, Value, ValueType};
 
@@ -31,6 +34,21 @@ impl RowTable {
             rows: KeyedStore::new(plan.store, budget_bytes),
             buffer: Vec::new(),
         }
+    }
+}
+
+impl Stateful for RowTable {
+    fn flush(&mut self, commit: &mut Commit<'_, '_>) -> Result<(), ProcessError> {
+        self.rows.flush(commit.batch);
+        Ok(())
+    }
+
+    fn committed(&mut self) {
+        self.rows.committed();
+    }
+
+    fn is_full(&self) -> bool {
+        self.rows.is_full()
     }
 }
 
@@ -81,13 +99,13 @@ pub(super) fn stored_row<'s, 'a: 's>(
     let room = row.joined.len() + computed.len();
     let mut fields: ArenaVec<'s, (&'s str, Value<'s>)> =
         ArenaVec::with_capacity_in(room, row.arena);
-    fields.extend(row.joined.iter().map(|joined| joined.field()));
+    fields.extend(row.joined.iter().map(|joined| joined.field(row.arena)));
     fields.extend(
         computed
             .iter()
             .map(|(name, slot)| (name.as_str(), row.fields[slot.index()])),
     );
-    StoredRow::new(row.time, row.raw, fields.into_bump_slice())
+    StoredRow::new(row.time, row.event, fields.into_bump_slice())
 }
 
 pub(super) fn decode_row<'a>(
@@ -112,8 +130,7 @@ pub(super) fn joined_events<'a>(stored: &StoredRow<'a>, arena: &'a Bump) -> &'a 
     events.into_bump_slice()
 }
 
-/// Fills the slots of what is wanted of a kept row. Its events have been read before it was kept;
-/// should one be none, its fields are missing.
+/// Fills the slots of what is wanted of a kept row.
 pub(super) fn read_fields<'a>(
     stored: &StoredRow<'a>,
     wanted: &WantedFields,
@@ -123,19 +140,12 @@ pub(super) fn read_fields<'a>(
     for (_, slot) in &wanted.fields {
         fields[slot.index()] = Value::Missing;
     }
-    let mut read = |event, projection| {
-        if decode_json(event, projection, arena, fields).is_err() {
-            for slot in projection.slots() {
-                fields[slot.index()] = Value::Missing;
-            }
-        }
-    };
-    if let Some(event) = stored.raw() {
-        read(event, &wanted.projection);
+    if let Some(event) = stored.event() {
+        event.read(&wanted.projection, arena, fields);
     }
     for (prefix, projection) in &wanted.joined {
-        if let Some(event) = stored.joined().find(|event| event.prefix == prefix) {
-            read(event.raw, projection);
+        if let Some(joined) = stored.joined().find(|joined| joined.prefix == prefix) {
+            joined.event.read(projection, arena, fields);
         }
     }
     for (name, value) in stored.fields() {
@@ -162,34 +172,32 @@ impl Sender {
             time,
         }
     }
+}
 
-    pub(super) fn flush(
-        &mut self,
-        context: &mut Context<'_>,
-        id: OperatorId,
-        idle_ms: i64,
-    ) -> Result<(), ProcessError> {
-        let Work::Send(plan) = &context.plan.operators[id].work else {
+impl Stateful for Sender {
+    fn flush(&mut self, commit: &mut Commit<'_, '_>) -> Result<(), ProcessError> {
+        let context = &mut *commit.context;
+        let Work::Send(plan) = &context.plan.operators[commit.id].work else {
             unreachable!("rows are sent here");
         };
         match &mut self.time {
-            Some(time) => time.tell(&plan.topic, context, idle_ms),
+            Some(time) => time.tell(&plan.topic, context, commit.idle_ms),
             None => Ok(()),
         }
     }
 
-    /// How far it has come, to be stored with the commit: a node may have two of these.
-    pub(super) fn save(&self, work: &Work, progress: &mut Progress) {
-        if let (Some(time), Work::Send(plan)) = (&self.time, work) {
+    /// Under the topic's name: a node may have two of these.
+    fn save(&self, operator: &Operator, progress: &mut Progress) {
+        if let (Some(time), Work::Send(plan)) = (&self.time, &operator.work) {
             progress.set(&plan.topic, time.progress());
         }
     }
 
-    pub(super) fn tells_time(&self) -> bool {
+    fn waits_for_silence(&self) -> bool {
         self.time.is_some()
     }
 
-    pub(super) fn acts_after(&self, idle_ms: i64) -> bool {
+    fn acts_after(&self, _: &Operator, idle_ms: i64) -> bool {
         let time = self.time.as_ref();
         time.is_some_and(|time| time.acts_after(idle_ms))
     }
@@ -235,6 +243,10 @@ pub(super) fn send_row(
         key: row.key,
         value: Some(buffer),
         timestamp: row.time,
+        headers: match plan.passes_headers {
+            true => row.record.headers,
+            false => PackedHeaders::NONE,
+        },
     })?)
 }
 
@@ -263,15 +275,15 @@ pub(super) fn read_row(
             row.time = stored.time();
             row.no_value = true;
             row.record.value = None;
-            row.raw = None;
+            row.event = None;
             read_fields(&stored, &reader.wanted, row.arena, row.fields);
             fill_key(reader.key, row);
         }
         RowChange::Row(stored) => {
             row.time = stored.time();
             row.no_value = false;
-            row.raw = stored.raw();
-            row.record.value = row.raw;
+            row.event = stored.event();
+            row.record.value = row.event.map(|event| event.bytes());
             row.joined = joined_events(&stored, row.arena);
             read_fields(&stored, &reader.wanted, row.arena, row.fields);
         }

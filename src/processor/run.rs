@@ -1,8 +1,9 @@
 //! How a row passes from operator to operator.
 
 use super::{
-    Before, Context, DeadLetter, DropReason, NodeCounts, OperatorState, ProcessError, Row,
-    aggregate, custom, deduplicate, foreign, join, outputs, rows, stream_join, suppress,
+    Before, Context, DeadLetter, DropReason, Kind, NodeCounts, OperatorState, ProcessError, Row,
+    aggregate, custom, deduplicate, foreign, global_join, join, outputs, rows, stream_join,
+    suppress,
 };
 use crate::expr::{self, EvalError, Evaluator};
 use crate::topology::graph::{NodeName, OnError};
@@ -10,6 +11,7 @@ use crate::topology::plan::{Assignment, OperatorId, Route, Way, Work};
 use crate::value::{Slot, Value};
 
 /// What becomes of a row in an operator with one output.
+#[derive(Clone, Copy)]
 enum Fate {
     Passes,
     /// Only its value passes, or only the earlier row that it replaces, which is thereby taken back.
@@ -78,8 +80,10 @@ pub(super) fn run_all(
     ids: &[OperatorId],
     row: &mut Row<'_, '_>,
 ) -> Result<(), ProcessError> {
-    ids.iter()
-        .try_for_each(|id| run(context, operators, *id, row))
+    ids.iter().try_for_each(|id| match context.is_for(*id) {
+        true => run(context, operators, *id, row),
+        false => Ok(()),
+    })
 }
 
 fn run(
@@ -145,13 +149,19 @@ fn run(
             *logged += 1;
             Ok(Fate::Passes)
         }
-        Work::Kafka(kafka) => match outputs::write_record(context, kafka, row) {
-            Ok(()) => Ok(Fate::Passes),
-            Err(failure) => Err((kafka.on_error, failure.row_fault()?)),
-        },
+        Work::Kafka(kafka) => {
+            let writer = match &mut operators[id].kind {
+                Kind::Write(writer) => Some(&mut **writer),
+                _ => None,
+            };
+            match outputs::write_record(context, kafka, writer, row) {
+                Ok(()) => Ok(Fate::Passes),
+                Err(failure) => Err((kafka.on_error, failure.row_fault(&operator.node)?)),
+            }
+        }
         Work::Sql(sql) => match outputs::write_row(context, sql, row) {
             Ok(()) => Ok(Fate::Passes),
-            Err(failure) => Err((sql.on_error, failure.row_fault()?)),
+            Err(failure) => Err((sql.on_error, failure.row_fault(&operator.node)?)),
         },
         Work::Updates { on_error } if row.key.is_none() => Err((*on_error, RowFault::null_key())),
         Work::Updates { .. } => {
@@ -173,6 +183,9 @@ fn run(
         }
         Work::Process(plan) => return custom::process_row(context, operators, id, plan, row),
         Work::Join(join) => return join::join_row(context, operators, id, join, row),
+        Work::GlobalJoin(join) => {
+            return global_join::join_record(context, operators, id, join, row);
+        }
         Work::StreamJoin(join) => {
             return stream_join::join_record(context, operators, id, join, row);
         }
@@ -189,22 +202,69 @@ fn run(
         }
     };
     match fate {
-        Ok(Fate::Passes) => pass_on(context, operators, id, row),
-        Ok(Fate::Partly(parts)) => partly(parts, row, |row| pass_on(context, operators, id, row)),
-        Ok(Fate::Ends) => Ok(()),
-        Err((on_error, RowFault { reason, message })) => {
-            let counts = &mut operators[id].counts;
-            drop_row(
-                context,
-                counts,
-                &operator.node,
-                on_error,
-                reason,
-                &message,
-                row,
-            )
+        Ok(fate) => meet(context, operators, id, fate, row),
+        Err((on_error, fault)) => {
+            drop_fault(context, operators, id, on_error, &fault, row)?;
+            take_back(context, operators, id, row)
         }
     }
+}
+
+/// Sends on what comes through of a row.
+fn meet(
+    context: &mut Context<'_>,
+    operators: &mut [OperatorState],
+    id: OperatorId,
+    fate: Fate,
+    row: &mut Row<'_, '_>,
+) -> Result<(), ProcessError> {
+    match fate {
+        Fate::Passes => pass_on(context, operators, id, row),
+        Fate::Partly(parts) => partly(parts, row, |row| pass_on(context, operators, id, row)),
+        Fate::Ends => Ok(()),
+    }
+}
+
+/// A row that does not come through, because an expression fails, takes the place of an earlier one all
+/// the same: what that one has left behind the operator is taken back, as if there were no row any more.
+fn take_back(
+    context: &mut Context<'_>,
+    operators: &mut [OperatorState],
+    id: OperatorId,
+    row: &mut Row<'_, '_>,
+) -> Result<(), ProcessError> {
+    if row.no_value || matches!(row.before, Before::Stream | Before::Row(None)) {
+        return Ok(());
+    }
+    row.no_value = true;
+    // Without a value nothing can fail.
+    let done = match &context.plan.operators[id].work {
+        Work::Filter {
+            condition,
+            passes_when,
+            ..
+        } => match filter(condition, *passes_when, row) {
+            Ok(fate) => meet(context, operators, id, fate, row),
+            Err(_) => Ok(()),
+        },
+        Work::Map {
+            set, tombstone_if, ..
+        } => match map(set, tombstone_if.as_ref(), row) {
+            Ok(fate) => meet(context, operators, id, fate, row),
+            Err(_) => Ok(()),
+        },
+        Work::SelectKey { key, .. } => match keys(key, row) {
+            Ok(keys) => run_keys(context, operators, id, keys, row),
+            Err(_) => Ok(()),
+        },
+        Work::Branch { ways, .. } => match taken(ways, row) {
+            Ok(taken) => run_ways(context, operators, id, ways, &taken, row),
+            Err(_) => Ok(()),
+        },
+        _ => Ok(()),
+    };
+    row.no_value = false;
+    done
 }
 
 /// Sends a row on to whoever is behind an operator.
@@ -265,6 +325,8 @@ fn map(
     tombstone_if: Option<&Evaluator>,
     row: &mut Row<'_, '_>,
 ) -> Result<Fate, RowFault> {
+    // An earlier row that failed did not come through.
+    let mut has_failed_before = false;
     for Assignment { field, slot, value } in set {
         let before = row.view_before().map(|before| value.eval(&before));
         let value = match value.eval(&row.view()) {
@@ -275,24 +337,25 @@ fn map(
         };
         row.set(*slot, value);
         if let Some(before) = before {
+            has_failed_before |= before.is_err();
             row.set_before(*slot, before.unwrap_or(Value::Null));
         }
     }
-    let Some(condition) = tombstone_if else {
-        return Ok(Fate::Passes);
-    };
-    let value = match row.no_value {
-        true => false,
-        false => !condition
+    let value = match tombstone_if {
+        None if !has_failed_before => return Ok(Fate::Passes),
+        _ if row.no_value => false,
+        None => true,
+        Some(condition) => !condition
             .test(&row.view())
             .map_err(|error| RowFault::expression_of("tombstone_if", &error))?,
     };
     Ok(match &row.before {
         Before::Row(_) => Fate::of(Parts {
             value,
-            before: row
-                .view_before()
-                .is_some_and(|before| !condition.test(&before).unwrap_or(true)),
+            before: row.view_before().is_some_and(|before| {
+                let has_value = |condition: &Evaluator| !condition.test(&before).unwrap_or(true);
+                !has_failed_before && tombstone_if.is_none_or(has_value)
+            }),
         }),
         Before::Stream | Before::Unknown if value || row.no_value => Fate::Passes,
         Before::Stream | Before::Unknown => Fate::TOMBSTONE,
@@ -313,34 +376,45 @@ pub(super) fn move_fields(moves: &[(Option<Slot>, Slot)], row: &mut Row<'_, '_>)
     }
 }
 
-/// The key that a row is given, and that of the earlier one, if it was another.
+/// The key that a row is given, and what the earlier one had.
 #[derive(Clone, Copy)]
 struct Keys<'a> {
     own: Option<&'a [u8]>,
-    before: Option<Option<&'a [u8]>>,
+    earlier: Earlier<'a>,
+}
+
+/// The key of an earlier row.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Earlier<'a> {
+    /// There was none, or it had the same one.
+    Same,
+    Other(Option<&'a [u8]>),
+    /// It could not be given one, and did not come through.
+    Failed,
 }
 
 fn keys<'a>(key: &Evaluator, row: &Row<'_, 'a>) -> Result<Keys<'a>, EvalError> {
     let bytes = |value: &Value<'a>| outputs::key_bytes(value, row.arena);
     let before = row.view_before().map(|before| key.eval(&before));
-    let before = before.map(|before| before.ok().and_then(|key| bytes(&key)));
     let own = match key.eval(&row.view()) {
         Ok(key) => bytes(&key),
         Err(_) if row.no_value => None,
         Err(error) => return Err(error),
     };
-    Ok(match before {
-        // What is no more is so under its own key.
-        Some(before) if row.no_value => Keys {
-            own: before,
-            before: None,
+    let earlier = match before {
+        None => Earlier::Same,
+        Some(Err(_)) => Earlier::Failed,
+        Some(Ok(before)) => match bytes(&before) {
+            // What is no more is so under its own key.
+            own if row.no_value => {
+                let earlier = Earlier::Same;
+                return Ok(Keys { own, earlier });
+            }
+            before if before == own => Earlier::Same,
+            before => Earlier::Other(before),
         },
-        Some(before) if before != own => Keys {
-            own,
-            before: Some(before),
-        },
-        _ => Keys { own, before: None },
-    })
+    };
+    Ok(Keys { own, earlier })
 }
 
 /// Sends a row on under its new key; under the earlier one, that it is no more.
@@ -351,9 +425,11 @@ fn run_keys<'a>(
     keys: Keys<'a>,
     row: &mut Row<'_, 'a>,
 ) -> Result<(), ProcessError> {
+    if row.no_value && keys.earlier == Earlier::Failed {
+        return Ok(());
+    }
     let record_key = row.key;
-    let value = keys.before.is_some();
-    if let Some(before) = keys.before {
+    if let Earlier::Other(before) = keys.earlier {
         row.key = before;
         let only_before = Parts {
             value: false,
@@ -364,7 +440,7 @@ fn run_keys<'a>(
     row.key = keys.own;
     let parts = Parts {
         value: true,
-        before: !value,
+        before: keys.earlier == Earlier::Same,
     };
     let done = partly(parts, row, |row| pass_on(context, operators, id, row));
     row.key = record_key;
@@ -484,7 +560,7 @@ fn log(node: &NodeName, text: Option<&Evaluator>, row: &Row<'_, '_>) {
         Some(Ok(Value::Str(text))) => text.into(),
         Some(Ok(value)) => outputs::json_text(&value, row.arena).into(),
         Some(Err(error)) => format!("({error})").into(),
-        None => String::from_utf8_lossy(row.raw.unwrap_or(b"(no value)")),
+        None => String::from_utf8_lossy(row.event.map_or(b"(no value)", |event| event.bytes())),
     };
     let (topic, partition, offset) = (row.record.topic, row.record.partition, row.record.offset);
     let key = row.key.map(String::from_utf8_lossy).unwrap_or_default();

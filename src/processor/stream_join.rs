@@ -22,15 +22,17 @@ use bumpalo::collections::Vec as ArenaVec;
 use super::arrivals::{self, Arrivals, Place, Records, Waiting};
 use super::clock::{NodeProgress, Progress, StreamClock, UpstreamTime};
 use super::joined::Events;
+use super::operator::{Commit, Stateful};
 use super::rows::{decode_row, read_fields, stored_row};
 use super::run::{RowFault, drop_row, move_fields, pass_on};
 use super::store::{Store, StoreWriter};
 use super::{Before, Context, DropReason, InRecord, Kind, OperatorState, ProcessError, Row};
+use crate::headers::PackedHeaders;
 use crate::record::StoredRow;
 use crate::state::StateBatch;
 use crate::time::Timestamp;
 use crate::topology::graph::{JoinWindow, Side};
-use crate::topology::plan::{OperatorId, StreamJoinPlan, SubTopology, Work};
+use crate::topology::plan::{Operator, OperatorId, StreamJoinPlan, SubTopology, Work};
 use crate::value::Value;
 
 /// What both sides of a join remember.
@@ -75,26 +77,6 @@ impl StreamJoin {
             key: Vec::new(),
             buffer: Vec::new(),
         }
-    }
-
-    /// How far it has come, to be stored with the commit.
-    pub(super) fn save(&self, node: &str, progress: &mut Progress) {
-        let oldest = self.waiting.as_ref().and_then(|waiting| waiting.oldest);
-        let own = NodeProgress {
-            stream_time_ms: self.stream_time.0,
-            emitted_until_ms: oldest.map_or(i64::MIN, |oldest| oldest.0),
-            ..NodeProgress::default()
-        };
-        progress.set(node, own);
-        for side in Side::BOTH {
-            let clock = &self.clocks[side as usize];
-            progress.set(&progress_name(node, side), clock.progress.clone());
-        }
-    }
-
-    /// The highest time that has come.
-    pub(super) fn stream_time(&self) -> Timestamp {
-        self.stream_time
     }
 
     /// An upstream partition of a side has said how far it is.
@@ -171,7 +153,7 @@ impl StreamJoin {
             return Ok(found.into_bump_slice());
         }
         arrivals::record_key(other, place.key, &mut self.key);
-        let line = self.records.open(&stores.records, &self.key, from)?;
+        let line = self.records.open(&stores.records, &self.key, from, to)?;
         for (time, arrivals) in self.records.between(line, from, to) {
             let copies = arrivals.0.iter();
             found.extend(copies.map(|record| &*arena.alloc_slice_copy(record)));
@@ -200,7 +182,8 @@ impl StreamJoin {
             return Ok(());
         }
         arrivals::record_key(place.side, place.key, &mut self.key);
-        let line = self.records.open(&stores.records, &self.key, place.time)?;
+        let at = place.time;
+        let line = self.records.open(&stores.records, &self.key, at, at)?;
         match self.records.change(line, place.time) {
             Some(there) => there.0.push(record.to_vec()),
             None => {
@@ -228,29 +211,20 @@ impl StreamJoin {
         }
         Ok(false)
     }
+}
 
-    /// Lets go of memory after a commit.
-    pub(super) fn committed(&mut self) {
-        self.records.trim();
-        if let Some(waiting) = &mut self.waiting {
-            waiting.committed();
-        }
-    }
-
-    /// Whether a commit is due, to bound memory.
-    pub(super) fn is_full(&self) -> bool {
-        self.records.is_full() || self.waiting.as_ref().is_some_and(Waiting::is_full)
-    }
-
+impl Stateful for StreamJoin {
     /// Writes what has changed. Behind a repartition, records whose time is up leave first.
-    pub(super) fn flush(
-        &mut self,
-        context: &mut Context<'_>,
-        operators: &mut [OperatorState],
-        id: OperatorId,
-        batch: &mut StateBatch,
-        arena: &Bump,
-    ) -> Result<(), ProcessError> {
+    fn flush(&mut self, commit: &mut Commit<'_, '_>) -> Result<(), ProcessError> {
+        let Commit {
+            context,
+            operators,
+            id,
+            batch,
+            arena,
+            ..
+        } = commit;
+        let id = *id;
         let sub_topology = context.plan;
         let plan = plan_of(sub_topology, id);
         if self.is_behind_repartition {
@@ -271,11 +245,48 @@ impl StreamJoin {
             writer.store = store;
             waiting.flush(&mut writer);
         }
+        self.expire(&sub_topology.operators[id], batch);
+        Ok(())
+    }
+
+    fn expire(&mut self, operator: &Operator, batch: &mut StateBatch) {
+        let Work::StreamJoin(plan) = &operator.work else {
+            unreachable!("a join of streams is at work here");
+        };
         let until = self.kept_from(Side::Left).min(self.kept_from(Side::Right));
         if until > Timestamp::MIN {
             self.records.purge(plan.store, until, batch);
         }
-        Ok(())
+    }
+
+    fn committed(&mut self) {
+        self.records.trim();
+        if let Some(waiting) = &mut self.waiting {
+            waiting.committed();
+        }
+    }
+
+    fn save(&self, operator: &Operator, progress: &mut Progress) {
+        let node = operator.node.as_str();
+        let oldest = self.waiting.as_ref().and_then(|waiting| waiting.oldest);
+        let own = NodeProgress {
+            stream_time_ms: self.stream_time.0,
+            emitted_until_ms: oldest.map_or(i64::MIN, |oldest| oldest.0),
+            ..NodeProgress::default()
+        };
+        progress.set(node, own);
+        for side in Side::BOTH {
+            let clock = &self.clocks[side as usize];
+            progress.set(&progress_name(node, side), clock.progress.clone());
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.records.is_full() || self.waiting.as_ref().is_some_and(Waiting::is_full)
+    }
+
+    fn stream_time(&self) -> Timestamp {
+        self.stream_time
     }
 }
 
@@ -414,7 +425,7 @@ fn send_pair<'a>(
     let node = &sub_topology.operators[id].node;
     let stored = other.map(|bytes| decode_row(node, bytes, row.arena));
     let stored: Option<StoredRow<'a>> = stored.transpose()?;
-    let own = (row.time, row.raw, row.joined);
+    let own = (row.time, row.event, row.joined);
     let mut events = Events::default();
     match &stored {
         Some(stored) => {
@@ -427,7 +438,7 @@ fn send_pair<'a>(
     let prefix = plan.keeps_events.then_some(plan.prefix.as_str());
     Events::of_sides(plan.side, Events::of_row(row), events, prefix, row.arena).give_to(row);
     let done = pass_on(context, operators, id, row);
-    (row.time, row.raw, row.joined) = own;
+    (row.time, row.event, row.joined) = own;
     done
 }
 
@@ -482,13 +493,14 @@ fn send_alone<'a>(
             offset: -1,
             timestamp: stored.time(),
             key: Some(key),
-            value: stored.raw(),
+            value: stored.event().map(|event| event.bytes()),
+            headers: PackedHeaders::NONE,
         },
         key: Some(key),
         time: stored.time(),
         fields,
         arena,
-        raw: None,
+        event: None,
         joined: &[],
         no_value: false,
         before: Before::Stream,

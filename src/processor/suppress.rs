@@ -23,15 +23,17 @@ use bumpalo::Bump;
 
 use super::clock::NodeProgress;
 use super::joined::Events;
+use super::operator::{Commit, Stateful};
 use super::rows::{foreign, read_fields, stored_row};
 use super::table::{Kept, Lookup, Table};
-use super::{Before, Context, InRecord, Kind, OperatorState, ProcessError, Row, run_all};
+use super::{Before, Context, InRecord, Kind, OperatorState, ProcessError, Progress, Row, run_all};
 use crate::codec;
+use crate::headers::PackedHeaders;
 use crate::record::StoredRow;
 use crate::state::{StateBatch, keys};
 use crate::time::Timestamp;
 use crate::topology::graph::WhenFull;
-use crate::topology::plan::{Bounds, Identity, OperatorId, Release, SuppressPlan, Work};
+use crate::topology::plan::{Bounds, Identity, Operator, OperatorId, Release, SuppressPlan, Work};
 use crate::value::Value;
 
 /// In front of the key of a row that waits: its time follows, and its identity.
@@ -175,49 +177,6 @@ impl Suppressor {
         }
     }
 
-    /// Lets go what is due, and keeps the rest.
-    pub(super) fn flush(
-        &mut self,
-        context: &mut Context<'_>,
-        operators: &mut [OperatorState],
-        id: OperatorId,
-        batch: &mut StateBatch,
-        arena: &Bump,
-    ) -> Result<(), ProcessError> {
-        let Work::Suppress(plan) = &context.plan.operators[id].work else {
-            unreachable!("a suppress is at work here");
-        };
-        let due_until = self.due_until(plan.release, operators);
-        let mut flush = Flush {
-            context,
-            operators,
-            id,
-            plan,
-            batch,
-            arena,
-            buffer: Vec::new(),
-        };
-        if self.held.is_none() && !plan.bounds.is_unbounded() {
-            self.held = Some(flush.count()?);
-        }
-        let mut waiting = match due_until > self.let_go_until {
-            true => flush.stored(self.let_go_until, due_until)?,
-            false => AllWaiting::new(),
-        };
-        self.take_news(&mut flush, &mut waiting)?;
-        self.let_go_until = due_until;
-        let first_kept = held_key(due_until.plus_millis(1), &[]);
-        while let Some(first) = waiting.first_entry().filter(|it| *it.key() < first_kept) {
-            let (key, row) = first.remove_entry();
-            self.let_go(&mut flush, &key, &row)?;
-        }
-        self.keep_bounds(&mut flush, &mut waiting, &first_kept)?;
-        for (key, row) in waiting.iter().filter(|(_, row)| row.is_news) {
-            flush.keep(key, row);
-        }
-        Ok(())
-    }
-
     /// Rows that wait under a time up to this are due.
     fn due_until(&self, release: Release, operators: &[OperatorState]) -> Timestamp {
         match release {
@@ -326,21 +285,68 @@ impl Suppressor {
         }
         Ok(())
     }
+}
 
-    /// Whether a commit is due, to bound memory.
-    pub(super) fn is_full(&self) -> bool {
+impl Stateful for Suppressor {
+    /// Lets go what is due, and keeps the rest.
+    fn flush(&mut self, commit: &mut Commit<'_, '_>) -> Result<(), ProcessError> {
+        let Commit {
+            context,
+            operators,
+            id,
+            batch,
+            arena,
+            ..
+        } = commit;
+        let id = *id;
+        let Work::Suppress(plan) = &context.plan.operators[id].work else {
+            unreachable!("a suppress is at work here");
+        };
+        let due_until = self.due_until(plan.release, operators);
+        let mut flush = Flush {
+            context,
+            operators,
+            id,
+            plan,
+            batch,
+            arena,
+            buffer: Vec::new(),
+        };
+        if self.held.is_none() && !plan.bounds.is_unbounded() {
+            self.held = Some(flush.count()?);
+        }
+        let mut waiting = match due_until > self.let_go_until {
+            true => flush.stored(self.let_go_until, due_until)?,
+            false => AllWaiting::new(),
+        };
+        self.take_news(&mut flush, &mut waiting)?;
+        self.let_go_until = due_until;
+        let first_kept = held_key(due_until.plus_millis(1), &[]);
+        while let Some(first) = waiting.first_entry().filter(|it| *it.key() < first_kept) {
+            let (key, row) = first.remove_entry();
+            self.let_go(&mut flush, &key, &row)?;
+        }
+        self.keep_bounds(&mut flush, &mut waiting, &first_kept)?;
+        for (key, row) in waiting.iter().filter(|(_, row)| row.is_news) {
+            flush.keep(key, row);
+        }
+        Ok(())
+    }
+
+    fn save(&self, operator: &Operator, progress: &mut Progress) {
+        let own = NodeProgress {
+            stream_time_ms: self.stream_time.0,
+            ..NodeProgress::default()
+        };
+        progress.set(operator.node.as_str(), own);
+    }
+
+    fn is_full(&self) -> bool {
         self.news.is_full()
     }
 
-    pub(super) fn stream_time(&self) -> Timestamp {
+    fn stream_time(&self) -> Timestamp {
         self.stream_time
-    }
-
-    pub(super) fn progress(&self) -> NodeProgress {
-        NodeProgress {
-            stream_time_ms: self.stream_time.0,
-            ..NodeProgress::default()
-        }
     }
 }
 
@@ -481,13 +487,14 @@ impl Flush<'_, '_> {
                 offset: -1,
                 timestamp: time,
                 key,
-                value: stored.raw(),
+                value: stored.event().map(|event| event.bytes()),
+                headers: PackedHeaders::NONE,
             },
             key,
             time,
             fields,
             arena,
-            raw: None,
+            event: None,
             joined: &[],
             no_value,
             before: match self.plan.replaces {

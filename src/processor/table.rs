@@ -136,6 +136,10 @@ pub struct Table<V> {
     entries: Vec<Entry<V>>,
     /// Entries that changed since the last commit, in the order in which they first did.
     dirty: Vec<u32>,
+    /// Entries of windows that begin before this are of no use any more.
+    gone_before: Timestamp,
+    /// How many entries were left when such entries were last let go.
+    left: usize,
     heap_bytes: usize,
     budget_bytes: usize,
 }
@@ -161,6 +165,8 @@ impl<V: Kept> Table<V> {
             index: HashTable::new(),
             entries: Vec::new(),
             dirty: Vec::new(),
+            gone_before: Timestamp::MIN,
+            left: 0,
             heap_bytes: 0,
             budget_bytes,
         }
@@ -243,6 +249,9 @@ impl<V: Kept> Table<V> {
             "trimmed between flush and the next record"
         );
         if self.heap_bytes > self.budget_bytes / 2 {
+            self.let_go();
+        }
+        if self.heap_bytes > self.budget_bytes / 2 {
             self.clear();
         }
     }
@@ -252,11 +261,21 @@ impl<V: Kept> Table<V> {
         self.index.clear();
         self.entries.clear();
         self.dirty.clear();
+        self.left = 0;
         self.heap_bytes = 0;
     }
 
-    /// Forgets the entries of windows that begin before `start`.
+    /// Nobody asks any more for entries of windows that begin before `start`. They are let go when that
+    /// is worth a pass over all entries: when there are twice as many as the last pass has left.
     pub fn forget_before(&mut self, start: Timestamp) {
+        self.gone_before = self.gone_before.max(start);
+        if self.entries.len() >= 2 * self.left {
+            self.let_go();
+        }
+    }
+
+    fn let_go(&mut self) {
+        let start = self.gone_before;
         let is_old = |entry: &Entry<V>| {
             keys::split_window(&entry.key).is_ok_and(|(window, _)| window < start)
         };
@@ -270,6 +289,7 @@ impl<V: Kept> Table<V> {
                 }
             }
         }
+        self.left = self.entries.len();
     }
 }
 
@@ -327,8 +347,15 @@ mod tests {
         }
         table.forget_before(Timestamp(7));
         assert_eq!(table.entries().len(), 3);
-        assert!(matches!(table.find(&key(6, "x")), Lookup::Absent(_)));
-        assert!(matches!(table.find(&key(7, "x")), Lookup::Found(_)));
+        for start in 10..13 {
+            table.forget_before(Timestamp(start - 2));
+            add(&mut table, &key(start, "x"));
+        }
+        assert_eq!(table.entries().len(), 6);
+        table.forget_before(Timestamp(7));
+        assert_eq!(table.entries().len(), 3, "from 10 to 12");
+        assert!(matches!(table.find(&key(9, "x")), Lookup::Absent(_)));
+        assert!(matches!(table.find(&key(10, "x")), Lookup::Found(_)));
         assert_eq!(drain(&mut table).len(), 3);
     }
 

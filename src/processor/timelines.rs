@@ -8,15 +8,18 @@
 //!                    around a time are in a few buckets
 //! ```
 //!
-//! In memory a key that was touched has all its entries from some bucket on, decoded; a change is
-//! made there and written at the commit. The table forgets all keys when it has outgrown half its
-//! budget.
+//! In memory a key that was touched has its entries of the buckets that were asked for, decoded, and of
+//! all that are newer than what is stored; a change is made there and written at the commit. The table
+//! forgets all keys when it has outgrown half its budget.
+//!
+//! No key of a group may be the beginning of another one.
 
 use std::hash::BuildHasher;
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
+use smallvec::SmallVec;
 
 use super::ProcessError;
 use super::store::{Store, StoreWriter, Stored};
@@ -24,6 +27,9 @@ use super::table::{FoldedError, Kept};
 use crate::state::{StateBatch, StoreId, keys};
 use crate::time::Timestamp;
 use crate::window::Tumbling;
+
+/// Behind all buckets.
+const END: Timestamp = Timestamp(i64::MAX);
 
 /// The number of a key, until the table is next cleared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -49,8 +55,8 @@ pub(super) struct Timelines<V> {
 struct Line<V> {
     group: Box<[u8]>,
     hash: u64,
-    /// All stored entries from this bucket on are here.
-    loaded_from: Timestamp,
+    /// All stored entries of these buckets are here: ranges of their starts, in order and apart.
+    loaded: Vec<Range<Timestamp>>,
     /// By time.
     points: Vec<Point<V>>,
 }
@@ -84,19 +90,19 @@ impl<V: Stored> Timelines<V> {
         }
     }
 
-    /// The key, with its entries from that time on.
+    /// The key, with its entries from one time to another, both included.
     pub(super) fn open(
         &mut self,
         store: &Store<'_>,
         group: &[u8],
         from: Timestamp,
+        to: Timestamp,
     ) -> Result<KeyId, ProcessError> {
         let hash = self.hasher.hash_one(group);
         let lines = &self.lines;
         let found = self
             .index
             .find(hash, |at| *lines[*at as usize].group == *group);
-        let from = self.buckets.start_of(from.max(self.purged_until));
         let id = match found {
             Some(at) => *at,
             None => {
@@ -107,7 +113,7 @@ impl<V: Stored> Timelines<V> {
                 self.lines.push(Line {
                     group: group.into(),
                     hash,
-                    loaded_from: newest.plus_millis(self.buckets.size_ms),
+                    loaded: vec![newest.plus_millis(self.buckets.size_ms)..END],
                     points: Vec::new(),
                 });
                 let lines = &self.lines;
@@ -116,14 +122,24 @@ impl<V: Stored> Timelines<V> {
                 at
             }
         };
-        let loaded_from = self.lines[id as usize].loaded_from;
-        if from < loaded_from {
-            self.load(store, id, from..loaded_from)?;
+        let first = self.buckets.start_of(from.max(self.purged_until));
+        let end = match to {
+            END => END,
+            to => self.buckets.start_of(to).plus_millis(self.buckets.size_ms),
+        };
+        let wanted = first..end;
+        let gaps: SmallVec<[_; 2]> = gaps(&self.lines[id as usize].loaded, &wanted).collect();
+        if !gaps.is_empty() {
+            for gap in gaps {
+                self.load(store, id, gap)?;
+            }
+            add_range(&mut self.lines[id as usize].loaded, wanted);
         }
         Ok(KeyId(id))
     }
 
-    /// Reads the entries of the buckets in a range.
+    /// Reads the entries of the buckets in a range. Buckets in which the store has nothing are stepped
+    /// over, however many there are.
     fn load(
         &mut self,
         store: &Store<'_>,
@@ -132,19 +148,23 @@ impl<V: Stored> Timelines<V> {
     ) -> Result<(), ProcessError> {
         let line = &mut self.lines[id as usize];
         let mut points = Vec::new();
-        let mut bucket = range.start;
-        while bucket < range.end {
+        let end = keys::window_bytes(range.end);
+        let mut next = Some(range.start);
+        while let Some(bucket) = next.take().filter(|bucket| *bucket < range.end) {
             self.key.clear();
             keys::push_window(bucket, &mut self.key);
             self.key.extend_from_slice(&line.group);
-            let prefix = self.key.len();
-            let first = self.key.clone();
-            // All times of a bucket have larger bytes than none and smaller ones than this.
-            self.key.extend_from_slice(&[0xFF; keys::WINDOW_BYTES + 1]);
-            store.scan(&first, &self.key, |key, value| {
-                let at = keys::split_window(&key[prefix..])
-                    .map_err(|_| FoldedError::Key)?
-                    .0;
+            store.walk(&self.key, &end, |key, value| {
+                let Some(time) = key.strip_prefix(&*self.key) else {
+                    let found = keys::split_window(key).map_err(|_| FoldedError::Key)?.0;
+                    next = Some(match found == bucket {
+                        // It is behind the key's.
+                        true => bucket.plus_millis(self.buckets.size_ms),
+                        false => found,
+                    });
+                    return Ok(ControlFlow::Break(()));
+                };
+                let at = keys::split_window(time).map_err(|_| FoldedError::Key)?.0;
                 let value = V::decode(value, store.functions)?;
                 self.heap_bytes += size_of::<Point<V>>() + value.heap_bytes();
                 points.push(Point {
@@ -153,14 +173,11 @@ impl<V: Stored> Timelines<V> {
                     dirty: false,
                     stored: true,
                 });
-                Ok(())
+                Ok(ControlFlow::Continue(()))
             })?;
-            bucket = bucket.plus_millis(self.buckets.size_ms);
         }
-        // They are older than all that was loaded before.
-        points.append(&mut line.points);
-        line.points = points;
-        line.loaded_from = range.start;
+        let behind = line.points.partition_point(|point| point.at < range.start);
+        line.points.splice(behind..behind, points);
         Ok(())
     }
 
@@ -306,7 +323,10 @@ impl<V: Stored> Timelines<V> {
         let found = self
             .index
             .find(hash, |at| *lines[*at as usize].group == *group);
-        found.is_some_and(|at| lines[*at as usize].loaded_from <= bucket)
+        found.is_some_and(|at| {
+            let mut loaded = lines[*at as usize].loaded.iter();
+            loaded.any(|range| range.contains(&bucket))
+        })
     }
 
     /// Drops whole buckets before `until`.
@@ -315,8 +335,7 @@ impl<V: Stored> Timelines<V> {
         if until <= self.purged_until {
             return;
         }
-        let first = keys::window_bytes(Timestamp::MIN);
-        batch.delete_range(store, &first, &keys::window_bytes(until));
+        batch.expire(store, until);
         for line in &mut self.lines {
             line.points.retain(|point| point.at >= until);
         }
@@ -343,9 +362,73 @@ impl<V: Stored> Timelines<V> {
     }
 }
 
+/// The parts of a range that none of these covers, which are in order and apart.
+fn gaps(
+    ranges: &[Range<Timestamp>],
+    wanted: &Range<Timestamp>,
+) -> impl Iterator<Item = Range<Timestamp>> {
+    let first = ranges.partition_point(|range| range.end <= wanted.start);
+    let inside = ranges[first..].iter();
+    let inside = inside.take_while(|range| range.start < wanted.end);
+    let starts = std::iter::once(wanted.start).chain(inside.clone().map(|range| range.end));
+    let ends = inside
+        .map(|range| range.start)
+        .chain(std::iter::once(wanted.end));
+    let between = starts.zip(ends).map(|(start, end)| start..end);
+    between.filter(|gap| gap.start < gap.end)
+}
+
+/// Adds a range to those that are in order and apart.
+fn add_range(ranges: &mut Vec<Range<Timestamp>>, wanted: Range<Timestamp>) {
+    let first = ranges.partition_point(|range| range.end < wanted.start);
+    let last = ranges.partition_point(|range| range.start <= wanted.end);
+    let mut joined = wanted;
+    if let (Some(one), Some(other)) = (ranges.get(first), ranges[..last].last())
+        && first < last
+    {
+        joined = joined.start.min(one.start)..joined.end.max(other.end);
+    }
+    ranges.splice(first..last.max(first), [joined]);
+}
+
 /// Takes a store key apart: bucket, key of the group, time.
 pub(super) fn split(key: &[u8]) -> Option<(Timestamp, &[u8], Timestamp)> {
     let (bucket, rest) = keys::split_window(key).ok()?;
     let (group, at) = rest.split_at_checked(rest.len().checked_sub(keys::WINDOW_BYTES)?)?;
     Some((bucket, group, keys::split_window(at).ok()?.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn times(from: i64, to: i64) -> Range<Timestamp> {
+        Timestamp(from)..Timestamp(to)
+    }
+
+    proptest! {
+        #[test]
+        fn ranges_cover_what_has_been_added(
+            added in prop::collection::vec((0i64..40, 1i64..9), 0..12), from in 0i64..40, length in 1i64..20,
+        ) {
+            let mut ranges = vec![times(45, i64::MAX)];
+            let mut covered = [false; 60];
+            covered[45..].fill(true);
+            for (from, length) in added {
+                add_range(&mut ranges, times(from, from + length));
+                covered[from as usize..(from + length) as usize].fill(true);
+            }
+            prop_assert!(ranges.windows(2).all(|pair| pair[0].end < pair[1].start), "{ranges:?}");
+            let is_in = |at: usize| ranges.iter().any(|range| range.contains(&Timestamp(at as i64)));
+            prop_assert!((0..60).all(|at| is_in(at) == covered[at]), "{ranges:?}");
+            let wanted = from..from + length;
+            let gaps: Vec<_> = gaps(&ranges, &times(wanted.start, wanted.end)).collect();
+            for at in 0..60 {
+                let in_gap = gaps.iter().any(|gap| gap.contains(&Timestamp(at)));
+                prop_assert_eq!(in_gap, wanted.contains(&at) && !covered[at as usize]);
+            }
+        }
+    }
 }

@@ -7,6 +7,7 @@
 use super::clock::{NodeProgress, UpstreamTime};
 use super::{Context, ProcessError, Produced};
 use crate::codec;
+use crate::headers::PackedHeaders;
 use crate::time::Timestamp;
 
 /// A partition that is read to its end says after so long that it is silent.
@@ -94,6 +95,7 @@ impl TimeTeller {
                 key: None,
                 value: Some(&self.buffer),
                 timestamp: self.stream_time,
+                headers: PackedHeaders::NONE,
             })?;
         }
         self.sent = self.stream_time;

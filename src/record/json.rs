@@ -180,42 +180,15 @@ impl<'a> DeserializeSeed<'a> for FieldSeed<'_, '_, 'a> {
                 }
                 .deserialize(deserializer)?;
                 self.fields[slot.index()] = value;
-                pick(self.branch, value, self.fields);
+                self.branch.pick(value, self.fields);
                 Ok(())
             }
             None => {
-                clear(self.branch, self.fields);
+                // An earlier value of the same name may have left something behind.
+                self.branch.clear(self.fields);
                 deserializer.deserialize_any(BelowVisitor(self))
             }
         }
-    }
-}
-
-/// Takes the wanted fields below a value that was read whole.
-fn pick<'a>(branch: &Branch, value: Value<'a>, fields: &mut [Value<'a>]) {
-    for (name, child) in &branch.children {
-        let below = match value {
-            Value::Map(entries) => entries
-                .iter()
-                .rev()
-                .find(|(known, _)| **known == **name)
-                .map_or(Value::Missing, |(_, value)| *value),
-            _ => Value::Missing,
-        };
-        if let Some(slot) = child.slot {
-            fields[slot.index()] = below;
-        }
-        pick(child, below, fields);
-    }
-}
-
-/// Forgets what an earlier value of the same name left behind.
-fn clear(branch: &Branch, fields: &mut [Value<'_>]) {
-    for (_, child) in &branch.children {
-        if let Some(slot) = child.slot {
-            fields[slot.index()] = Value::Missing;
-        }
-        clear(child, fields);
     }
 }
 

@@ -1,6 +1,6 @@
 //! A row as bytes: in the store of a table, in its changelog, on its way to another partition.
 //!
-//! It describes itself: the event as it came, if that holds the fields, and the names and values of
+//! It describes itself: the [`Event`], if that holds the fields, and the names and values of
 //! those that it does not hold. So a topology that asks for another field of the event tomorrow
 //! finds it in what is kept today. A row of a join has the events of what was joined to it among its
 //! fields, each under the name of the join with a dot behind, which no field can have.
@@ -8,6 +8,7 @@
 use bumpalo::Bump;
 use bumpalo::collections::Vec as ArenaVec;
 
+use super::Event;
 use crate::codec::{
     self, Arena, BorrowDecode, BorrowDecoder, DecodeError, DecodeFailure, Encode, EncodeFailure,
     Encoder,
@@ -22,7 +23,7 @@ const MAX_DEPTH: u32 = 256;
 #[derive(Debug, PartialEq)]
 pub struct StoredRow<'a> {
     time: Timestamp,
-    raw: Option<&'a [u8]>,
+    event: Option<Event<'a>>,
     fields: &'a [(&'a str, Value<'a>)],
 }
 
@@ -31,14 +32,40 @@ pub struct StoredRow<'a> {
 pub struct JoinedEvent<'a> {
     /// What the paths of its fields begin with, for example `user.`.
     pub prefix: &'a str,
-    /// The event as it came.
-    pub raw: &'a [u8],
+    /// The event.
+    pub event: Event<'a>,
 }
 
 impl<'a> JoinedEvent<'a> {
-    /// How it is kept among the fields.
-    pub fn field(self) -> (&'a str, Value<'a>) {
-        (self.prefix, Value::Bytes(self.raw))
+    /// How it is kept among the fields: JSON as bytes, and the other kinds as a list that begins with
+    /// bytes.
+    pub fn field(self, arena: &'a Bump) -> (&'a str, Value<'a>) {
+        let value = match self.event {
+            Event::Json(bytes) => Value::Bytes(bytes),
+            Event::Text(text) => Value::Str(text),
+            Event::Bytes(bytes) => Value::List(arena.alloc_slice_copy(&[Value::Bytes(bytes)])),
+            Event::Typed { bytes, fields } => {
+                let parts = [Value::Bytes(bytes), Value::Map(fields)];
+                Value::List(arena.alloc_slice_copy(&parts))
+            }
+        };
+        (self.prefix, value)
+    }
+
+    fn of_field((name, value): (&'a str, Value<'a>)) -> Option<JoinedEvent<'a>> {
+        let event = match value {
+            Value::Bytes(bytes) => Event::Json(bytes),
+            Value::Str(text) => Event::Text(text),
+            Value::List([Value::Bytes(bytes)]) => Event::Bytes(bytes),
+            Value::List([Value::Bytes(bytes), Value::Map(fields)]) => {
+                Event::Typed { bytes, fields }
+            }
+            _ => return None,
+        };
+        name.ends_with('.').then_some(JoinedEvent {
+            prefix: name,
+            event,
+        })
     }
 }
 
@@ -55,10 +82,14 @@ impl<'a> StoredRow<'a> {
     /// A row of this event time.
     pub fn new(
         time: Timestamp,
-        raw: Option<&'a [u8]>,
+        event: Option<Event<'a>>,
         fields: &'a [(&'a str, Value<'a>)],
     ) -> StoredRow<'a> {
-        StoredRow { time, raw, fields }
+        StoredRow {
+            time,
+            event,
+            fields,
+        }
     }
 
     /// Its event time.
@@ -66,9 +97,9 @@ impl<'a> StoredRow<'a> {
         self.time
     }
 
-    /// The event as it came; none where it does not hold the row's fields.
-    pub fn raw(&self) -> Option<&'a [u8]> {
-        self.raw
+    /// The event; none where it does not hold the row's fields.
+    pub fn event(&self) -> Option<Event<'a>> {
+        self.event
     }
 
     /// The fields that are not, or otherwise, in the events, by their dotted paths.
@@ -79,10 +110,8 @@ impl<'a> StoredRow<'a> {
 
     /// The events of what was joined to it.
     pub fn joined(&self) -> impl Iterator<Item = JoinedEvent<'a>> {
-        self.fields.iter().filter_map(|(name, value)| match value {
-            Value::Bytes(raw) if name.ends_with('.') => Some(JoinedEvent { prefix: name, raw }),
-            _ => None,
-        })
+        let fields = self.fields.iter().copied();
+        fields.filter_map(JoinedEvent::of_field)
     }
 
     /// Appends its bytes.
@@ -162,7 +191,8 @@ impl<'a> BorrowDecode<'a, Arena<'a>> for RowChange<'a> {
 
 impl Encode for StoredRow<'_> {
     fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeFailure> {
-        (self.time.0, self.raw).encode(encoder)?;
+        self.time.0.encode(encoder)?;
+        encode_event(self.event, encoder)?;
         encode_entries(self.fields, encoder)
     }
 }
@@ -173,10 +203,43 @@ impl<'a> BorrowDecode<'a, Arena<'a>> for StoredRow<'a> {
     ) -> Result<Self, DecodeFailure> {
         Ok(StoredRow {
             time: Timestamp(i64::borrow_decode(decoder)?),
-            raw: Option::borrow_decode(decoder)?,
+            event: decode_event(decoder)?,
             fields: decode_entries(decoder)?,
         })
     }
+}
+
+/// None and JSON as an optional text of bytes has them; the other kinds have numbers of their own.
+fn encode_event<E: Encoder>(
+    event: Option<Event<'_>>,
+    encoder: &mut E,
+) -> Result<(), EncodeFailure> {
+    match event {
+        None => 0u8.encode(encoder),
+        Some(Event::Json(bytes)) => (1u8, bytes).encode(encoder),
+        Some(Event::Text(text)) => (2u8, text).encode(encoder),
+        Some(Event::Bytes(bytes)) => (3u8, bytes).encode(encoder),
+        Some(Event::Typed { bytes, fields }) => {
+            (4u8, bytes).encode(encoder)?;
+            encode_entries(fields, encoder)
+        }
+    }
+}
+
+fn decode_event<'a, D: BorrowDecoder<'a, Context = Arena<'a>>>(
+    decoder: &mut D,
+) -> Result<Option<Event<'a>>, DecodeFailure> {
+    Ok(match u8::borrow_decode(decoder)? {
+        0 => None,
+        1 => Some(Event::Json(<&[u8]>::borrow_decode(decoder)?)),
+        2 => Some(Event::Text(<&str>::borrow_decode(decoder)?)),
+        3 => Some(Event::Bytes(<&[u8]>::borrow_decode(decoder)?)),
+        4 => Some(Event::Typed {
+            bytes: <&[u8]>::borrow_decode(decoder)?,
+            fields: decode_entries(decoder)?,
+        }),
+        _ => return Err(DecodeFailure::Other("an event of an unknown kind")),
+    })
 }
 
 fn encode_entries<E: Encoder>(
@@ -277,7 +340,7 @@ mod tests {
 
     fn bytes(fields: &[(&str, Value<'_>)]) -> Vec<u8> {
         let mut out = Vec::new();
-        StoredRow::new(Timestamp(7), Some(b"{}"), fields).encode_into(&mut out);
+        StoredRow::new(Timestamp(7), Some(Event::Json(b"{}")), fields).encode_into(&mut out);
         out
     }
 
@@ -298,7 +361,10 @@ mod tests {
         let (bytes, arena) = (bytes(&fields), Bump::new());
         assert_eq!(StoredRow::time_of(&bytes).unwrap(), Timestamp(7));
         let row = StoredRow::decode(&bytes, &arena).unwrap();
-        assert_eq!(row, StoredRow::new(Timestamp(7), Some(b"{}"), &fields));
+        assert_eq!(
+            row,
+            StoredRow::new(Timestamp(7), Some(Event::Json(b"{}")), &fields)
+        );
     }
 
     #[test]
@@ -335,14 +401,43 @@ mod tests {
 
     #[test]
     fn joined_events_are_told_from_fields() {
-        let joined = JoinedEvent {
-            prefix: "user.",
-            raw: b"{}",
-        };
-        let fields = [joined.field(), ("n", Value::Int(3))];
-        let row = StoredRow::new(Timestamp(7), None, &fields);
-        assert_eq!(row.joined().collect::<Vec<_>>(), [joined]);
-        assert_eq!(row.fields().collect::<Vec<_>>(), [("n", Value::Int(3))]);
+        let arena = Bump::new();
+        for event in EVENTS {
+            let prefix = "user.";
+            let joined = JoinedEvent { prefix, event };
+            let fields = [joined.field(&arena), ("n", Value::Int(3))];
+            let row = StoredRow::new(Timestamp(7), None, &fields);
+            assert_eq!(row.joined().collect::<Vec<_>>(), [joined]);
+            assert_eq!(row.fields().collect::<Vec<_>>(), [("n", Value::Int(3))]);
+        }
+    }
+
+    const EVENTS: [Event<'static>; 4] = [
+        Event::Json(b"{}"),
+        Event::Text("ü"),
+        Event::Bytes(&[0, 255]),
+        Event::Typed {
+            bytes: &[2],
+            fields: &[("n", Value::Int(1))],
+        },
+    ];
+
+    #[test]
+    fn events_of_all_formats_are_kept() {
+        let mut all = Vec::new();
+        for event in EVENTS {
+            let arena = Bump::new();
+            let mut bytes = Vec::new();
+            StoredRow::new(Timestamp(7), Some(event), &[]).encode_into(&mut bytes);
+            let bytes = arena.alloc_slice_copy(&bytes);
+            let row = StoredRow::decode(bytes, &arena).unwrap();
+            assert_eq!(row.event(), Some(event));
+            all.push(bytes.to_vec());
+        }
+        assert_eq!(all[0], [1, 14, 1, 2, b'{', b'}', 0]);
+        assert_eq!(all[1], [1, 14, 2, 2, 195, 188, 0]);
+        assert_eq!(all[2], [1, 14, 3, 2, 0, 255, 0]);
+        assert_eq!(all[3], [1, 14, 4, 1, 2, 1, 1, b'n', 4, 2, 0]);
     }
 
     #[test]

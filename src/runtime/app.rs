@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use super::failpoint::Failpoint;
+use super::global::{self, GlobalTableError};
 use super::metrics::EngineMetrics;
 use super::settings::EngineSettings;
 use super::sink::{SinkContext, SinkThread};
@@ -15,8 +16,9 @@ use super::trouble::{SinkError, ThreadError};
 use tokio::runtime::Handle;
 
 use crate::broker::Broker;
+use crate::format::Registries;
 use crate::sql::{DatabaseUrl, SqlError};
-use crate::state::StateBackend;
+use crate::state::{StateBackend, StateError};
 use crate::time::Clock;
 use crate::topology::graph::NodeName;
 use crate::topology::plan::{Plan, SubTopology};
@@ -30,6 +32,8 @@ pub struct Environment {
     pub backend: Arc<dyn StateBackend>,
     /// The wall clock.
     pub clock: Arc<dyn Clock>,
+    /// Where the schemas are that records name.
+    pub registries: Arc<dyn Registries>,
     /// The process's identity: the same after a restart, different from every other process's.
     pub instance: String,
     /// Where SQL sinks write.
@@ -70,6 +74,17 @@ pub enum AppError {
     /// Tables that are not what their sinks need.
     #[error("{}\nFor all tables of a topology: tidemill describe FILE --tables mysql (or sqlite)", list(.0))]
     Tables(Vec<(NodeName, SqlError)>),
+    /// The state of a global table.
+    #[error(transparent)]
+    GlobalState(#[from] StateError),
+    /// A global table.
+    #[error("global table {table}: {source}")]
+    GlobalTable {
+        /// Which one.
+        table: String,
+        /// Why.
+        source: GlobalTableError,
+    },
     /// A SQL sink.
     #[error("sink {sink}: {source}")]
     Sink {
@@ -121,6 +136,7 @@ impl App {
             threads: Vec::new(),
             stop: stop.clone(),
         };
+        app.start_global_tables(&shared)?;
         let threads = if shared.plan.processing.is_empty() {
             0
         } else {
@@ -140,6 +156,18 @@ impl App {
             app.start_sink(&shared, plan, database, table)?;
         }
         Ok(app)
+    }
+
+    /// Each in a thread of its own; the tasks wait for those that they look into.
+    fn start_global_tables(&mut self, shared: &Arc<Shared>) -> Result<(), AppError> {
+        for updater in global::updaters(shared)? {
+            let table = updater.name().to_owned();
+            self.spawn(format!("global-{table}"), move || {
+                let ended = updater.run();
+                ended.map_err(|source| AppError::GlobalTable { table, source })
+            })?;
+        }
+        Ok(())
     }
 
     fn start_sink(
@@ -264,15 +292,18 @@ fn sink(
         app: shared.plan.app.to_string(),
         node: node.clone(),
         group: shared.plan.sink_group(node),
+        config: shared.plan.fingerprint.clone(),
         dead_letters: Arc::clone(&shared.dead_letters),
         plan: Arc::clone(plan),
         broker: Arc::clone(&shared.broker),
         database: database.clone(),
         clock: Arc::clone(&shared.clock),
+        registries: Arc::clone(&shared.registries),
         settings: shared.settings.clone(),
         metrics: Arc::clone(&shared.metrics),
         stop: shared.stop.clone(),
         instance: shared.instance.clone(),
+        failpoint: shared.failpoint.clone(),
     };
     SinkThread::new(context, table).map_err(|source| AppError::Sink {
         sink: node.clone(),
@@ -291,10 +322,12 @@ pub(crate) fn prepare(
     let partitions = topics::prepare(&*environment.broker, &plan, settings.replication)?;
     Ok(Arc::new(Shared {
         dead_letters: plan.dead_letter_topic().into(),
+        global_tables: Arc::new(global::tables(&plan)),
         plan,
         broker: Arc::clone(&environment.broker),
         backend: Arc::clone(&environment.backend),
         clock: Arc::clone(&environment.clock),
+        registries: Arc::clone(&environment.registries),
         settings: settings.clone(),
         partitions,
         metrics: Arc::clone(metrics),

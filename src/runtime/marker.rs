@@ -50,6 +50,14 @@ impl CommitMarker {
     }
 }
 
+/// How far the folds of a task have come, by the marker in a store.
+///
+/// # Errors
+/// When it is damaged, or of another version of Tidemill.
+pub(crate) fn progress_of(marker: &[u8]) -> Result<Progress, DecodeError> {
+    Ok(CommitMarker::decode(marker)?.progress)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -25,6 +25,7 @@ pub struct EngineMetrics {
     restores: Mutex<BTreeMap<TaskId, RestoreStatus>>,
     restored: AtomicU64,
     sinks: Mutex<BTreeMap<String, SinkStatus>>,
+    global_tables: Mutex<BTreeMap<String, GlobalTableStatus>>,
 }
 
 /// A node where it runs: stateless ones in front of a SQL sink run in the sink's group too.
@@ -75,6 +76,25 @@ pub struct SinkStatus {
     pub last_error: Option<String>,
 }
 
+/// How far a global table has come.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GlobalTableStatus {
+    /// Whether tasks look into it.
+    pub is_whole: bool,
+    /// Records read.
+    pub records: u64,
+    /// Bytes of keys and values read.
+    pub bytes: u64,
+    /// Offsets that are still to be read before it is whole.
+    pub left: i64,
+    /// How often it was read anew, because what was on disk could not be trusted.
+    pub rebuilds: u64,
+    /// The offset of the next record of each partition.
+    pub positions: Vec<(TopicPartition, Offset)>,
+    /// The error of the last attempt to read it, if that failed.
+    pub last_error: Option<String>,
+}
+
 /// Everything at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct EngineStatus {
@@ -89,6 +109,8 @@ pub struct EngineStatus {
     pub tasks: BTreeMap<TaskId, TaskStatus>,
     /// The SQL sinks.
     pub sinks: BTreeMap<String, SinkStatus>,
+    /// The global tables.
+    pub global_tables: BTreeMap<String, GlobalTableStatus>,
     /// Commits since the process started.
     pub commits: u64,
     /// Milliseconds spent in them.
@@ -152,6 +174,11 @@ impl EngineMetrics {
         }
     }
 
+    /// Forgets what a node has seen.
+    pub(crate) fn forget(&self, node: &str) {
+        lock(&self.nodes).retain(|at, _| at.node != node);
+    }
+
     pub(super) fn set_task<'p>(
         &self,
         task: TaskId,
@@ -212,6 +239,14 @@ impl EngineMetrics {
         change(lock(&self.sinks).entry(sink.to_owned()).or_default());
     }
 
+    pub(super) fn global_table(&self, node: &str, change: impl FnOnce(&mut GlobalTableStatus)) {
+        change(
+            lock(&self.global_tables)
+                .entry(node.to_owned())
+                .or_default(),
+        );
+    }
+
     /// Everything at this moment.
     pub fn status(&self) -> EngineStatus {
         EngineStatus {
@@ -220,6 +255,7 @@ impl EngineMetrics {
             opening: lock(&self.opening).clone(),
             tasks: lock(&self.tasks).clone(),
             sinks: lock(&self.sinks).clone(),
+            global_tables: lock(&self.global_tables).clone(),
             commits: self.commits.load(Ordering::Relaxed),
             commit_ms: self.commit_ms_total.load(Ordering::Relaxed),
             resets: self.resets.load(Ordering::Relaxed),

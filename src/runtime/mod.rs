@@ -5,9 +5,11 @@
 
 mod app;
 mod failpoint;
+mod global;
 mod marker;
 mod membership;
 mod metrics;
+mod opening;
 mod outage;
 mod outputs;
 mod queue;
@@ -22,11 +24,18 @@ mod task;
 mod thread;
 mod topics;
 mod trouble;
+mod writers;
 
 pub use app::{App, AppError, Database, Environment};
 pub(crate) use app::{prepare, sinks};
+#[cfg(test)]
+pub(crate) use failpoint::{Died, Ending};
+pub use global::GlobalTableError;
+pub(crate) use global::{GlobalUpdater, slot_on_disk, store_names, updaters};
+pub(crate) use marker::progress_of;
 pub use metrics::{
-    EngineMetrics, EngineStatus, NodeInGroup, RestoreStatus, SinkStatus, TaskStatus,
+    EngineMetrics, EngineStatus, GlobalTableStatus, NodeInGroup, RestoreStatus, SinkStatus,
+    TaskStatus,
 };
 pub use settings::EngineSettings;
 pub(crate) use sink::SinkThread;

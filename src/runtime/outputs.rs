@@ -4,12 +4,17 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use crate::broker::{
     BrokerError, GroupMetadata, Offset, Outgoing, Producer, Refusals, TopicPartition,
 };
-use crate::ingest::delivery::{HEADER_LENGTH, HEADER_REASON};
+use crate::dead_letters;
 use crate::processor::{DeadLetter, OutputError, Outputs, Produced, TableRow};
 use crate::time::{Clock, Timestamp};
+
+/// The key of records that are aborted as soon as they are written.
+const FENCE_KEY: &[u8] = b"tidemill.fence";
 
 /// A producer and whether its transaction is open.
 pub(super) struct Writer {
@@ -66,6 +71,44 @@ impl Writer {
     /// What is known of the topics, for the next producer.
     pub(super) fn into_refusals(self) -> Refusals {
         self.refusals
+    }
+
+    /// Writes something to each of these partitions, and offsets to the group, and aborts it.
+    ///
+    /// A request of an earlier producer of this transactional id may still be under way when the log
+    /// has ended that one's transaction: to a broker that stood still, or over a connection that was
+    /// cut. Appended afterwards it opens a transaction that nobody ends, or becomes a part of the next
+    /// one (KIP-890; librdkafka has no defence, confluentinc/librdkafka#5423). The abort ends what
+    /// such a request has begun, and from then on the partitions know this producer's epoch and
+    /// refuse older ones.
+    pub(super) fn fence_earlier(
+        &mut self,
+        partitions: &[TopicPartition],
+        offsets: &[(TopicPartition, Offset)],
+        group: &GroupMetadata,
+    ) -> Result<(), BrokerError> {
+        self.begin()?;
+        let now = self.clock.now();
+        for partition in partitions {
+            self.producer.send(Outgoing {
+                topic: &partition.topic,
+                partition: Some(partition.partition),
+                timestamp: now,
+                key: Some(FENCE_KEY),
+                value: None,
+                headers: &[],
+            })?;
+        }
+        self.producer.send_offsets(offsets, group)?;
+        self.producer.flush()?;
+        self.abort()?;
+        match self.producer.is_suspect() {
+            true => Err(BrokerError::abort(
+                "fence earlier producers",
+                "it took too long",
+            )),
+            false => Ok(()),
+        }
     }
 
     /// Waits until all that was sent is written; with transactions that is the commit's affair.
@@ -126,13 +169,18 @@ pub(super) struct TaskOutputs<'o> {
 
 impl Outputs for TaskOutputs<'_> {
     fn produce(&mut self, record: Produced<'_>) -> Result<(), OutputError> {
+        // That a record was replayed is nobody else's affair.
+        let headers = record.headers.iter();
+        let headers: SmallVec<[(&str, &[u8]); 8]> = headers
+            .filter(|(name, _)| !name.starts_with(dead_letters::REPLAY_PREFIX))
+            .collect();
         Ok(self.writer.send(Outgoing {
             topic: record.topic,
             partition: record.partition,
             timestamp: record.timestamp,
             key: record.key,
             value: record.value,
-            headers: &[],
+            headers: &headers,
         })?)
     }
 
@@ -155,6 +203,8 @@ pub(super) struct DeadLetters<'d> {
     pub(super) topic: &'d str,
     /// The group that could not handle the record: each group that reads a topic judges for itself.
     pub(super) group: &'d str,
+    /// Which topology it is.
+    pub(super) config: &'d str,
     /// The wall-clock time.
     pub(super) now: Timestamp,
 }
@@ -178,33 +228,41 @@ pub(super) fn send_dead_letter(
     let timestamp = record.timestamp.0.to_string();
     let length = record.value.map_or(0, <[u8]>::len).to_string();
     let message = &letter.message[..letter.message.floor_char_boundary(KEPT_OF_MESSAGE)];
-    let headers: [(&str, &[u8]); 9] = [
-        ("tidemill.group", to.group.as_bytes()),
-        ("tidemill.node", letter.node.as_bytes()),
-        (HEADER_REASON, letter.reason.name().as_bytes()),
-        ("tidemill.message", message.as_bytes()),
-        ("tidemill.topic", record.topic.as_bytes()),
-        ("tidemill.partition", partition.as_bytes()),
-        ("tidemill.offset", offset.as_bytes()),
-        ("tidemill.timestamp_ms", timestamp.as_bytes()),
-        (HEADER_LENGTH, length.as_bytes()),
+    let known: [(&str, &[u8]); 9] = [
+        (dead_letters::GROUP, to.group.as_bytes()),
+        (dead_letters::NODE, letter.node.as_bytes()),
+        (dead_letters::REASON, letter.reason.name().as_bytes()),
+        (dead_letters::MESSAGE, message.as_bytes()),
+        (dead_letters::TOPIC, record.topic.as_bytes()),
+        (dead_letters::PARTITION, partition.as_bytes()),
+        (dead_letters::OFFSET, offset.as_bytes()),
+        (dead_letters::TIMESTAMP, timestamp.as_bytes()),
+        (dead_letters::CONFIG, to.config.as_bytes()),
     ];
+    let own = record.headers.iter();
+    let own = own.filter(|(name, _)| !name.starts_with(dead_letters::PREFIX));
+    let mut headers: Vec<(&str, &[u8])> = known.into_iter().chain(own).collect();
     let whole = Outgoing {
         topic: to.topic,
         partition: None,
         timestamp: record.timestamp.min(to.now),
         key: record.key,
         value: record.value,
-        headers: &headers[..8],
+        headers: &headers,
     };
     match writer.send(whole) {
         Err(BrokerError::TooLarge { .. }) => {
             let keep = |bytes: &'_ [u8]| bytes.len().min(KEPT_OF_TOO_LARGE);
+            // Headers of the record may be what is too large.
+            headers.truncate(known.len());
+            headers.push((dead_letters::LENGTH, length.as_bytes()));
             writer.send(Outgoing {
+                topic: to.topic,
+                partition: None,
+                timestamp: record.timestamp.min(to.now),
                 key: record.key.map(|key| &key[..keep(key)]),
                 value: record.value.map(|value| &value[..keep(value)]),
                 headers: &headers,
-                ..whole
             })
         }
         sent => sent,
@@ -218,6 +276,7 @@ mod tests {
     use crate::broker::{
         Broker, Isolation, ProducerOptions, RecordMark, TIMESTAMP_AFTER_MAX, TopicSpec,
     };
+    use crate::headers::PackedHeaders;
     use crate::processor::{DropReason, InRecord};
     use crate::time::ManualClock;
 
@@ -325,11 +384,13 @@ mod tests {
                 timestamp,
                 key: None,
                 value: Some(b"v"),
+                headers: PackedHeaders::NONE,
             },
         };
         let to = DeadLetters {
             topic: "bounded",
             group: "g",
+            config: "c",
             now: NOW,
         };
         let past = Timestamp(5);

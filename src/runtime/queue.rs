@@ -4,61 +4,112 @@
 //! allocation; copying at once means that nothing pins the client's fetch buffers. The buffer is at
 //! most about twice as large as what waits in it, however long the queue is never empty.
 
+use std::sync::Arc;
+
 use crate::broker::{Fetched, Offset, TopicPartition};
-use crate::processor::InRecord;
+use crate::format::Registries;
+use crate::headers::PackedHeaders;
+use crate::processor::{EventClock, InRecord, Wait};
 use crate::record::RowChange;
 use crate::time::Timestamp;
+use crate::topology::plan::{Input, Reader, RowTopic};
 
 /// The waiting records of one partition, in order.
-#[derive(Debug)]
 pub(super) struct RecordQueue {
     partition: TopicPartition,
     clock: RecordClock,
+    /// Whether headers are kept: somebody asks for them.
+    with_headers: bool,
     bytes: Vec<u8>,
     records: Vec<Waiting>,
     /// The first record that is still waiting.
     head: usize,
+    /// The first record of which it is not known when it happened.
+    untimed: usize,
+    /// When the record before that one happened.
+    last_time: Timestamp,
 }
 
 /// What tells when a record of a queue happened, so that those of several inputs can be taken in order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RecordClock {
     /// The log.
     Log,
     /// The row that the record holds: the log has the time at which it was sent.
     Row,
+    /// A field of the event.
+    Event(Box<EventClock>),
 }
 
-/// A record: key and value stand one behind the other in the queue's bytes.
+/// A record: key, value and headers stand one behind the other in the queue's bytes.
 #[derive(Clone, Copy, Debug)]
 struct Waiting {
     offset: Offset,
+    /// The time that the log has for it.
     timestamp: Timestamp,
+    /// When it happened, once that is known.
+    time: Timestamp,
     start: usize,
     split: usize,
     end: usize,
+    behind_headers: usize,
     has_key: bool,
     has_value: bool,
 }
 
+impl Waiting {
+    fn show<'q>(&self, partition: &'q TopicPartition, bytes: &'q [u8]) -> InRecord<'q> {
+        InRecord {
+            topic: &partition.topic,
+            partition: partition.partition,
+            offset: self.offset,
+            timestamp: self.timestamp,
+            key: self.has_key.then(|| &bytes[self.start..self.split]),
+            value: self.has_value.then(|| &bytes[self.split..self.end]),
+            headers: PackedHeaders::of(&bytes[self.end..self.behind_headers]),
+        }
+    }
+}
+
 impl RecordClock {
-    /// A row that is damaged is refused when it is processed.
-    fn time_of(self, record: &Fetched<'_>) -> Timestamp {
+    /// The clock of an input, one of several of a task.
+    pub(super) fn of(reader: &Reader, registries: &Arc<dyn Registries>) -> RecordClock {
+        match reader {
+            Reader::Rows(rows) if rows.topic == RowTopic::Repartition => RecordClock::Row,
+            Reader::Foreign => RecordClock::Row,
+            Reader::Source(source) => match EventClock::new(source, registries) {
+                Some(clock) => RecordClock::Event(Box::new(clock)),
+                None => RecordClock::Log,
+            },
+            _ => RecordClock::Log,
+        }
+    }
+
+    /// When a record happened; none: it will be dropped, or is damaged and will be refused.
+    fn time_of(
+        &mut self,
+        record: &InRecord<'_>,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, Wait> {
         match (self, record.value) {
-            (RecordClock::Row, Some(row)) => RowChange::time_of(row).unwrap_or(record.timestamp),
-            _ => record.timestamp,
+            (RecordClock::Log, _) | (_, None) => Ok(Some(record.timestamp)),
+            (RecordClock::Row, Some(row)) => Ok(RowChange::time_of(row).ok()),
+            (RecordClock::Event(clock), Some(event)) => clock.time_of(event, now),
         }
     }
 }
 
 impl RecordQueue {
-    pub(super) fn new(partition: TopicPartition, clock: RecordClock) -> RecordQueue {
+    /// A queue for the records of a partition that this input reads.
+    pub(super) fn new(partition: TopicPartition, input: &Input, clock: RecordClock) -> RecordQueue {
         RecordQueue {
             partition,
             clock,
+            with_headers: input.with_headers,
             bytes: Vec::new(),
             records: Vec::new(),
             head: 0,
+            untimed: 0,
+            last_time: Timestamp(i64::MIN),
         }
     }
 
@@ -72,12 +123,18 @@ impl RecordQueue {
         let split = self.bytes.len();
         self.bytes
             .extend_from_slice(record.value.unwrap_or_default());
+        let end = self.bytes.len();
+        if self.with_headers {
+            PackedHeaders::pack(record.headers.iter(), &mut self.bytes);
+        }
         self.records.push(Waiting {
             offset: record.offset,
-            timestamp: self.clock.time_of(record),
+            timestamp: record.timestamp,
+            time: record.timestamp,
             start,
             split,
-            end: self.bytes.len(),
+            end,
+            behind_headers: self.bytes.len(),
             has_key: record.key.is_some(),
             has_value: record.value.is_some(),
         });
@@ -91,9 +148,26 @@ impl RecordQueue {
         self.records.len() - self.head
     }
 
-    /// The time of the next record.
-    pub(super) fn head_timestamp(&self) -> Option<Timestamp> {
-        self.records.get(self.head).map(|record| record.timestamp)
+    /// Finds out when those records happened that have come since it was last asked. One that will be
+    /// dropped has the time of the one before it, so that it holds up nobody.
+    pub(super) fn find_times(&mut self, now: Timestamp) -> Result<(), Wait> {
+        if matches!(self.clock, RecordClock::Log) {
+            return Ok(());
+        }
+        while let Some(record) = self.records.get_mut(self.untimed) {
+            let shown = record.show(&self.partition, &self.bytes);
+            if let Some(time) = self.clock.time_of(&shown, now)? {
+                self.last_time = time;
+            }
+            record.time = self.last_time;
+            self.untimed += 1;
+        }
+        Ok(())
+    }
+
+    /// When the next record happened.
+    pub(super) fn head_time(&self) -> Option<Timestamp> {
+        self.records.get(self.head).map(|record| record.time)
     }
 
     /// The next records, at most `most`, while they are not newer than `up_to`; at least one if
@@ -105,11 +179,11 @@ impl RecordQueue {
     ) -> impl ExactSizeIterator<Item = InRecord<'_>> {
         let waiting = &self.records[self.head..];
         let fitting = waiting.iter().take(most);
-        let count = fitting
-            .take_while(|record| record.timestamp <= up_to)
-            .count();
+        let count = fitting.take_while(|record| record.time <= up_to).count();
         let count = count.max(usize::from(!waiting.is_empty()));
-        waiting[..count].iter().map(|record| self.show(record))
+        waiting[..count]
+            .iter()
+            .map(|record| record.show(&self.partition, &self.bytes))
     }
 
     /// The offset of the last record.
@@ -123,22 +197,7 @@ impl RecordQueue {
             .records
             .binary_search_by_key(&offset, |record| record.offset)
             .ok()?;
-        Some(self.show(&self.records[at]))
-    }
-
-    fn show(&self, record: &Waiting) -> InRecord<'_> {
-        InRecord {
-            topic: &self.partition.topic,
-            partition: self.partition.partition,
-            offset: record.offset,
-            timestamp: record.timestamp,
-            key: record
-                .has_key
-                .then(|| &self.bytes[record.start..record.split]),
-            value: record
-                .has_value
-                .then(|| &self.bytes[record.split..record.end]),
-        }
+        Some(self.records[at].show(&self.partition, &self.bytes))
     }
 
     /// Takes the first `count` records out; gives the offset behind the last of them.
@@ -162,10 +221,12 @@ impl RecordQueue {
         };
         self.bytes.drain(..cut);
         self.records.drain(..self.head);
+        self.untimed = self.untimed.saturating_sub(self.head);
         for record in &mut self.records {
             record.start -= cut;
             record.split -= cut;
             record.end -= cut;
+            record.behind_headers -= cut;
         }
         self.head = 0;
     }
@@ -174,7 +235,17 @@ impl RecordQueue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::broker::Headers;
+    use crate::broker::{Headers, OwnedRecord};
+
+    fn queue(with_headers: bool) -> RecordQueue {
+        let input = Input {
+            topics: vec!["t".to_owned()],
+            reader: Reader::Partials,
+            with_headers,
+            next: Vec::new(),
+        };
+        RecordQueue::new(TopicPartition::new("t", 0), &input, RecordClock::Log)
+    }
 
     fn push(
         queue: &mut RecordQueue,
@@ -196,7 +267,7 @@ mod tests {
 
     #[test]
     fn records_come_out_as_they_went_in() {
-        let mut queue = RecordQueue::new(TopicPartition::new("t", 0), RecordClock::Log);
+        let mut queue = queue(false);
         push(&mut queue, 5, 1, Some("k"), Some("v"));
         push(&mut queue, 7, 2, None, Some(""));
         push(&mut queue, 8, 3, Some(""), None);
@@ -219,15 +290,43 @@ mod tests {
             ]
         );
         assert_eq!(queue.advance(2), Some(8));
-        assert_eq!(queue.head_timestamp(), Some(Timestamp(3)));
+        assert_eq!(queue.head_time(), Some(Timestamp(3)));
         assert_eq!(queue.advance(1), Some(9));
         assert!(queue.is_empty());
         assert_eq!(queue.advance(0), None);
     }
 
     #[test]
+    fn headers_wait_where_they_are_asked_for() {
+        let record = OwnedRecord {
+            topic: "t".into(),
+            partition: 0,
+            offset: 0,
+            timestamp: Timestamp(1),
+            key: None,
+            value: Some(b"v".to_vec()),
+            headers: vec![("a".to_owned(), b"1".to_vec()), ("b".to_owned(), vec![])],
+        };
+        let seen = |with_headers| {
+            let mut queue = queue(with_headers);
+            push(&mut queue, -1, 1, Some("k"), Some("v"));
+            queue.push(&record.as_fetched());
+            queue.advance(1);
+            let mut records = queue.next_batch(1, Timestamp(1));
+            let record = records.next().unwrap();
+            assert_eq!(record.value, Some(&b"v"[..]));
+            let headers = record.headers.iter();
+            headers
+                .map(|(name, value)| (name.to_owned(), value.to_vec()))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(seen(true), record.headers);
+        assert_eq!(seen(false), []);
+    }
+
+    #[test]
     fn a_queue_that_is_never_empty_does_not_grow() {
-        let mut queue = RecordQueue::new(TopicPartition::new("t", 0), RecordClock::Log);
+        let mut queue = queue(false);
         let value = "v".repeat(100);
         let mut taken = 0;
         for offset in 0..100_000 {
@@ -251,7 +350,7 @@ mod tests {
 
     #[test]
     fn a_batch_stops_at_the_time_up_to_which_other_inputs_have_come() {
-        let mut queue = RecordQueue::new(TopicPartition::new("t", 0), RecordClock::Log);
+        let mut queue = queue(false);
         for (offset, time) in [(0, 10), (1, 20), (2, 15), (3, 30)] {
             push(&mut queue, offset, time, None, Some("v"));
         }

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::app::Database;
+use super::failpoint::{Failed, Failpoint};
 use super::membership::Membership;
 use super::metrics::EngineMetrics;
 use super::outage::Outage;
@@ -33,7 +34,10 @@ use crate::broker::{
     Acknowledge, Broker, GroupEvent, Isolation, MemberOptions, Offset, ProducerOptions, Refusals,
     TopicPartition,
 };
-use crate::processor::{DeadLetter, DropReason, ProcessError, Processor, Progress, Share};
+use crate::format::Registries;
+use crate::processor::{
+    DeadLetter, DropReason, GlobalTables, ProcessError, Processor, Progress, Share,
+};
 use crate::sql::{LedgerMove, RowBatch, SqlError};
 use crate::state::memory::MemoryBackend;
 use crate::state::{StateBackend, TaskState};
@@ -58,15 +62,19 @@ pub(super) struct SinkContext {
     pub(super) app: String,
     pub(super) node: NodeName,
     pub(super) group: String,
+    /// Which topology it is.
+    pub(super) config: String,
     pub(super) dead_letters: Arc<str>,
     pub(super) plan: Arc<SubTopology>,
     pub(super) broker: Arc<dyn Broker>,
     pub(super) database: Database,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) registries: Arc<dyn Registries>,
     pub(super) settings: EngineSettings,
     pub(super) metrics: Arc<EngineMetrics>,
     pub(super) stop: StopSignal,
     pub(super) instance: String,
+    pub(super) failpoint: Failpoint,
 }
 
 pub(crate) struct SinkThread {
@@ -104,6 +112,7 @@ impl SinkContext {
         DeadLetters {
             topic: &self.dead_letters,
             group: &self.group,
+            config: &self.config,
             now: self.clock.now(),
         }
     }
@@ -135,7 +144,10 @@ impl SinkThread {
             partition: 0,
             partitions: 1,
         };
-        let processor = Processor::new(Arc::clone(&context.plan), share, 0, &Progress::default());
+        // Global tables are looked into by tasks alone.
+        let no_tables = GlobalTables::new();
+        let (plan, progress) = (Arc::clone(&context.plan), Progress::default());
+        let processor = Processor::new(plan, share, 0, &progress, &context.registries, &no_tables);
         let state = MemoryBackend::default()
             .open("stateless", &[])
             .expect("memory is always there");
@@ -318,8 +330,10 @@ impl SinkThread {
                 self.untold.insert(partition.clone(), kept);
             }
             positions.push((partition.clone(), start.offset));
+            let input = self.context.plan.input_of(&partition.topic);
+            let input = &self.context.plan.inputs[input.expect("only its own topics are read")];
             queues.push(SinkQueue {
-                records: RecordQueue::new(partition.clone(), RecordClock::Log),
+                records: RecordQueue::new(partition.clone(), input, RecordClock::Log),
                 // Where the ledger stands, even if that is before the start of the log.
                 next: kept.unwrap_or(start.offset),
                 bytes: 0,
@@ -379,8 +393,13 @@ impl SinkThread {
             };
             let input = self.context.plan.input_of(&partition.topic);
             let input = input.expect("only its own topics are read");
-            self.processor
+            let wait = self
+                .processor
                 .process(input, records, now, &*self.state, &mut outputs)?;
+            if let Some(wait) = wait {
+                // Everything is read again from the ledger's position.
+                return Err(SinkError::Process(wait.into()));
+            }
             moves.push(LedgerMove {
                 partition,
                 from: queue.next,
@@ -475,7 +494,15 @@ impl SinkThread {
                     }
                 }
             }
-            writer.commit().map_err(|error| error.to_string())
+            let gone = |Failed| "the database has gone away".to_owned();
+            context
+                .failpoint
+                .try_reach("sink-before-commit")
+                .map_err(gone)?;
+            match rejected.is_empty() {
+                true => Ok(()),
+                false => writer.commit().map_err(|error| error.to_string()),
+            }
         };
         let written =
             context
@@ -500,6 +527,12 @@ impl SinkThread {
             return Err(stopped.into());
         }
         let refused = written?.rejected.len() as u64;
+        let lost = |Failed| SqlError::Unavailable {
+            action: "commit".to_owned(),
+            reason: "the answer is lost".to_owned(),
+        };
+        let answered = context.failpoint.try_reach("sink-after-commit");
+        answered.map_err(lost)?;
         let mut counts = processor.take_counts();
         for (_, counts) in counts.iter_mut().filter(|(name, _)| name == node) {
             counts.drops[DropReason::Refused as usize] += refused;
@@ -518,6 +551,9 @@ impl SinkThread {
             match &error {
                 SinkError::Sql(SqlError::Unavailable { .. }) => {
                     tracing::warn!(%sink, %error, attempts, "the database is away; trying again");
+                }
+                SinkError::Process(_) => {
+                    tracing::warn!(%sink, %error, attempts, "waiting for a schema");
                 }
                 _ => tracing::warn!(
                     %sink, %error, attempts, "reading again from the ledger's position"

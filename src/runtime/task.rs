@@ -7,16 +7,23 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::marker::CommitMarker;
+use super::outage::Outage;
 use super::outputs::Writer;
 use super::queue::{RecordClock, RecordQueue};
 use crate::broker::{BrokerError, Fetched, Offset, Outgoing, TopicPartition};
-use crate::processor::{MARKER_KEY, NodeCounts, Outputs, ProcessError, Processor, Progress, Share};
+use crate::format::Registries;
+use crate::processor::{
+    GlobalTables, MARKER_KEY, NodeCounts, Outputs, ProcessError, Processor, Progress, Share, Wait,
+};
 use crate::state::{Change, StateBatch, StateError, TaskState};
 use crate::time::Timestamp;
-use crate::topology::plan::{Reader, RowTopic, SubTopology, TaskId};
+use crate::topology::plan::{SubTopology, TaskId};
 
 /// Records that a task processes before another one gets its turn.
 const BATCH_RECORDS: usize = 1_000;
+
+/// A schema that cannot be had is asked for again after so many milliseconds.
+const ASK_AGAIN_MS: i64 = 1_000;
 
 pub(super) struct Task {
     pub(super) id: TaskId,
@@ -35,6 +42,10 @@ pub(super) struct Task {
     buffer: Vec<u8>,
     /// The wall-clock time at which the last record came.
     last_record: Timestamp,
+    /// When a schema is asked for again that could not be had; none: nothing is waited for.
+    asks_again: Option<Timestamp>,
+    /// How long schemas could not be had.
+    outage: Outage,
 }
 
 /// From where a task goes on.
@@ -47,20 +58,35 @@ pub(super) struct TaskStart {
     pub(super) progress: Progress,
     /// Memory for its tables.
     pub(super) cache_bytes: usize,
+    /// Where the schemas are that records name.
+    pub(super) registries: Arc<dyn Registries>,
+    /// Those that its process has; they are whole.
+    pub(super) global_tables: Arc<GlobalTables>,
     /// The wall-clock time.
     pub(super) now: Timestamp,
 }
 
 impl Task {
     /// A task going on from its start.
-    pub(super) fn new(id: TaskId, plan: Arc<SubTopology>, share: Share, start: TaskStart) -> Task {
+    ///
+    /// # Errors
+    /// When its state cannot be written.
+    pub(super) fn new(
+        id: TaskId,
+        plan: Arc<SubTopology>,
+        share: Share,
+        start: TaskStart,
+    ) -> Result<Task, StateError> {
         let TaskStart {
-            state,
+            mut state,
             positions,
             progress,
             cache_bytes,
+            registries,
+            global_tables,
             now,
         } = start;
+        let is_alone = plan.topics().count() == 1;
         let queues: Vec<_> = plan
             .inputs
             .iter()
@@ -68,15 +94,32 @@ impl Task {
             .flat_map(|(at, input)| input.topics.iter().map(move |topic| (at, input, topic)))
             .map(|(at, input, topic)| {
                 let partition = TopicPartition::new(topic.as_str(), id.partition);
-                (at, RecordQueue::new(partition, clock(&input.reader)))
+                let clock = match is_alone {
+                    true => RecordClock::Log,
+                    false => RecordClock::of(&input.reader, &registries),
+                };
+                (at, RecordQueue::new(partition, input, clock))
             })
             .collect();
         let positions = queues
             .iter()
             .map(|(_, queue)| positions[queue.partition()])
             .collect();
-        let processor = Processor::new(Arc::clone(&plan), share, cache_bytes, &progress);
-        Task {
+        let mut processor = Processor::new(
+            Arc::clone(&plan),
+            share,
+            cache_bytes,
+            &progress,
+            &registries,
+            &global_tables,
+        );
+        let mut batch = StateBatch::default();
+        processor.expire(&mut batch);
+        if !batch.is_empty() {
+            state.write(&batch)?;
+            batch.clear();
+        }
+        Ok(Task {
             id,
             plan,
             state,
@@ -85,10 +128,12 @@ impl Task {
             positions,
             moved: false,
             punctuated: false,
-            batch: StateBatch::default(),
+            batch,
             buffer: Vec::new(),
             last_record: now,
-        }
+            asks_again: None,
+            outage: Outage::default(),
+        })
     }
 
     /// The number of the queue of a topic.
@@ -106,10 +151,10 @@ impl Task {
         self.queues.iter().map(|(_, queue)| queue.len()).sum()
     }
 
-    /// Whether a record can be processed now: something is queued, and no input has to be waited
-    /// for.
+    /// Whether a record can be processed now: something is queued, and neither an input nor a schema
+    /// has to be waited for.
     pub(super) fn is_ready(&self, at_end: &dyn Fn(&TopicPartition) -> bool) -> bool {
-        self.next_queue(at_end).is_some()
+        self.asks_again.is_none() && self.next_queue(at_end).is_some()
     }
 
     /// Each input with the number of its records that wait, and the offset behind the last of them.
@@ -121,7 +166,7 @@ impl Task {
         })
     }
 
-    /// Processes what is queued, the lowest timestamp of all inputs first; gives the number of
+    /// Processes what is queued, what happened first of all inputs first; gives the number of
     /// records. `now` is the wall-clock time. `at_end` tells whether all that a partition has is
     /// read: an input that is empty but not at its end is waited for.
     pub(super) fn process(
@@ -131,25 +176,50 @@ impl Task {
         at_end: &dyn Fn(&TopicPartition) -> bool,
     ) -> Result<usize, ProcessError> {
         let mut processed = 0;
+        let is_waiting = |task: &Task| task.asks_again.is_some_and(|again| now < again);
+        if !is_waiting(self) {
+            let wait = self.find_times(now)?;
+            if wait.is_some() || self.asks_again.is_some() {
+                self.wait(wait, now);
+            }
+        }
         while processed < BATCH_RECORDS {
+            if is_waiting(self) {
+                break;
+            }
             let Some((queue, up_to)) = self.next_queue(at_end) else {
                 break;
             };
             let (input, records) = &mut self.queues[queue];
             let batch = records.next_batch(BATCH_RECORDS - processed, up_to);
-            let count = batch.len();
-            self.processor
+            let all = batch.len();
+            let wait = self
+                .processor
                 .process(*input, batch, now, &*self.state, outputs)?;
+            let count = wait.as_ref().map_or(all, |wait| wait.processed);
             if let Some(next) = records.advance(count) {
                 self.positions[queue] = next;
                 self.moved = true;
             }
             processed += count;
+            self.wait(wait, now);
         }
         if self.processor.take_news() {
             self.last_record = now;
         }
         Ok(processed)
+    }
+
+    /// Finds out when queued records happened; it may have to wait for that.
+    fn find_times(&mut self, now: Timestamp) -> Result<Option<Wait>, ProcessError> {
+        if self.queues.len() == 1 {
+            return Ok(None);
+        }
+        let mut queues = self.queues.iter_mut();
+        match queues.try_for_each(|(_, queue)| queue.find_times(now)) {
+            Ok(()) => Ok(None),
+            Err(wait) => wait.or_stop(),
+        }
     }
 
     /// Whether it is to be [punctuated](Task::punctuate).
@@ -167,6 +237,26 @@ impl Task {
         Ok(())
     }
 
+    /// Remembers what has to be waited for, and says so.
+    fn wait(&mut self, wait: Option<Wait>, now: Timestamp) {
+        let task = self.id;
+        match wait {
+            Some(Wait { node, source, .. }) => {
+                self.asks_again = Some(now.plus_millis(ASK_AGAIN_MS));
+                if let Some(attempts) = self.outage.failed(now) {
+                    tracing::warn!(%task, node, error = %source, attempts, "waiting for a schema");
+                }
+            }
+            None => {
+                self.asks_again = None;
+                if let Some(ended) = self.outage.succeeded(now) {
+                    let (attempts, ms) = (ended.failures, ended.ms);
+                    tracing::info!(%task, attempts, ms, "the schema registry is back");
+                }
+            }
+        }
+    }
+
     /// The queue whose head is the oldest, and up to which time it may be read before another one
     /// has its turn; none while an input that is not at its end has to be waited for.
     fn next_queue(&self, at_end: &dyn Fn(&TopicPartition) -> bool) -> Option<(usize, Timestamp)> {
@@ -174,22 +264,27 @@ impl Task {
             return (!only.is_empty()).then_some((0, Timestamp(i64::MAX)));
         }
         let mut oldest: Option<(usize, Timestamp)> = None;
-        let mut up_to = Timestamp(i64::MAX);
         for (at, (_, queue)) in self.queues.iter().enumerate() {
-            match queue.head_timestamp() {
+            match queue.head_time() {
                 None if at_end(queue.partition()) => {}
                 None => return None,
-                Some(head) => match oldest {
-                    Some((_, first)) if first <= head => up_to = up_to.min(head),
-                    Some((_, first)) => {
-                        up_to = up_to.min(first);
-                        oldest = Some((at, head));
-                    }
-                    None => oldest = Some((at, head)),
-                },
+                Some(head) if oldest.is_none_or(|(_, first)| head < first) => {
+                    oldest = Some((at, head));
+                }
+                Some(_) => {}
             }
         }
-        oldest.map(|(at, _)| (at, up_to))
+        let (oldest, _) = oldest?;
+        // Of records of the same time those of the first queue come first, in whatever portions they
+        // have been read.
+        let others = self.queues.iter().enumerate();
+        let limits = others
+            .filter(|(at, _)| *at != oldest)
+            .filter_map(|(at, (_, queue))| {
+                let head = queue.head_time()?;
+                Some(head.plus_millis(-i64::from(at < oldest)))
+            });
+        Some((oldest, limits.min().unwrap_or(Timestamp(i64::MAX))))
     }
 
     /// Whether a commit would change anything.
@@ -266,7 +361,7 @@ impl Task {
                 Change::Put(store, key, value) => (store, key, Some(value)),
                 Change::Delete(store, key) => (store, key, None),
                 // What is too old for its store is so for the changelog's topic too.
-                Change::DeleteRange(..) | Change::Checkpoint(..) => continue,
+                Change::DeleteRange(..) | Change::Expire(..) | Change::Checkpoint(..) => continue,
             };
             writer.send(Outgoing {
                 topic: &self.plan.stores[store].changelog,
@@ -316,14 +411,5 @@ impl Task {
 
     pub(super) fn stream_time(&self) -> Timestamp {
         self.processor.stream_time()
-    }
-}
-
-/// What tells the times of the records of an input.
-fn clock(reader: &Reader) -> RecordClock {
-    match reader {
-        Reader::Rows(rows) if rows.topic == RowTopic::Repartition => RecordClock::Row,
-        Reader::Foreign => RecordClock::Row,
-        _ => RecordClock::Log,
     }
 }

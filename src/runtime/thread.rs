@@ -22,19 +22,18 @@ use std::time::Duration;
 use super::failpoint::Failpoint;
 use super::membership::Membership;
 use super::metrics::EngineMetrics;
-use super::outage::Patience;
+use super::opening::Opening;
 use super::outputs::{DeadLetters, TaskOutputs, Writer};
-use super::restore::{RestoreError, Restorer, decide_positions};
 use super::settings::EngineSettings;
-use super::start::LogRanges;
 use super::stop::StopSignal;
-use super::task::{Task, TaskStart};
+use super::task::Task;
 use super::trouble::{Reaction, ThreadError, reaction};
+use super::writers::Writers;
 use crate::broker::{
-    Acknowledge, Broker, BrokerError, GroupEvent, MemberOptions, Offset, ProducerOptions, Refusals,
-    TopicPartition,
+    Acknowledge, Broker, BrokerError, GroupEvent, Isolation, MemberOptions, Offset, TopicPartition,
 };
-use crate::processor::Share;
+use crate::format::Registries;
+use crate::processor::GlobalTables;
 use crate::state::StateBackend;
 use crate::time::{Clock, Timestamp};
 use crate::topology::graph::Guarantee;
@@ -59,9 +58,11 @@ pub(crate) struct Shared {
     pub(crate) broker: Arc<dyn Broker>,
     pub(crate) backend: Arc<dyn StateBackend>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) registries: Arc<dyn Registries>,
     pub(crate) settings: EngineSettings,
     pub(crate) partitions: BTreeMap<String, u32>,
     pub(crate) dead_letters: Arc<str>,
+    pub(crate) global_tables: Arc<GlobalTables>,
     pub(crate) metrics: Arc<EngineMetrics>,
     pub(crate) stop: StopSignal,
     /// The process's identity, stable over restarts.
@@ -73,15 +74,19 @@ impl Shared {
     fn failpoint(&self, place: &str) {
         self.failpoint.reach(place);
     }
+
+    /// Where it can be made to die.
+    #[cfg(test)]
+    pub(crate) fn script(&self, after: u64, ending: super::failpoint::Ending) {
+        self.failpoint.script(after, ending);
+    }
 }
 
 pub(crate) struct StreamThread {
     shared: Arc<Shared>,
     name: String,
     member: Membership,
-    writer: Option<Writer>,
-    /// What topics have refused, while there is no producer.
-    refusals: Refusals,
+    writers: Writers,
     /// What the group has given to this member.
     assigned: BTreeSet<TopicPartition>,
     tasks: BTreeMap<TaskId, Task>,
@@ -109,18 +114,18 @@ impl StreamThread {
             instance_id: Some(format!("{}-{number}", shared.instance)),
             session_timeout: shared.settings.session_timeout,
             max_poll_interval: shared.settings.max_poll_interval,
-            isolation: crate::broker::Isolation::ReadCommitted,
+            isolation: Isolation::ReadCommitted,
         };
         let (broker, clock) = (Arc::clone(&shared.broker), Arc::clone(&shared.clock));
         let member = Membership::join(broker, clock, options)?;
         let name = format!("{}-{}-{number}", shared.plan.app, shared.instance);
+        let writers = Writers::new(Arc::clone(&shared), name.clone());
         let last_commit = shared.clock.now();
         Ok(StreamThread {
             shared,
             name,
             member,
-            writer: None,
-            refusals: Refusals::new(),
+            writers,
             assigned: BTreeSet::new(),
             tasks: BTreeMap::new(),
             routes: HashMap::new(),
@@ -154,8 +159,8 @@ impl StreamThread {
 
     /// One round: poll, process, commit when due. Tells whether any record was processed.
     pub(crate) fn step(&mut self, timeout: Duration) -> Result<bool, ThreadError> {
-        if self.tasks.is_empty() && !self.assigned.is_empty() {
-            // An earlier attempt to open them failed.
+        if self.tasks.is_empty() && !self.assigned.is_empty() && self.has_global_tables() {
+            // An earlier attempt to open them failed, or came too early.
             self.open_tasks()?;
         }
         let member = &self.member;
@@ -171,6 +176,8 @@ impl StreamThread {
             }
             self.hold_back()?;
         }
+        // After the group was heard, as in [`StreamThread::reset`].
+        self.writers.replace()?;
         let processed = self.process()?;
         if self.is_commit_due() {
             self.commit()?;
@@ -245,10 +252,7 @@ impl StreamThread {
             if task.queued() == 0 && !task.has_processors() {
                 continue;
             }
-            let writer = self
-                .writer
-                .as_mut()
-                .expect("tasks are opened with a producer");
+            let writer = self.writers.current();
             let member = &self.member;
             let mut outputs = task_outputs(&self.shared, writer, now);
             processed += task.process(&mut outputs, now, &|partition| member.at_end(partition))?;
@@ -287,10 +291,7 @@ impl StreamThread {
         if due.is_empty() {
             return Ok(());
         }
-        let writer = self
-            .writer
-            .as_mut()
-            .expect("tasks are opened with a producer");
+        let writer = self.writers.current();
         for id in &due {
             let task = self.tasks.get_mut(id).expect("just listed");
             let mut outputs = task_outputs(&self.shared, writer, started);
@@ -401,15 +402,28 @@ impl StreamThread {
         Ok(())
     }
 
-    /// Makes tasks of everything that is assigned and not yet running, and starts reading.
+    /// Whether the global tables of the process are whole.
+    fn has_global_tables(&self) -> bool {
+        let mut tables = self.shared.global_tables.values();
+        tables.all(|table| table.is_whole())
+    }
+
+    /// Makes tasks of everything that is assigned and not yet running, and starts reading. Before there are
+    /// all rows to look into it only answers the group.
     fn open_tasks(&mut self) -> Result<(), ThreadError> {
-        if self.writer.is_none() {
-            self.writer = Some(self.make_writer()?);
+        if !self.has_global_tables() {
+            return Ok(self.member.acknowledge(Acknowledge::Start(&[]))?);
         }
+        self.writers.ensure()?;
         let wanted = tasks_of(&self.shared.plan.processing, &self.assigned);
+        let opening = Opening {
+            shared: &self.shared,
+            thread: &self.name,
+            cache_bytes: self.shared.settings.cache_bytes / self.assigned.len().max(1),
+        };
         for (id, plan) in wanted {
             if !self.tasks.contains_key(&id) {
-                let opened = self.open_task(id, &plan);
+                let opened = opening.task(id, &plan);
                 self.shared.metrics.opening(id, None);
                 self.tasks.insert(id, opened?);
             }
@@ -431,134 +445,6 @@ impl StreamThread {
             .set_tasks(&self.name, self.tasks.keys().copied());
         self.last_commit = self.shared.clock.now();
         Ok(())
-    }
-
-    fn make_writer(&mut self) -> Result<Writer, ThreadError> {
-        let transactional = self.shared.plan.guarantee == Guarantee::ExactlyOnce;
-        let options = ProducerOptions {
-            transactional_id: transactional.then(|| self.name.clone()),
-            transaction_timeout: Some(self.shared.settings.transaction_timeout),
-        };
-        let producer = self.shared.broker.producer(&options)?;
-        let refusals = std::mem::take(&mut self.refusals);
-        let clock = Arc::clone(&self.shared.clock);
-        Ok(Writer::new(producer, clock, transactional, refusals))
-    }
-
-    fn open_task(&self, id: TaskId, plan: &Arc<SubTopology>) -> Result<Task, ThreadError> {
-        let shared = &self.shared;
-        let inputs: Vec<TopicPartition> = plan
-            .topics()
-            .map(|topic| TopicPartition::new(topic, id.partition))
-            .collect();
-        shared.metrics.opening(id, Some("the group's positions"));
-        let committed = self.wait_for_committed(&inputs)?;
-        shared.metrics.opening(id, Some("its state"));
-        let stop = || shared.stop.is_set();
-        let restorer = Restorer {
-            broker: &shared.broker,
-            backend: &shared.backend,
-            clock: &shared.clock,
-            stop: &stop,
-            metrics: &shared.metrics,
-        };
-        let restored = restorer.restore(id, plan)?;
-        let exactly_once = shared.plan.guarantee == Guarantee::ExactlyOnce;
-        let marker = restored.marker.as_ref();
-        if marker.is_none() && !plan.stores.is_empty() && !committed.is_empty() {
-            tracing::warn!(
-                task = %id, ?committed,
-                "no changelog has anything of this task: its stores are new, or their changelogs \
-                 were deleted. The state begins empty at the group's positions"
-            );
-        }
-        let kept = decide_positions(id, &inputs, &committed, marker, exactly_once)?;
-        let positions = self.begin(id, kept)?;
-        let progress = restored
-            .marker
-            .map(|marker| marker.progress)
-            .unwrap_or_default();
-        let partitions = plan
-            .topics()
-            .filter_map(|topic| shared.partitions.get(topic))
-            .copied()
-            .max();
-        let share = Share {
-            partition: id.partition,
-            partitions: partitions.unwrap_or(1),
-        };
-        let cache_bytes = shared.settings.cache_bytes / self.assigned.len().max(1);
-        tracing::debug!(task = %id, ?committed, ?positions, "task opened");
-        let start = TaskStart {
-            state: restored.state,
-            positions,
-            progress,
-            cache_bytes,
-            now: shared.clock.now(),
-        };
-        Ok(Task::new(id, Arc::clone(plan), share, start))
-    }
-
-    /// The positions to read from, and what is lost because the log has deleted it.
-    fn begin(
-        &self,
-        task: TaskId,
-        kept: BTreeMap<TopicPartition, Option<Offset>>,
-    ) -> Result<BTreeMap<TopicPartition, Offset>, ThreadError> {
-        let partitions: Vec<_> = kept.keys().cloned().collect();
-        let ranges = LogRanges::of(&*self.shared.broker, &partitions)?;
-        let mut positions = BTreeMap::new();
-        for (partition, position) in kept {
-            let start = ranges
-                .begin(&partition, position)
-                .map_err(|source| RestoreError::BeyondEnd { task, source })?;
-            if start.lost > 0 {
-                tracing::error!(
-                    %task, %partition, ?position, lost = start.lost,
-                    "records were deleted from the topic before they were processed"
-                );
-                self.shared.metrics.lost(start.lost);
-            }
-            positions.insert(partition, start.offset);
-        }
-        Ok(positions)
-    }
-
-    /// The group's positions; waits while another member's open transaction holds any of them.
-    fn wait_for_committed(
-        &self,
-        inputs: &[TopicPartition],
-    ) -> Result<BTreeMap<TopicPartition, Offset>, ThreadError> {
-        let mut pause = BACK_OFF.0;
-        let mut patience = Patience::new(&*self.shared.clock);
-        loop {
-            match self
-                .shared
-                .broker
-                .committed(&self.shared.plan.group(), inputs)
-            {
-                Ok(committed) => return Ok(committed),
-                Err(BrokerError::Retry { reason, .. }) => {
-                    if self.shared.stop.is_set() {
-                        return Err(RestoreError::Stopped.into());
-                    }
-                    tracing::debug!(%reason, "waiting for stable offsets");
-                    if let Some(waited_s) = patience.is_over() {
-                        let inputs: Vec<String> = inputs.iter().map(ToString::to_string).collect();
-                        let inputs = inputs.join(", ");
-                        tracing::warn!(
-                            thread = %self.name, inputs, waited_s, %reason,
-                            "the group's positions cannot be had: a transaction that is not \
-                             ended holds them, until it times out or is aborted \
-                             (kafka-transactions.sh find-hanging, abort)"
-                        );
-                    }
-                    self.shared.stop.wait(pause);
-                    pause = (pause * 2).min(Duration::from_secs(1));
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
     }
 
     /// Deals with an error of a step; gives it back when a human is needed.
@@ -590,6 +476,7 @@ impl StreamThread {
         if let Some(event) = self.poll(Duration::ZERO)? {
             self.handle(event)?;
         }
+        self.writers.replace()?;
         match self.assigned.is_empty() || !self.tasks.is_empty() {
             true => Ok(()),
             false => self.open_tasks(),
@@ -598,12 +485,7 @@ impl StreamThread {
 
     /// Drops everything since the last commit.
     fn drop_work(&mut self) {
-        if let Some(mut writer) = self.writer.take() {
-            if let Err(error) = writer.abort() {
-                tracing::debug!(thread = %self.name, %error, "the transaction is left to its timeout");
-            }
-            self.refusals = writer.into_refusals();
-        }
+        self.writers.give_up();
         self.close_tasks();
     }
 
@@ -635,6 +517,7 @@ fn task_outputs<'o>(shared: &'o Shared, writer: &'o mut Writer, now: Timestamp) 
         dead_letters: DeadLetters {
             topic: &shared.dead_letters,
             group: shared.plan.app.as_str(),
+            config: &shared.plan.fingerprint,
             now,
         },
         partitions: &shared.partitions,

@@ -3,6 +3,7 @@
 use super::restore::RestoreError;
 use super::start::BeyondEnd;
 use crate::broker::BrokerError;
+use crate::format::RegistryError;
 use crate::processor::{OutputError, ProcessError};
 use crate::sql::SqlError;
 use crate::state::StateError;
@@ -73,6 +74,11 @@ pub(crate) fn reaction(error: &ThreadError) -> Reaction {
         | ThreadError::Restore(RestoreError::State(error))
         | ThreadError::Process(ProcessError::State(error)) => state(error),
         ThreadError::Restore(RestoreError::Stopped) => Reaction::Leave,
+        // It is asked again with the same record.
+        ThreadError::Process(ProcessError::Registry {
+            source: RegistryError::Away { .. },
+            ..
+        }) => Reaction::Reset,
         ThreadError::Restore(
             RestoreError::PositionsDiffer { .. }
             | RestoreError::OtherContent { .. }
@@ -86,6 +92,7 @@ pub(crate) fn reaction(error: &ThreadError) -> Reaction {
             | ProcessError::Foreign { .. }
             | ProcessError::Damaged { .. }
             | ProcessError::Processor { .. }
+            | ProcessError::Registry { .. }
             | ProcessError::Full { .. },
         ) => Reaction::Stop,
     }
@@ -127,6 +134,10 @@ pub(super) fn needs_human(error: &SinkError) -> bool {
                     | BrokerError::Refused { .. }
             )
         }
+        SinkError::Process(ProcessError::Registry {
+            source: RegistryError::Away { .. },
+            ..
+        }) => false,
         SinkError::Process(_) => true,
     }
 }

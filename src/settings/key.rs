@@ -69,7 +69,7 @@ const fn secret(
 }
 
 /// All settings but those of `kafka.…`, in the order in which they are shown.
-pub const KEYS: [Key; 21] = [
+pub const KEYS: [Key; 22] = [
     key(
         "brokers",
         &["TIDEMILL_BROKERS", "KAFKA_BOOTSTRAP"],
@@ -87,6 +87,12 @@ pub const KEYS: [Key; 21] = [
         &["TIDEMILL_DATABASE_URL", "DATABASE_URL"],
         Secrecy::Address,
         "where the tables are: mysql://user:password@host/database or sqlite:FILE",
+    ),
+    secret(
+        "schema_registry_auth",
+        &["TIDEMILL_SCHEMA_REGISTRY_AUTH"],
+        Secrecy::Secret,
+        "who we are for schema registries: user:password, or bearer TOKEN",
     ),
     key(
         "state_dir",

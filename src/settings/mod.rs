@@ -22,6 +22,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::broker::kafka::KafkaSettings;
+use crate::registry::RegistryAuth;
 use crate::runtime::EngineSettings;
 use crate::sql::DatabaseUrl;
 use crate::state::rocks::StateMemory;
@@ -36,6 +37,8 @@ pub struct Settings {
     pub kafka: KafkaSettings,
     /// Where the tables are.
     pub database: Option<DatabaseUrl>,
+    /// Who we are for schema registries.
+    pub schema_registry_auth: Option<RegistryAuth>,
     /// Where state is kept.
     pub state_dir: PathBuf,
     /// How the engine runs.

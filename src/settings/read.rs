@@ -12,6 +12,7 @@ use super::{
     Given, HttpAddress, LogFormat, Origin, Secret, Settings, SettingsError, SettingsErrors, size,
 };
 use crate::broker::kafka::KafkaSettings;
+use crate::registry::RegistryAuth;
 use crate::runtime::EngineSettings;
 use crate::sql::DatabaseUrl;
 use crate::state::rocks::StateMemory;
@@ -35,6 +36,7 @@ pub(super) fn settings(
         database: reader.optional("database_url", |text| {
             DatabaseUrl::parse(text).map_err(|error| error.to_string())
         }),
+        schema_registry_auth: reader.optional("schema_registry_auth", registry_auth),
         state_dir: reader.value("state_dir", |text| not_empty(text).map(PathBuf::from)),
         engine: EngineSettings {
             threads: reader.value("threads", |text| number(text, 1, 256)),
@@ -66,6 +68,20 @@ pub(super) fn settings(
     match reader.errors.is_empty() {
         true => Ok(settings),
         false => Err(SettingsErrors(reader.errors)),
+    }
+}
+
+/// `user:password` or `bearer TOKEN`.
+fn registry_auth(text: &str) -> Result<RegistryAuth, String> {
+    let bearer = text
+        .strip_prefix("bearer ")
+        .or(text.strip_prefix("Bearer "));
+    match (bearer, text.split_once(':')) {
+        (Some(token), _) => Ok(RegistryAuth::Bearer(token.trim().to_owned())),
+        (None, Some((user, password))) => {
+            Ok(RegistryAuth::Basic(user.to_owned(), password.to_owned()))
+        }
+        (None, None) => Err("expected user:password, or bearer TOKEN".to_owned()),
     }
 }
 

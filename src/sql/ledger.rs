@@ -85,9 +85,9 @@ fn ledger_row(row: Vec<Datum>) -> LedgerRow {
     }
 }
 
-/// Forgets the position of a sink, so that it begins anew; with `empty_table` the rows of its
-/// table go too. A writer of it that is still running stops with an error. Returns how many
-/// partitions were forgotten.
+/// Forgets the position of a sink, so that it begins anew; with `empty_table` the rows of its table go
+/// too, without it the ledger still knows whose they are. A writer of it that is still running stops with
+/// an error. Returns how many partitions were forgotten.
 ///
 /// # Errors
 /// When the database cannot be reached or refuses.
@@ -113,7 +113,13 @@ pub async fn reset_sink(
     session.statement_timeout = Duration::from_secs(3600);
     let work = async {
         session.run(dialect.begin()).await?;
-        let sql = format!("DELETE FROM {LEDGER} WHERE app = ? AND sink = ?");
+        let change = match empty_table {
+            Some(_) => format!("DELETE FROM {LEDGER}"),
+            None => {
+                format!("UPDATE {LEDGER} SET next_offset = NULL, writer_epoch = writer_epoch + 1")
+            }
+        };
+        let sql = format!("{change} WHERE app = ? AND sink = ?");
         let key = session.bind([Cell::Text(app), Cell::Text(sink)])?;
         let forgotten = session.execute(&sql.into(), key).await?;
         if let Some(table) = empty_table {

@@ -255,8 +255,8 @@ impl SqlSink {
         self.write_with(batch, moves, &mut |_| Ok(())).await
     }
 
-    /// Like [`SqlSink::write`]; `before_commit` is given the refused rows, if there are any, before
-    /// the rest is committed. When it returns, they must be safe (flushed to the dead-letter
+    /// Like [`SqlSink::write`]; `before_commit` is given the refused rows, perhaps none, before the
+    /// rest is committed. When it returns, they must be safe (flushed to the dead-letter
     /// topic): then none is lost, whenever the process dies; some may be reported again.
     ///
     /// # Errors

@@ -178,12 +178,13 @@ impl Attempt<'_> {
             self.batch.len() as u64,
             "each row of a batch has one fate: {report:?}"
         );
-        if !report.rejected.is_empty() {
-            before_commit(&report.rejected).map_err(|reason| {
-                let action = format!("put {} rows aside", report.rejected.len());
-                Trouble::Refused(SqlError::Unavailable { action, reason })
-            })?;
-        }
+        before_commit(&report.rejected).map_err(|reason| {
+            let action = match report.rejected.len() {
+                0 => "commit".to_owned(),
+                count => format!("put {count} rows aside"),
+            };
+            Trouble::Refused(SqlError::Unavailable { action, reason })
+        })?;
         match session.run("COMMIT").await {
             Ok(()) => Ok(Outcome::Written(report)),
             Err(error) => Err(Trouble::InDoubt(error, report)),

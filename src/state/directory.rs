@@ -40,6 +40,12 @@ pub enum DirectoryError {
         /// Why.
         source: io::Error,
     },
+    /// A process is at work in it.
+    #[error("a process is running with the state in {path}: stop it first")]
+    InUse {
+        /// The directory of that process.
+        path: String,
+    },
     /// There are far too many processes.
     #[error("all {MAX_SLOTS} slots of state directory {path} are in use")]
     Full {
@@ -91,6 +97,47 @@ impl StateDirectory {
     pub fn slot(&self) -> u32 {
         self.slot
     }
+}
+
+/// Deletes the state of an app on this machine; tells whether there was any. All its slots are locked for
+/// that, so no process begins meanwhile.
+///
+/// # Errors
+/// [`DirectoryError::InUse`] when a process is running with it; otherwise when the system refuses.
+pub fn remove(root: &Path, app: &str) -> Result<bool, DirectoryError> {
+    let app_directory = root.join(app);
+    let locks = lock_all(&app_directory)?;
+    if locks.is_empty() {
+        return Ok(false);
+    }
+    fs::remove_dir_all(&app_directory).map_err(io_error(&app_directory))?;
+    Ok(true)
+}
+
+/// Whether no process is running with the state of an app on this machine.
+///
+/// # Errors
+/// As [`remove`].
+pub fn check_unused(root: &Path, app: &str) -> Result<(), DirectoryError> {
+    lock_all(&root.join(app)).map(|_| ())
+}
+
+/// The locks of all slots that there are.
+fn lock_all(app_directory: &Path) -> Result<Vec<File>, DirectoryError> {
+    let entries = match fs::read_dir(app_directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(io_error(app_directory)(error)),
+    };
+    let mut locks = Vec::new();
+    for entry in entries {
+        let slot = entry.map_err(io_error(app_directory))?.path();
+        let lock = try_lock(&slot)?.ok_or_else(|| DirectoryError::InUse {
+            path: slot.display().to_string(),
+        })?;
+        locks.push(lock);
+    }
+    Ok(locks)
 }
 
 fn try_lock(slot: &Path) -> Result<Option<File>, DirectoryError> {
@@ -157,6 +204,26 @@ mod tests {
         let two = StateDirectory::acquire(root.path(), "two").unwrap();
         assert_eq!((one.slot(), two.slot()), (0, 0));
         assert_ne!(one.path(), two.path());
+    }
+
+    #[test]
+    fn state_is_deleted_with_all_its_slots_unless_a_process_runs() {
+        let root = tempfile::tempdir().unwrap();
+        assert!(!remove(root.path(), "app").unwrap());
+        let first = StateDirectory::acquire(root.path(), "app").unwrap();
+        let second = StateDirectory::acquire(root.path(), "app").unwrap();
+        drop(first);
+        for refused in [
+            remove(root.path(), "app").map(|_| ()),
+            check_unused(root.path(), "app"),
+        ] {
+            let error = refused.unwrap_err().to_string();
+            assert!(error.contains("app/1: stop it first"), "{error}");
+        }
+        drop(second);
+        check_unused(root.path(), "app").unwrap();
+        assert!(remove(root.path(), "app").unwrap());
+        assert!(!root.path().join("app").exists());
     }
 
     #[test]

@@ -21,6 +21,10 @@ use crate::value::Value;
 /// Bytes in front of a windowed key.
 pub const WINDOW_BYTES: usize = 8;
 
+/// The start of the first window that there can be; keys without a window that are smaller than this
+/// do not mix with those that have one.
+pub const FIRST_WINDOW: [u8; WINDOW_BYTES] = [0; WINDOW_BYTES];
+
 const BOOL: u8 = 1;
 const INT: u8 = 2;
 const FLOAT: u8 = 3;
@@ -80,6 +84,14 @@ pub fn window_bytes(start: Timestamp) -> [u8; WINDOW_BYTES] {
 /// Appends the start of a window.
 pub fn push_window(start: Timestamp, out: &mut Vec<u8>) {
     out.extend(window_bytes(start));
+}
+
+/// The key of an entry of a group whose window (or pane) begins then.
+pub fn window_key(start: Timestamp, group: &[u8]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(WINDOW_BYTES + group.len());
+    push_window(start, &mut key);
+    key.extend_from_slice(group);
+    key
 }
 
 /// Takes a windowed key apart: the window's start and the key without it.

@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{Change, OnEntry, StateBackend, StateBatch, StateError, StoreId, TaskState};
+use super::{
+    Change, OnEntry, StateBackend, StateBatch, StateError, StateReader, StoreId, TaskState, keys,
+};
 use crate::broker::Offset;
 
 /// Keeps the states of tasks in memory. Clones share them.
@@ -18,13 +20,21 @@ type SharedTask = Arc<Mutex<HashMap<String, Store>>>;
 #[derive(Debug, Default)]
 struct Store {
     entries: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// The start of the first window that has not expired.
+    open_from: [u8; keys::WINDOW_BYTES],
     checkpoint: Option<Offset>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct MemoryState {
     task: SharedTask,
     names: Vec<String>,
+}
+
+impl Store {
+    fn has_expired(&self, key: &[u8]) -> bool {
+        (&keys::FIRST_WINDOW[..]..&self.open_from[..]).contains(&key)
+    }
 }
 
 impl StateBackend for MemoryBackend {
@@ -53,7 +63,7 @@ impl MemoryState {
     }
 }
 
-impl TaskState for MemoryState {
+impl StateReader for MemoryState {
     fn get(&self, store: StoreId, key: &[u8], value: &mut Vec<u8>) -> Result<bool, StateError> {
         value.clear();
         Ok(self.with(store, |store| match store.entries.get(key) {
@@ -63,6 +73,16 @@ impl TaskState for MemoryState {
             }
             None => false,
         }))
+    }
+}
+
+impl TaskState for MemoryState {
+    fn get(&self, store: StoreId, key: &[u8], value: &mut Vec<u8>) -> Result<bool, StateError> {
+        StateReader::get(self, store, key, value)
+    }
+
+    fn reader(&self) -> Arc<dyn StateReader> {
+        Arc::new(self.clone())
     }
 
     fn scan(
@@ -101,7 +121,11 @@ impl TaskState for MemoryState {
         for change in batch.changes() {
             match change {
                 Change::Put(store, key, value) => {
-                    self.with(store, |s| s.entries.insert(key.to_vec(), value.to_vec()));
+                    self.with(store, |s| {
+                        if !s.has_expired(key) {
+                            s.entries.insert(key.to_vec(), value.to_vec());
+                        }
+                    });
                 }
                 Change::Delete(store, key) => {
                     self.with(store, |s| s.entries.remove(key));
@@ -111,6 +135,12 @@ impl TaskState for MemoryState {
                         s.entries.retain(|key, _| key[..] < *from || key[..] >= *to)
                     });
                 }
+                Change::Expire(store, until) => self.with(store, |s| {
+                    s.open_from = s.open_from.max(keys::window_bytes(until));
+                    let mut open = s.entries.split_off(&s.open_from[..]);
+                    s.entries.split_off(&keys::FIRST_WINDOW[..]);
+                    s.entries.append(&mut open);
+                }),
                 Change::Checkpoint(store, next) => {
                     self.with(store, |s| s.checkpoint = Some(next));
                 }

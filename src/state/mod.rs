@@ -6,13 +6,16 @@
 //! loses at most the tail, which is replayed from the changelog.
 
 pub mod directory;
+pub mod global;
 pub mod keys;
 pub mod memory;
 pub mod rocks;
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use crate::broker::Offset;
+use crate::time::Timestamp;
 
 /// The number of a store in its task, in the order of the plan.
 pub type StoreId = usize;
@@ -72,6 +75,7 @@ enum OperationKind {
     Put,
     Delete,
     DeleteRange,
+    Expire,
     Checkpoint,
 }
 
@@ -84,6 +88,8 @@ pub enum Change<'b> {
     Delete(StoreId, &'b [u8]),
     /// Removes all keys from the first, included, to the second, excluded.
     DeleteRange(StoreId, &'b [u8], &'b [u8]),
+    /// Removes all windowed keys whose window begins before then, for good.
+    Expire(StoreId, Timestamp),
     /// The store has reached this offset of its changelog: that of the next record to be applied.
     Checkpoint(StoreId, Offset),
 }
@@ -102,6 +108,14 @@ impl StateBatch {
     /// Removes all keys from `from`, included, to `to`, excluded.
     pub fn delete_range(&mut self, store: StoreId, from: &[u8], to: &[u8]) {
         self.push(store, OperationKind::DeleteRange, from, to);
+    }
+
+    /// Removes all keys from the first window of all ([`keys::window_bytes`]) to that which begins at
+    /// `until`, excluded; also those that are set later. It only ever moves forward, and costs nothing
+    /// per key: readers look past them, and a backend takes their room back when it comes by.
+    pub fn expire(&mut self, store: StoreId, until: Timestamp) {
+        let until = keys::window_bytes(until);
+        self.push(store, OperationKind::Expire, &until, &[]);
     }
 
     /// The store has reached this offset of its changelog.
@@ -132,6 +146,10 @@ impl StateBatch {
                 OperationKind::Put => Change::Put(operation.store, first, second),
                 OperationKind::Delete => Change::Delete(operation.store, first),
                 OperationKind::DeleteRange => Change::DeleteRange(operation.store, first, second),
+                OperationKind::Expire => {
+                    let (until, _) = keys::split_window(first).expect("written by expire()");
+                    Change::Expire(operation.store, until)
+                }
                 OperationKind::Checkpoint => {
                     let next = first.try_into().expect("written by checkpoint()");
                     Change::Checkpoint(operation.store, Offset::from_be_bytes(next))
@@ -199,6 +217,19 @@ pub trait TaskState: Send {
 
     /// Bytes on disk (or in memory), about.
     fn size_bytes(&self) -> u64;
+
+    /// Reads the same state, from other threads too.
+    fn reader(&self) -> Arc<dyn StateReader>;
+}
+
+/// Reads the state of a task that another thread writes. A batch is seen by the time that
+/// [`TaskState::write`] has returned.
+pub trait StateReader: Send + Sync {
+    /// As [`TaskState::get`].
+    ///
+    /// # Errors
+    /// [`StateError::Corrupted`] or [`StateError::Io`].
+    fn get(&self, store: StoreId, key: &[u8], value: &mut Vec<u8>) -> Result<bool, StateError>;
 }
 
 /// Opens the states of tasks; shared by the threads of a process.
@@ -247,7 +278,9 @@ mod suite {
             a_batch_is_visible_after_it_is_written(&mut *state);
             ranges_are_half_open_and_ordered(&mut *state);
             the_checkpoint_moves_with_the_batch(&mut *state);
+            what_has_expired_is_gone_for_good(&mut *state);
         }
+        what_has_expired_is_gone_after_reopening(backend);
         what_was_written_is_there_after_reopening(backend);
         stores_are_found_by_name(backend);
         a_task_that_was_set_aside_begins_empty(backend, &stores);
@@ -263,6 +296,17 @@ mod suite {
         batch.put(0, b"gone", b"x");
         batch.delete(0, b"gone");
         state.write(&batch).unwrap();
+        let reader = state.reader();
+        let read = std::thread::spawn(move || {
+            let mut value = Vec::new();
+            let found = reader.get(0, b"k", &mut value).unwrap();
+            (
+                found,
+                value,
+                reader.get(0, b"gone", &mut Vec::new()).unwrap(),
+            )
+        });
+        assert_eq!(read.join().unwrap(), (true, b"2".to_vec(), false));
         assert!(state.get(0, b"k", &mut value).unwrap());
         assert_eq!(value, b"2");
         assert!(state.get(1, b"k", &mut value).unwrap());
@@ -307,6 +351,69 @@ mod suite {
         state.write(&batch).unwrap();
         assert_eq!(state.checkpoint(0).unwrap(), Some(42));
         assert_eq!(state.checkpoint(1).unwrap(), None);
+    }
+
+    fn windows(state: &dyn TaskState) -> Vec<i64> {
+        let found = entries(state, 1, &[0x80], &[0x81]);
+        let start = |(key, _): &(Vec<u8>, Vec<u8>)| keys::split_window(key).unwrap().0.0;
+        found.iter().map(start).collect()
+    }
+
+    fn what_has_expired_is_gone_for_good(state: &mut dyn TaskState) {
+        let mut batch = StateBatch::default();
+        for start in [10, 20, 30] {
+            batch.put(1, &keys::window_key(Timestamp(start), b"g"), b"v");
+        }
+        batch.expire(1, Timestamp(20));
+        state.write(&batch).unwrap();
+        assert_eq!(windows(state), [20, 30]);
+
+        batch.clear();
+        batch.put(1, &keys::window_key(Timestamp(15), b"late"), b"v");
+        batch.expire(1, Timestamp(10));
+        state.write(&batch).unwrap();
+        assert_eq!(windows(state), [20, 30]);
+        let found = |start: i64| {
+            let key = keys::window_key(Timestamp(start), b"g");
+            let reader = state.reader();
+            let read = reader.get(1, &key, &mut Vec::new()).unwrap();
+            assert_eq!(state.get(1, &key, &mut Vec::new()).unwrap(), read);
+            read
+        };
+        assert_eq!([10, 20].map(found), [false, true]);
+
+        // What is before all windows stays, and so do other stores.
+        batch.clear();
+        batch.put(1, &[0], b"before");
+        state.write(&batch).unwrap();
+        assert!(state.get(1, &[0], &mut Vec::new()).unwrap());
+        assert_eq!(entries(state, 1, &[], &[0xFF]).len(), 3);
+        assert_eq!(entries(state, 1, &[], &[0]).len(), 0);
+        assert!(state.get(0, b"k", &mut Vec::new()).unwrap());
+    }
+
+    fn what_has_expired_is_gone_after_reopening(backend: &dyn StateBackend) {
+        let stores = ["a".to_owned(), "b".to_owned()];
+        let mut state = backend.open("0_0", &stores).unwrap();
+        assert_eq!(windows(&*state), [20, 30]);
+        let mut last = Vec::new();
+        let mut batch = StateBatch::default();
+        batch.expire(1, Timestamp(31));
+        state.write(&batch).unwrap();
+        assert!(state.last_key(1, &mut last).unwrap());
+        assert_eq!(last, [0]);
+        batch.clear();
+        batch.put(1, &keys::window_key(Timestamp(40), b"g"), b"v");
+        state.write(&batch).unwrap();
+        assert!(state.last_key(1, &mut last).unwrap());
+        assert_eq!(last, keys::window_key(Timestamp(40), b"g"));
+        batch.clear();
+        batch.delete(1, &[0]);
+        batch.expire(1, Timestamp(50));
+        batch.expire(1, Timestamp(45));
+        state.write(&batch).unwrap();
+        assert!(!state.last_key(1, &mut last).unwrap());
+        assert!(last.is_empty());
     }
 
     fn what_was_written_is_there_after_reopening(backend: &dyn StateBackend) {

@@ -5,20 +5,33 @@
 //! write-ahead log is on and not synced: a crash of the process loses nothing, a crash of the
 //! machine loses at most a tail, which the changelog still has; the log is read back to the last
 //! intact batch, so what is found is always a state that was once committed.
+//!
+//! Windows that expire are not deleted: each store knows the start of its first open window, readers
+//! begin there, and older entries leave with the compaction that next meets them, or with their whole
+//! file. (A range deletion per commit costs every read after it: RocksDB sorts all those of a memtable
+//! anew, see `docs/PERFORMANCE.md`.)
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode,
-    ErrorKind, IteratorMode, Options, ReadOptions, WriteBatch, WriteBufferManager, WriteOptions,
+    BlockBasedOptions, Cache, ColumnFamilyDescriptor, CompactionDecision, DB, DBCompressionType,
+    DBRecoveryMode, ErrorKind, IteratorMode, Options, ReadOptions, WriteBatch, WriteBufferManager,
+    WriteOptions,
 };
 
-use super::{Change, OnEntry, StateBackend, StateBatch, StateError, StoreId, TaskState};
+use super::{
+    Change, OnEntry, StateBackend, StateBatch, StateError, StateReader, StoreId, TaskState, keys,
+};
 use crate::broker::Offset;
+
+/// So many bytes are written between two looks for files in which all has expired.
+const RECLAIM_BYTES: usize = 4 << 20;
 
 /// How much memory all state stores of a process may use together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,10 +59,41 @@ pub struct RocksBackend {
 }
 
 struct RocksState {
+    files: Arc<Files>,
+    write_options: WriteOptions,
+    /// Written since the last look for expired files.
+    written_bytes: usize,
+}
+
+/// An open database. Closed when neither the state nor one of its readers is left.
+struct Files {
     db: DB,
     path: PathBuf,
     names: Vec<String>,
-    write_options: WriteOptions,
+    /// The column family of each store.
+    families: Vec<String>,
+    /// Of each store.
+    expiries: Vec<Expiry>,
+}
+
+/// The start of the first window of a store that has not expired, as [`keys::window_bytes`]; shared
+/// with its compactions. It only grows.
+#[derive(Clone, Default)]
+struct Expiry(Arc<AtomicU64>);
+
+impl Expiry {
+    fn bytes(&self) -> [u8; keys::WINDOW_BYTES] {
+        self.0.load(Ordering::Acquire).to_be_bytes()
+    }
+
+    fn raise(&self, until: [u8; keys::WINDOW_BYTES]) {
+        let until = u64::from_be_bytes(until);
+        self.0.fetch_max(until, Ordering::AcqRel);
+    }
+
+    fn has_passed(&self, key: &[u8]) -> bool {
+        (&keys::FIRST_WINDOW[..]..&self.bytes()[..]).contains(&key)
+    }
 }
 
 impl RocksBackend {
@@ -110,24 +154,49 @@ impl StateBackend for RocksBackend {
             reason: error.to_string(),
         })?;
         // A family that the plan no longer knows must be named all the same, or the open fails.
-        let mut families: BTreeSet<String> = stores.iter().cloned().collect();
+        let mut families: BTreeSet<String> =
+            stores.iter().map(|store| family_name(store)).collect();
         families.insert(rocksdb::DEFAULT_COLUMN_FAMILY_NAME.to_owned());
         if path.join("CURRENT").exists() {
             let found =
                 DB::list_cf(&self.options, &path).map_err(|e| classify("open", &path, &e))?;
             families.extend(found);
         }
-        let families = families
-            .into_iter()
-            .map(|name| ColumnFamilyDescriptor::new(name, self.store_options()));
+        let expiries: Vec<Expiry> = stores.iter().map(|_| Expiry::default()).collect();
+        let families = families.into_iter().map(|name| {
+            let mut options = self.store_options();
+            let store = stores.iter().position(|store| family_name(store) == name);
+            if let Some(store) = store {
+                let expiry = expiries[store].clone();
+                options.set_compaction_filter(
+                    "expired",
+                    move |_, key: &[u8], _: &[u8]| match expiry.has_passed(key) {
+                        true => CompactionDecision::Remove,
+                        false => CompactionDecision::Keep,
+                    },
+                );
+            }
+            ColumnFamilyDescriptor::new(name, options)
+        });
         let db = DB::open_cf_descriptors(&self.options, &path, families)
             .map_err(|error| classify("open", &path, &error))?;
         let write_options = WriteOptions::default();
-        Ok(Box::new(RocksState {
+        let files = Files {
             db,
             path,
+            families: stores.iter().map(|store| family_name(store)).collect(),
             names: stores.to_vec(),
+            expiries,
+        };
+        for (store, expiry) in stores.iter().zip(&files.expiries) {
+            if let Some(until) = files.number(&expiry_key(store))? {
+                expiry.raise(until);
+            }
+        }
+        Ok(Box::new(RocksState {
+            files: Arc::new(files),
             write_options,
+            written_bytes: 0,
         }))
     }
 
@@ -145,11 +214,44 @@ impl StateBackend for RocksBackend {
     }
 }
 
-impl RocksState {
+impl Files {
     fn family(&self, store: StoreId) -> &rocksdb::ColumnFamily {
         self.db
-            .cf_handle(&self.names[store])
+            .cf_handle(&self.families[store])
             .expect("opened with the database")
+    }
+
+    /// Eight bytes of the default family.
+    fn number(&self, key: &[u8]) -> Result<Option<[u8; 8]>, StateError> {
+        let found = self.db.get(key).map_err(self.fail("read"))?;
+        found
+            .map(|bytes| {
+                bytes.try_into().map_err(|_| StateError::Corrupted {
+                    path: self.path.display().to_string(),
+                    reason: format!("{} is not 8 bytes", String::from_utf8_lossy(key)),
+                })
+            })
+            .transpose()
+    }
+
+    /// Drops the files in which everything has expired. Others shrink when they are compacted. What
+    /// fails is tried again: it concerns room, and no entry.
+    fn reclaim(&self) {
+        for (store, expiry) in self.expiries.iter().enumerate() {
+            // The end is included, and may be the key of an entry: stay one below it.
+            let Some(last) = u64::from_be_bytes(expiry.bytes()).checked_sub(1) else {
+                continue;
+            };
+            let dropped = self.db.delete_file_in_range_cf(
+                self.family(store),
+                keys::FIRST_WINDOW,
+                last.to_be_bytes(),
+            );
+            if let Err(error) = dropped {
+                let path = self.path.display();
+                tracing::warn!(%path, %error, "expired files stay for now");
+            }
+        }
     }
 
     fn fail(&self, action: &'static str) -> impl Fn(rocksdb::Error) -> StateError + '_ {
@@ -157,9 +259,12 @@ impl RocksState {
     }
 }
 
-impl TaskState for RocksState {
+impl StateReader for Files {
     fn get(&self, store: StoreId, key: &[u8], value: &mut Vec<u8>) -> Result<bool, StateError> {
         value.clear();
+        if self.expiries[store].has_passed(key) {
+            return Ok(false);
+        }
         match self
             .db
             .get_pinned_cf(self.family(store), key)
@@ -172,6 +277,16 @@ impl TaskState for RocksState {
             None => Ok(false),
         }
     }
+}
+
+impl TaskState for RocksState {
+    fn get(&self, store: StoreId, key: &[u8], value: &mut Vec<u8>) -> Result<bool, StateError> {
+        self.files.get(store, key, value)
+    }
+
+    fn reader(&self) -> Arc<dyn StateReader> {
+        Arc::clone(&self.files) as Arc<dyn StateReader>
+    }
 
     fn scan(
         &self,
@@ -180,19 +295,26 @@ impl TaskState for RocksState {
         to: &[u8],
         visit: OnEntry<'_>,
     ) -> Result<(), StateError> {
-        if from >= to {
-            return Ok(());
-        }
-        let mut options = ReadOptions::default();
-        options.set_iterate_lower_bound(from);
-        options.set_iterate_upper_bound(to);
-        for entry in self
-            .db
-            .iterator_cf_opt(self.family(store), options, IteratorMode::Start)
-        {
-            let (key, value) = entry.map_err(self.fail("read"))?;
-            if visit(&key, &value) == ControlFlow::Break(()) {
-                break;
+        let files = &*self.files;
+        let open_from = files.expiries[store].bytes();
+        let before_windows = (from, to.min(&keys::FIRST_WINDOW[..]));
+        let open_windows = (from.max(&open_from[..]), to);
+        for (from, to) in [before_windows, open_windows] {
+            if from >= to {
+                continue;
+            }
+            let mut options = ReadOptions::default();
+            options.set_iterate_lower_bound(from);
+            options.set_iterate_upper_bound(to);
+            let entries =
+                files
+                    .db
+                    .iterator_cf_opt(files.family(store), options, IteratorMode::Start);
+            for entry in entries {
+                let (key, value) = entry.map_err(files.fail("read"))?;
+                if visit(&key, &value) == ControlFlow::Break(()) {
+                    return Ok(());
+                }
             }
         }
         Ok(())
@@ -200,57 +322,85 @@ impl TaskState for RocksState {
 
     fn last_key(&self, store: StoreId, key: &mut Vec<u8>) -> Result<bool, StateError> {
         key.clear();
-        let mut entries = self.db.iterator_cf(self.family(store), IteratorMode::End);
-        match entries.next().transpose().map_err(self.fail("read"))? {
-            Some((last, _)) => {
-                key.extend_from_slice(&last);
-                Ok(true)
+        let files = &*self.files;
+        let last_before = |end: Option<&[u8]>| -> Result<_, StateError> {
+            let mut options = ReadOptions::default();
+            if let Some(end) = end {
+                options.set_iterate_upper_bound(end);
             }
-            None => Ok(false),
+            let mut entries =
+                files
+                    .db
+                    .iterator_cf_opt(files.family(store), options, IteratorMode::End);
+            entries.next().transpose().map_err(files.fail("read"))
+        };
+        let last = match last_before(None)? {
+            Some((last, _)) if files.expiries[store].has_passed(&last) => {
+                last_before(Some(&keys::FIRST_WINDOW))?
+            }
+            last => last,
+        };
+        if let Some((last, _)) = &last {
+            key.extend_from_slice(last);
         }
+        Ok(last.is_some())
     }
 
     fn write(&mut self, batch: &StateBatch) -> Result<(), StateError> {
+        let files = &*self.files;
         let mut writes = WriteBatch::default();
+        let mut expired = Vec::new();
         for change in batch.changes() {
             match change {
-                Change::Put(store, key, value) => writes.put_cf(self.family(store), key, value),
-                Change::Delete(store, key) => writes.delete_cf(self.family(store), key),
+                Change::Put(store, key, value) => writes.put_cf(files.family(store), key, value),
+                Change::Delete(store, key) => writes.delete_cf(files.family(store), key),
                 Change::DeleteRange(store, from, to) => {
-                    writes.delete_range_cf(self.family(store), from, to);
+                    writes.delete_range_cf(files.family(store), from, to);
+                }
+                Change::Expire(store, until) => {
+                    let until = keys::window_bytes(until).max(files.expiries[store].bytes());
+                    expired.push((store, until));
                 }
                 Change::Checkpoint(store, next) => {
-                    writes.put(checkpoint_key(&self.names[store]), next.to_be_bytes());
+                    writes.put(checkpoint_key(&files.names[store]), next.to_be_bytes());
                 }
             }
         }
-        self.db
+        // The last one of a store is what stays.
+        expired.sort_unstable();
+        for (store, until) in &expired {
+            writes.put(expiry_key(&files.names[*store]), until);
+        }
+        files
+            .db
             .write_opt(writes, &self.write_options)
-            .map_err(self.fail("write"))
+            .map_err(files.fail("write"))?;
+        for (store, until) in expired {
+            files.expiries[store].raise(until);
+        }
+        self.written_bytes += batch.bytes();
+        if self.written_bytes >= RECLAIM_BYTES {
+            self.written_bytes = 0;
+            files.reclaim();
+        }
+        Ok(())
     }
 
     fn checkpoint(&self, store: StoreId) -> Result<Option<Offset>, StateError> {
         let found = self
-            .db
-            .get(checkpoint_key(&self.names[store]))
-            .map_err(self.fail("read"))?;
-        found
-            .map(|bytes| {
-                let bytes = bytes.try_into().map_err(|_| StateError::Corrupted {
-                    path: self.path.display().to_string(),
-                    reason: format!("checkpoint of store {} is not 8 bytes", self.names[store]),
-                })?;
-                Ok(Offset::from_be_bytes(bytes))
-            })
-            .transpose()
+            .files
+            .number(&checkpoint_key(&self.files.names[store]))?;
+        Ok(found.map(Offset::from_be_bytes))
     }
 
     fn size_bytes(&self) -> u64 {
+        let files = &*self.files;
         let sum = |property: &str| -> u64 {
-            (0..self.names.len())
+            (0..files.names.len())
                 .filter_map(|store| {
-                    self.db
-                        .property_int_value_cf(self.family(store), property)
+                    files
+                        .db
+                        .property_int_value_cf(files.family(store), property)
                         .ok()
                         .flatten()
                 })
@@ -262,6 +412,18 @@ impl TaskState for RocksState {
 
 fn checkpoint_key(store: &str) -> Vec<u8> {
     format!("checkpoint/{store}").into_bytes()
+}
+
+/// The column family of a store. One name is RocksDB's own, of the family of everything else.
+fn family_name(store: &str) -> String {
+    match store {
+        rocksdb::DEFAULT_COLUMN_FAMILY_NAME => format!("store/{store}"),
+        _ => store.to_owned(),
+    }
+}
+
+fn expiry_key(store: &str) -> Vec<u8> {
+    format!("expired/{store}").into_bytes()
 }
 
 /// Says which reaction an error of RocksDB demands.
@@ -287,7 +449,10 @@ fn classify(action: &'static str, path: &Path, error: &rocksdb::Error) -> StateE
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use super::*;
+    use crate::time::Timestamp;
 
     fn backend(directory: &Path) -> RocksBackend {
         RocksBackend::new(directory, StateMemory::default())
@@ -300,6 +465,56 @@ mod tests {
     }
 
     #[test]
+    fn what_has_expired_gives_its_room_back() {
+        const ENOUGH_BYTES: u64 = 24 << 20;
+        let directory = tempfile::tempdir().unwrap();
+        let memory = StateMemory {
+            write_buffer_bytes: 4 << 20,
+            ..StateMemory::default()
+        };
+        let backend = RocksBackend::new(directory.path(), memory);
+        let mut state = backend.open("0_0", &["a".to_owned()]).unwrap();
+        let mut noise: u64 = 1;
+        let value: Vec<u8> = std::iter::repeat_with(|| {
+            noise = noise
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            (noise >> 56) as u8
+        })
+        .take(64 << 10)
+        .collect();
+        let mut written = 0;
+        let mut round = 0..;
+        let given_up = Instant::now() + Duration::from_secs(60);
+        // Files leave in the background, while others are written.
+        while written < 8 * ENOUGH_BYTES || state.size_bytes() > ENOUGH_BYTES {
+            assert!(
+                Instant::now() < given_up,
+                "{} bytes of {written}",
+                state.size_bytes()
+            );
+            let start = Timestamp(round.next().expect("it has no end"));
+            let mut batch = StateBatch::default();
+            batch.put(0, &[0], b"in front of all windows");
+            for group in 0..16u8 {
+                batch.put(0, &keys::window_key(start, &[group]), &value);
+            }
+            batch.expire(0, start);
+            state.write(&batch).unwrap();
+            written += batch.bytes() as u64;
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        let mut seen = 0;
+        state
+            .scan(0, &[], &[0xFF], &mut |_, _| {
+                seen += 1;
+                ControlFlow::Continue(())
+            })
+            .unwrap();
+        assert_eq!(seen, 1 + 16);
+    }
+
+    #[test]
     fn a_task_cannot_be_opened_twice() {
         let directory = tempfile::tempdir().unwrap();
         let _first = backend(directory.path())
@@ -307,6 +522,34 @@ mod tests {
             .unwrap();
         let second = backend(directory.path()).open("0_0", &["a".to_owned()]);
         assert!(matches!(second.err(), Some(StateError::InUse { .. })));
+    }
+
+    #[test]
+    fn a_store_may_have_the_name_that_rocksdb_uses_itself() {
+        let directory = tempfile::tempdir().unwrap();
+        let stores = ["default".to_owned(), "a".to_owned()];
+        let open = || backend(directory.path()).open("0_0", &stores).unwrap();
+        let mut state = open();
+        let mut batch = StateBatch::default();
+        batch.checkpoint(0, 7);
+        batch.checkpoint(1, 8);
+        batch.put(0, &keys::window_key(Timestamp(5), b"g"), b"v");
+        batch.expire(0, Timestamp(5));
+        state.write(&batch).unwrap();
+        drop(state);
+        let state = open();
+        assert_eq!(
+            [0, 1].map(|store| state.checkpoint(store).unwrap()),
+            [Some(7), Some(8)]
+        );
+        let mut seen = Vec::new();
+        state
+            .scan(0, &[], &[0xFF; 9], &mut |key, _| {
+                seen.push(key.to_vec());
+                ControlFlow::Continue(())
+            })
+            .unwrap();
+        assert_eq!(seen, [keys::window_key(Timestamp(5), b"g")]);
     }
 
     #[test]

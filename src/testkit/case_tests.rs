@@ -49,6 +49,70 @@ fn shows(tests: &str, expected: Expect) {
 }
 
 /// ```text
+///   a window of ten seconds ten minutes ago is gone from its store, also from one that was rebuilt
+/// ```
+#[test]
+fn what_has_expired_is_in_no_store_in_any_way() {
+    passes(
+        "
+  - name: sales
+    given:
+      - { source: orders, value: { shop: a, till: 1, price: 5, at: 1000 } }
+      - { source: orders, value: { shop: a, till: 1, price: 2, at: 602000 } }
+      - { source: orders, value: { shop: a, till: 1, price: 2, at: 603000 } }
+    expect:
+      stores: { sales: [{ shop: a, window_start: 1970-01-01T00:10:00Z, n: 2 }] }
+",
+    );
+}
+
+#[test]
+fn dead_letters_are_records_of_their_topic() {
+    passes(
+        "
+  - name: letters
+    given: [{ source: orders, raw: 'no event', headers: { h: x } }]
+    expect:
+      topics:
+        shop-dead-letters:
+          - { headers: { tidemill.reason: unreadable, tidemill.group: shop, h: x } }
+          - { headers: { tidemill.reason: unreadable, tidemill.group: shop-raw_table, h: x } }
+      drops: { orders: { unreadable: 1 } }
+",
+    );
+}
+
+/// In JSON a number is sometimes a text; in the table, and as a key, they are one.
+#[test]
+fn a_key_is_what_its_field_is_declared_to_be() {
+    let topology = "
+app: shop
+nodes:
+  orders: { source: { topic: orders, fields: { id: int, name: string } } }
+  by_id: { aggregate: { from: orders, by: id, window: none, set: { n: count() } } }
+  by_name: { aggregate: { from: orders, by: name, window: none, set: { n: count() } } }
+  ids: { sql: { from: by_id, table: ids } }
+  names: { sql: { from: by_name, table: names } }
+";
+    let tests = "
+  - name: keys
+    given:
+      - { source: orders, value: { id: 7, name: '7' } }
+      - { source: orders, value: { id: '7', name: 7 } }
+      - { source: orders, value: { id: 7.0, name: '7.5' } }
+      - { source: orders, value: { id: '07a', name: 7.5 } }
+      - { source: orders, value: { id: 1, name: true } }
+    expect:
+      tables:
+        ids: [{ id: 7, n: 3 }, { id: 1, n: 1 }]
+        names: [{ name: '7', n: 2 }, { name: '7.5', n: 2 }, { name: 'true', n: 1 }]
+      drops: { ids: { refused: 1 } }
+";
+    let report = report(topology, tests);
+    assert!(report.is_ok(), "{report}");
+}
+
+/// ```text
 ///   orders of a:   3    7  | 12        4: too late, its window was closed by 12
 ///   windows:     |- 0..10 -|- 10..20 -|
 /// ```
@@ -297,4 +361,32 @@ fn the_example_of_the_reference_passes() {
     let (topology, tests) = example.split_once("tests:\n").unwrap();
     let report = report(topology, tests);
     assert!(report.is_ok(), "{report}");
+}
+
+#[test]
+fn lists_in_tables_are_compared_as_lists() {
+    let topology = "
+app: shop
+nodes:
+  orders: { source: { topic: orders, key: shop, timestamp: at } }
+  best:   { aggregate: { from: orders, by: shop, window: none, set: { top: 'top_k(item, 2)' } } }
+  to_table: { sql: { from: best, table: best } }
+";
+    let test = |count: u8| {
+        format!(
+            "
+  - name: the best
+    given:
+      - {{ source: orders, value: {{ shop: a, item: x, at: 1 }} }}
+      - {{ source: orders, value: {{ shop: a, item: y, at: 2 }} }}
+      - {{ source: orders, value: {{ shop: a, item: y, at: 3 }} }}
+    expect:
+      tables:
+        best: [{{ shop: a, top: [{{ value: y, count: {count} }}, {{ value: x, count: 1 }}] }}]
+"
+        )
+    };
+    let found = report(topology, &test(2));
+    assert!(found.is_ok(), "{found}");
+    assert!(!report(topology, &test(3)).is_ok());
 }

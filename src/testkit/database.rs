@@ -20,6 +20,9 @@ use crate::topology::plan::Plan;
 /// scripted is over by then.
 const ATTEMPTS: usize = 8;
 
+/// A row as a JSON object.
+type Row = serde_json::Map<String, serde_json::Value>;
+
 /// A database with the tables of a plan, still empty. Drivers of the same plan share it, and each gets
 /// a copy of its file.
 pub(super) struct DatabaseTemplate {
@@ -64,7 +67,18 @@ impl TestDatabase {
         })
     }
 
-    fn environment(&self) -> Database {
+    /// The rows of a table, see [`TopologyTestDriver::sql_rows`].
+    pub(super) fn rows(&self, table: &str) -> Result<Vec<Row>, DriverError> {
+        let options = QueryOptions {
+            limit: MOST_ROWS,
+            ..QueryOptions::of(table)
+        };
+        let tokio = &self.template.tokio;
+        let rows = tokio.block_on(query::run(&self.url, &options))?;
+        Ok(rows.objects())
+    }
+
+    pub(super) fn environment(&self) -> Database {
         Database {
             url: self.url.clone(),
             tokio: self.template.tokio.handle().clone(),
@@ -123,14 +137,7 @@ impl TopologyTestDriver {
         table: &str,
     ) -> Result<Vec<serde_json::Map<String, serde_json::Value>>, DriverError> {
         self.write_tables()?;
-        let database = self.open_database()?;
-        let options = QueryOptions {
-            limit: MOST_ROWS,
-            ..QueryOptions::of(table)
-        };
-        let tokio = &database.template.tokio;
-        let rows = tokio.block_on(query::run(&database.url, &options))?;
-        Ok(rows.objects())
+        self.open_database()?.rows(table)
     }
 
     fn open_sinks(&mut self) -> Result<(), DriverError> {

@@ -8,6 +8,7 @@ use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use serde_json::json;
 
+use super::fate::{Fate, config, fate};
 use super::sink_rows::sink_rows;
 use super::{DriverOptions, TopologyTestDriver};
 use crate::processor::DropReason;
@@ -272,9 +273,7 @@ enum Step {
         /// How far behind it the record is.
         behind_ms: i64,
     },
-    Commit,
-    Crash,
-    LoseState,
+    Fate(Fate),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -283,14 +282,12 @@ fn step() -> impl Strategy<Value = Step> {
         12 => record.prop_map(|(partition, key, advance_ms, behind_ms)| Step::Record {
             partition, key, advance_ms, behind_ms,
         }),
-        3 => Just(Step::Commit),
-        1 => Just(Step::Crash),
-        1 => Just(Step::LoseState),
+        5 => fate().prop_map(Step::Fate),
     ]
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(60))]
+    #![proptest_config(config(60))]
 
     /// Records that are known by a key which they were given are moved to be together. Whichever of
     /// equal ones comes first, from partitions that are far apart in time, and wherever the process
@@ -330,15 +327,7 @@ nodes:
                         on_time.push((key, at));
                     }
                 }
-                Step::Commit => driver.commit().unwrap(),
-                Step::Crash => {
-                    driver.crash();
-                    driver.restart().unwrap();
-                }
-                Step::LoseState => {
-                    driver.lose_state();
-                    driver.restart().unwrap();
-                }
+                Step::Fate(fate) => driver.meet(fate),
             }
         }
         for _ in 0..3 {

@@ -15,10 +15,11 @@ use crate::broker::memory::MemoryBroker;
 use crate::broker::{
     Broker, BrokerError, Isolation, Outgoing, OwnedRecord, Producer, ProducerOptions, TopicSpec,
 };
+use crate::format::{EventWriter, MemoryRegistry, Registries};
 use crate::processor::{DropReason, NodeCounts};
 use crate::runtime::{
-    self, AppError, EngineMetrics, EngineSettings, Environment, Shared, SinkError, SinkThread,
-    StopSignal, StreamThread, ThreadError,
+    self, AppError, EngineMetrics, EngineSettings, Environment, GlobalTableError, GlobalUpdater,
+    Shared, SinkError, SinkThread, StopSignal, StreamThread, ThreadError,
 };
 use crate::sql::SqlError;
 use crate::sql::query::QueryError;
@@ -44,6 +45,9 @@ pub enum DriverError {
     /// The log.
     #[error(transparent)]
     Broker(#[from] BrokerError),
+    /// A global table had to give up.
+    #[error(transparent)]
+    GlobalTable(#[from] GlobalTableError),
     /// A SQL sink had to give up.
     #[error(transparent)]
     Sink(#[from] SinkError),
@@ -53,6 +57,9 @@ pub enum DriverError {
     /// A table cannot be read.
     #[error(transparent)]
     Query(#[from] QueryError),
+    /// A value does not fit its topic.
+    #[error("{0}")]
+    Value(String),
     /// There is no room for the files of a database.
     #[error("cannot make a database for the tables: {0}")]
     NoDatabase(#[from] std::io::Error),
@@ -85,17 +92,21 @@ pub struct TopologyTestDriver {
     pub(super) plan: Arc<Plan>,
     pub(super) topology: Topology,
     broker: MemoryBroker,
+    registry: MemoryRegistry,
     clock: ManualClock,
     pub(super) backend: Arc<MemoryBackend>,
     producer: Box<dyn Producer>,
     thread: Option<StreamThread>,
+    global_tables: Vec<GlobalUpdater>,
     /// What the threads of the running process share; none after a crash.
     pub(super) shared: Option<Arc<Shared>>,
     /// The SQL sinks, once a table has been asked for. Before the database, which they use.
     pub(super) sinks: Vec<SinkThread>,
     pub(super) database: Option<TestDatabase>,
-    metrics: Arc<EngineMetrics>,
+    pub(super) metrics: Arc<EngineMetrics>,
     pub(super) options: DriverOptions,
+    /// Those that have written values with a schema, by topic.
+    pub(super) writers: HashMap<String, EventWriter>,
     /// How far each partition of an output has been read.
     read: HashMap<(String, i32), usize>,
 }
@@ -139,28 +150,39 @@ impl TopologyTestDriver {
             plan,
             topology: topology.clone(),
             broker,
+            registry: MemoryRegistry::new(),
             clock,
             backend: Arc::new(MemoryBackend::default()),
             producer,
             thread: None,
+            global_tables: Vec::new(),
             shared: None,
             sinks: Vec::new(),
             database: None,
             metrics: Arc::new(EngineMetrics::default()),
             options,
+            writers: HashMap::new(),
             read: HashMap::new(),
         };
         driver.restart()?;
         Ok(driver)
     }
 
-    /// Writes a record whose time is the clock's, and runs until everything has come through.
+    /// Writes a record whose time is the clock's, and runs until everything has come through. Its value
+    /// is this text; for a source with a schema it is what this JSON text says.
     ///
     /// # Panics
-    /// When a thread has to give up; use [`TopologyTestDriver::try_pipe`] to see the error.
+    /// When a thread has to give up; use [`TopologyTestDriver::try_pipe`] to see the error. When the
+    /// value does not fit the schema.
     pub fn pipe(&mut self, topic: &str, key: Option<&str>, value: &str) {
         let now = self.clock.now();
-        let piped = self.try_pipe(topic, key.map(str::as_bytes), Some(value.as_bytes()), now);
+        let value = match serde_json::from_str(value) {
+            Ok(json) if self.has_schema(topic) => self
+                .encode(topic, &json)
+                .expect("a value that fits the schema"),
+            _ => value.as_bytes().to_vec(),
+        };
+        let piped = self.try_pipe(topic, key.map(str::as_bytes), Some(&value), now);
         piped.expect("the topology goes on");
     }
 
@@ -270,6 +292,7 @@ impl TopologyTestDriver {
     pub(super) fn run(&mut self) -> Result<(), DriverError> {
         let mut quiet = 0;
         while quiet < 4 {
+            self.read_global_tables()?;
             let Some(thread) = &mut self.thread else {
                 return Ok(());
             };
@@ -291,10 +314,28 @@ impl TopologyTestDriver {
         Ok(())
     }
 
+    /// Reads the rows of global tables that have come, and lets tasks see them.
+    fn read_global_tables(&mut self) -> Result<(), DriverError> {
+        for table in &mut self.global_tables {
+            loop {
+                match table.step(Duration::ZERO) {
+                    Ok(true) => {}
+                    Ok(false) => break,
+                    Err(error) => {
+                        table.recover(error)?;
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Loses everything that is in memory and not committed, as a crash does. What is piped until
     /// [`TopologyTestDriver::restart`] waits in its topic.
     pub fn crash(&mut self) {
         self.thread = None;
+        self.global_tables.clear();
         self.sinks.clear();
         self.shared = None;
     }
@@ -304,6 +345,10 @@ impl TopologyTestDriver {
     pub fn lose_state(&mut self) {
         self.crash();
         self.backend = Arc::new(MemoryBackend::default());
+        // They are read anew, and counted anew.
+        for table in &self.plan.global_tables {
+            self.metrics.forget(table.node.as_str());
+        }
     }
 
     /// Starts anew after a crash: state is restored and processing goes on from the last commit.
@@ -316,17 +361,22 @@ impl TopologyTestDriver {
             broker: Arc::new(self.broker.clone()),
             backend: Arc::clone(&self.backend) as Arc<dyn StateBackend>,
             clock: Arc::new(self.clock.clone()),
+            registries: Arc::new(self.registry.clone()),
             instance: "driver".to_owned(),
             database: None,
         };
         let settings = EngineSettings {
             commit_interval: Duration::MAX,
             sink_linger: Duration::ZERO,
+            // However far the clock is moved, the driver is not late.
+            max_poll_interval: Duration::from_secs(u32::MAX.into()),
             ..EngineSettings::default()
         };
         let stop = StopSignal::default();
         let plan = Arc::clone(&self.plan);
         let shared = runtime::prepare(plan, &environment, &settings, &self.metrics, &stop)?;
+        self.global_tables = runtime::updaters(&shared).map_err(AppError::from)?;
+        self.read_global_tables()?;
         if !self.plan.processing.is_empty() {
             self.thread = Some(StreamThread::new(Arc::clone(&shared), 0)?);
         }
@@ -377,13 +427,14 @@ impl TopologyTestDriver {
         written.map(str::to_owned).collect()
     }
 
-    /// The values of those records as JSON; null for a tombstone.
+    /// The values of those records as JSON, whatever the format of the sink; null for a tombstone.
     ///
     /// # Panics
-    /// When a value is not JSON.
+    /// When a value is not what the format says.
     pub fn read_json(&mut self, topic: &str) -> Vec<serde_json::Value> {
-        let parse = |value: &Vec<u8>| serde_json::from_slice(value).expect("JSON");
-        self.read(topic)
+        let records = self.read(topic);
+        let parse = |value: &Vec<u8>| self.decode(topic, value).expect("a value of the format");
+        records
             .iter()
             .map(|record| record.value.as_ref().map_or(serde_json::Value::Null, parse))
             .collect()
@@ -397,6 +448,15 @@ impl TopologyTestDriver {
     /// How many records the log deleted before they were read.
     pub fn lost(&self) -> u64 {
         self.metrics.status().lost
+    }
+
+    pub(super) fn registries(&self) -> Arc<dyn Registries> {
+        Arc::new(self.registry.clone())
+    }
+
+    /// The schema registry that stands for all that the topology names, to look into or to break.
+    pub fn registry(&self) -> &MemoryRegistry {
+        &self.registry
     }
 
     /// The log, to look into or to break.

@@ -8,7 +8,8 @@ use crate::processor::DropReason;
 use crate::time::Timestamp;
 use crate::topology::graph::{
     Aggregate, Aggregation, AppId, Emit, Filter, Format, Function, Guarantee, KafkaSink, Map, Node,
-    NodeKind, NodeName, NullValues, OnError, OnLate, Source, Topology, Window, WindowKind,
+    NodeKind, NodeName, NullValues, OnError, OnLate, SinkHeaders, Source, Topology, Window,
+    WindowKind,
 };
 use crate::value::FieldPath;
 
@@ -81,6 +82,8 @@ fn topology(key: Option<&str>, guarantee: Guarantee, emit: Emit) -> Topology {
         topic: "out".to_owned(),
         key: Some(Expression::parse("shop")),
         fields: vec![],
+        format: None,
+        headers: SinkHeaders::default(),
         on_error: OnError::DeadLetter,
     };
     Topology {

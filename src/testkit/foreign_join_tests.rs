@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use super::fate::{Fate, config, fate};
 use super::{DriverOptions, TopologyTestDriver};
 use crate::topology::builder::{
     Builder, Join, JoinKind, KafkaSink, Rollup, Source, SqlSink, Table,
@@ -210,9 +211,7 @@ enum Step {
     Left(u8, Option<(Option<u8>, u8)>),
     /// A right row.
     Right(u8, Option<u8>),
-    Commit,
-    Crash,
-    LoseState,
+    Fate(Fate),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -221,14 +220,12 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         8 => (0..5u8, left).prop_map(|(key, row)| Step::Left(key, row)),
         5 => (0..3u8, right).prop_map(|(key, row)| Step::Right(key, row)),
-        3 => Just(Step::Commit),
-        1 => Just(Step::Crash),
-        1 => Just(Step::LoseState),
+        5 => fate().prop_map(Step::Fate),
     ]
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(80))]
+    #![proptest_config(config(80))]
 
     /// Wherever the process dies: in the end each left row has its right one, and of the records that
     /// were sent for it the last says so.
@@ -259,15 +256,7 @@ proptest! {
                     driver.pipe("customers", Some(&format!("r{key}")), &row);
                 }
                 Step::Right(key, None) => driver.pipe_tombstone("customers", &format!("r{key}")),
-                Step::Commit => driver.commit().unwrap(),
-                Step::Crash => {
-                    driver.crash();
-                    driver.restart().unwrap();
-                }
-                Step::LoseState => {
-                    driver.lose_state();
-                    driver.restart().unwrap();
-                }
+                Step::Fate(fate) => driver.meet(*fate),
             }
             match step {
                 Step::Left(key, Some(row)) => drop(lefts.insert(*key, *row)),

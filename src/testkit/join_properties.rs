@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
+use super::fate::{Fate, config, fate};
 use super::{DriverOptions, TopologyTestDriver};
 use crate::time::Timestamp;
 use crate::topology::builder::{Join, JoinKind, KafkaSink, Source, Table};
@@ -29,9 +30,7 @@ enum Step {
         /// How far behind it the record is.
         late_ms: i64,
     },
-    Commit,
-    Crash,
-    LoseState,
+    Fate(Fate),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -40,9 +39,7 @@ fn step() -> impl Strategy<Value = Step> {
         12 => record.prop_map(|(is_left, partition, key, advance_ms, late_ms)| Step::Record {
             is_left, partition, key, advance_ms, late_ms,
         }),
-        3 => Just(Step::Commit),
-        1 => Just(Step::Crash),
-        1 => Just(Step::LoseState),
+        5 => fate().prop_map(Step::Fate),
     ]
 }
 
@@ -55,11 +52,23 @@ struct Sent {
     number: usize,
 }
 
+/// Later than everything else.
+const END_MS: i64 = 10_000_000_000_000;
+
+/// One is the beginning of another.
+const KEYS: [&str; 3] = ["k", "k1", "k1é"];
+
 /// Both streams are keyed by something else than what they are joined by.
 fn topology(kind: JoinKind) -> Topology {
     let builder = Topology::builder("app")
-        .source("left_in", Source::json("left").timestamp("at"))
-        .source("right_in", Source::json("right").timestamp("at"))
+        .source(
+            "left_in",
+            Source::json("left").timestamp("at").no_max_ahead(),
+        )
+        .source(
+            "right_in",
+            Source::json("right").timestamp("at").no_max_ahead(),
+        )
         .select_key("left_by_k", "left_in", "k")
         .select_key("right_by_k", "right_in", "k")
         .join(
@@ -137,7 +146,7 @@ fn played(steps: &[Step], kind: JoinKind) -> (Vec<Sent>, Results) {
                     topic,
                     partition,
                     time,
-                    &format!("k{key}"),
+                    KEYS[key as usize],
                     number,
                 );
                 sent.push(Sent {
@@ -147,22 +156,14 @@ fn played(steps: &[Step], kind: JoinKind) -> (Vec<Sent>, Results) {
                     number,
                 });
             }
-            Step::Commit => driver.commit().unwrap(),
-            Step::Crash => {
-                driver.crash();
-                driver.restart().unwrap();
-            }
-            Step::LoseState => {
-                driver.lose_state();
-                driver.restart().unwrap();
-            }
+            Step::Fate(fate) => driver.meet(fate),
         }
     }
     // Time goes on everywhere, so that nothing waits any more.
     for topic in ["left", "right"] {
         for partition in 0..PARTITIONS {
             let k = format!("end of {topic} {partition}");
-            pipe(&mut driver, topic, partition, 1_000_000, &k, usize::MAX);
+            pipe(&mut driver, topic, partition, END_MS, &k, usize::MAX);
         }
     }
     // Reads are in portions, of which a driver may see none for a while.
@@ -178,8 +179,37 @@ fn played(steps: &[Step], kind: JoinKind) -> (Vec<Sent>, Results) {
     (sent, results)
 }
 
+/// A partition is read thirty years ahead of another one: what that one has is joined as ever, and
+/// nobody looks through all the time in between, which has more than a billion lengths of the window.
+#[test]
+fn a_partition_that_is_far_ahead_holds_up_nothing() {
+    let record = |is_left, partition, key, advance_ms| Step::Record {
+        is_left,
+        partition,
+        key,
+        advance_ms,
+        late_ms: 0,
+    };
+    let years_ms = 30 * 365 * 24 * 3_600_000;
+    let mut steps = vec![
+        record(true, 1, 0, years_ms),
+        record(false, 1, 0, 0),
+        Step::Fate(Fate::Commit),
+    ];
+    for n in 0..12 {
+        steps.push(record(n % 2 == 0, 0, n % 3, 1));
+        steps.push(Step::Fate(
+            [Fate::Commit, Fate::LoseState][n as usize / 3 % 2],
+        ));
+    }
+    for kind in [JoinKind::Inner, JoinKind::Outer] {
+        let (sent, found) = played(&steps, kind);
+        assert_eq!(found, expected(&sent, kind), "{kind:?}");
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(40))]
+    #![proptest_config(config(40))]
 
     /// Nothing is missed and nothing comes twice, whatever the order in which partitions are read,
     /// and wherever the process dies.
@@ -202,18 +232,14 @@ enum Change {
         key: u8,
         row: Option<u8>,
     },
-    Commit,
-    Crash,
-    LoseState,
+    Fate(Fate),
 }
 
 fn change() -> impl Strategy<Value = Change> {
     let row = (any::<bool>(), 0..5u8, prop::option::weighted(0.7, 0..4u8));
     prop_oneof![
         12 => row.prop_map(|(is_left, key, row)| Change::Row { is_left, key, row }),
-        3 => Just(Change::Commit),
-        1 => Just(Change::Crash),
-        1 => Just(Change::LoseState),
+        5 => fate().prop_map(Change::Fate),
     ]
 }
 
@@ -272,15 +298,7 @@ fn play_changes(
                 let known = |side: usize| rows[side].get(&key).copied();
                 seen(is_left, key, known(0), known(1));
             }
-            Change::Commit => driver.commit().unwrap(),
-            Change::Crash => {
-                driver.crash();
-                driver.restart().unwrap();
-            }
-            Change::LoseState => {
-                driver.lose_state();
-                driver.restart().unwrap();
-            }
+            Change::Fate(fate) => driver.meet(fate),
         }
     }
     driver.commit().unwrap();
@@ -304,7 +322,7 @@ fn pair(left: Option<u8>, right: Option<u8>) -> serde_json::Value {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(40))]
+    #![proptest_config(config(40))]
 
     /// The last word on each key is what the definition says of the last rows.
     #[test]

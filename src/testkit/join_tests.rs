@@ -283,6 +283,55 @@ fn results_over_all_time_are_a_table() {
 }
 
 /// ```text
+///   edits  by wiki and ten seconds:   enwiki 0..10 2          enwiki 10..20 1
+///   logs   by wiki and ten seconds:   enwiki 0..10 1
+///   both   by wiki and window:        enwiki|0..10 2, 1
+/// ```
+#[test]
+fn results_of_windows_are_joined_under_a_key_with_the_window_in_it() {
+    let mut builder = Topology::builder("app");
+    for topic in ["edits", "logs"] {
+        let [source, counts] = [format!("{topic}_in"), format!("{topic}_n")];
+        let rollup = Rollup::by(["wiki"])
+            .tumbling(Millis(10_000))
+            .set("n", "count()");
+        builder = builder
+            .source(&source, Source::json(topic).timestamp("at"))
+            .aggregate(&counts, &source, rollup)
+            .select_key(topic, &counts, "wiki + '|' + string(window_start)");
+    }
+    let join = Join::with("logs", "logs").kind(JoinKind::Left);
+    let sink = KafkaSink::topic("out")
+        .field("edits", "n")
+        .field("logs", "logs.n");
+    let mut driver = driver(
+        builder
+            .join("both", "edits", join)
+            .kafka("out", "both", sink),
+    );
+    for (topic, at) in [
+        ("edits", 1_000),
+        ("logs", 2_000),
+        ("edits", 3_000),
+        ("edits", 12_000),
+    ] {
+        driver.pipe(topic, None, &format!(r#"{{"wiki":"enwiki","at":{at}}}"#));
+        driver.crash();
+        driver.restart().unwrap();
+    }
+    let [first, second] = ["00", "10"].map(|s| format!("enwiki|1970-01-01T00:00:{s}Z"));
+    assert_eq!(
+        written(&mut driver),
+        [
+            pair(&first, json!({"edits": 1, "logs": null})),
+            pair(&first, json!({"edits": 1, "logs": 1})),
+            pair(&first, json!({"edits": 2, "logs": 1})),
+            pair(&second, json!({"edits": 1, "logs": null})),
+        ]
+    );
+}
+
+/// ```text
 ///   left, right ─→ join as r ─→ table ─┐
 ///   third ─→ table ────────────────────┴ join as t ─→ table ─→ n, r.n, t.n after a restore
 /// ```
@@ -382,6 +431,36 @@ fn records_of_two_streams_meet_within_a_time() {
 }
 
 /// ```text
+///   time    0     40    100    110    130   200     right up to 20 before left, or up to 100 after it
+///   left          1            2
+///   right   4           5             6     7
+///   pairs               1,5    2,5    1,6   2,7     4 is 40 before 1, and 7 is 160 after it
+///                                     2,6
+/// ```
+#[test]
+fn a_window_may_reach_farther_to_one_side() {
+    let join = Join::with("right_in", "r").before_and_after(Millis(20), Millis(100));
+    let mut driver = driver(two_streams(join));
+    pipe_at(&mut driver, "right", "a", 0, 4);
+    pipe_at(&mut driver, "left", "a", 40, 1);
+    pipe_at(&mut driver, "right", "a", 100, 5);
+    pipe_at(&mut driver, "left", "a", 110, 2);
+    driver.lose_state();
+    driver.restart().unwrap();
+    pipe_at(&mut driver, "right", "a", 130, 6);
+    pipe_at(&mut driver, "right", "a", 200, 7);
+    let expected = [
+        (100, 1, 5),
+        (110, 2, 5),
+        (130, 1, 6),
+        (130, 2, 6),
+        (200, 2, 7),
+    ];
+    let expected = expected.map(|(time, l, r)| (time, json!({"l": l, "r": r})));
+    assert_eq!(pairs(&mut driver), expected);
+}
+
+/// ```text
 ///   left    a 0 ─── b 10 ──────────────── c 200
 ///   right        a 5                                within 50, left:
 ///                                         b is alone since 60; it leaves with c, before c's pairs
@@ -400,6 +479,43 @@ fn a_record_without_a_match_leaves_when_its_time_is_up() {
     driver.restart().unwrap();
     pipe_at(&mut driver, "left", "c", 200, 3);
     assert_eq!(pairs(&mut driver), [(10, json!({"l": 2, "r": null}))]);
+}
+
+/// A look ends behind the first records of both sides whose time is not up, and the next one is due by the
+/// time of the one that it ended at: here the second of two of the same time.
+///
+/// ```text
+///   time    677   782   915 915   1113        1717               1952
+///   left                 ●   ●                 ● looks: 677 out    ● looks again: 915 + 1000 < 1952
+///   right    ●     ●                ●
+/// ```
+#[test]
+fn a_look_ends_at_a_record_and_not_at_a_time() {
+    let join = Join::with("right_in", "r")
+        .within(Millis(0))
+        .grace(Millis(1_000));
+    let mut driver = driver(two_streams(join.kind(JoinKind::Outer)));
+    let records = [
+        ("right", 677),
+        ("right", 782),
+        ("left", 915),
+        ("left", 915),
+        ("right", 1_113),
+        ("left", 1_717),
+    ];
+    for (n, (topic, time)) in (1..).zip(records) {
+        pipe_at(&mut driver, topic, "a", time, n);
+    }
+    assert_eq!(pairs(&mut driver), [(677, json!({"l": null, "r": 1}))]);
+    pipe_at(&mut driver, "left", "a", 1_952, 7);
+    assert_eq!(
+        pairs(&mut driver),
+        [
+            (782, json!({"l": null, "r": 2})),
+            (915, json!({"l": 3, "r": null})),
+            (915, json!({"l": 4, "r": null})),
+        ]
+    );
 }
 
 /// ```text
@@ -477,4 +593,27 @@ fn computed_fields_are_kept_however_often_rows_are_moved() {
     let edit = json!({"title": "A", "user_name": "ann", "shout": "A!"});
     let fields = json!({"team": "red", "e": edit});
     assert_eq!(driver.rows("kept")[0].fields, fields);
+}
+
+/// ```text
+///   time    0     10     20       before, after and grace are 0
+///   left    1     2      3
+///   right   4            5        1,4   3,5
+/// ```
+#[test]
+fn records_of_the_same_instant_meet_where_nothing_else_may() {
+    let join = Join::with("right_in", "r").before_and_after(Millis(0), Millis(0));
+    let mut driver = driver(two_streams(join));
+    for (topic, time, n) in [
+        ("left", 0, 1),
+        ("right", 0, 4),
+        ("left", 10, 2),
+        ("right", 20, 5),
+        ("left", 20, 3),
+    ] {
+        pipe_at(&mut driver, topic, "a", time, n);
+    }
+    let expected = [(0, 1, 4), (20, 3, 5)];
+    let expected = expected.map(|(time, l, r)| (time, json!({"l": l, "r": r})));
+    assert_eq!(pairs(&mut driver), expected);
 }

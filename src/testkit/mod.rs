@@ -73,6 +73,7 @@
 mod driver;
 mod record;
 mod topics;
+mod formats;
 mod stores;
 mod database;
 mod cases;
@@ -102,15 +103,29 @@ mod sink_rows;
 #[cfg(test)]
 mod driver_tests;
 #[cfg(test)]
+mod fate;
+#[cfg(test)]
 mod engine_tests;
 #[cfg(test)]
 mod foreign_join_tests;
+#[cfg(test)]
+mod format_tests;
+#[cfg(test)]
+mod global_table_properties;
+#[cfg(test)]
+mod global_table_tests;
+#[cfg(test)]
+mod header_tests;
 #[cfg(test)]
 mod join_properties;
 #[cfg(test)]
 mod join_tests;
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod stateless_tests;
+#[cfg(test)]
+mod state_formats;
 #[cfg(test)]
 mod suppress_oracle_tests;
 #[cfg(test)]
@@ -123,3 +138,5 @@ mod table_tests;
 mod time_properties;
 #[cfg(test)]
 mod window_properties;
+#[cfg(test)]
+mod window_tests;

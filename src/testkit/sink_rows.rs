@@ -1,10 +1,15 @@
 //! What the group of a SQL sink reads, without a database: the real reader and operators, and rows as
 //! text instead of a table.
 
+use std::sync::Arc;
+
 use super::TopologyTestDriver;
 use crate::broker::{Broker as _, Isolation};
+use crate::format::Registries;
+use crate::headers::PackedHeaders;
 use crate::processor::{
-    DeadLetter, InRecord, OutputError, Outputs, Processor, Produced, Progress, Share, TableRow,
+    DeadLetter, GlobalTables, InRecord, OutputError, Outputs, Processor, Produced, Progress, Share,
+    TableRow,
 };
 use crate::state::StateBackend as _;
 use crate::state::memory::MemoryBackend;
@@ -24,7 +29,9 @@ pub(super) fn sink_rows(driver: &TopologyTestDriver, sink: &str) -> Vec<String> 
         partition: 0,
         partitions: 1,
     };
-    let mut processor = Processor::new(plan.clone(), share, 0, &Progress::default());
+    let registries: Arc<dyn Registries> = Arc::new(driver.registry().clone());
+    let (progress, no_tables) = (Progress::default(), GlobalTables::new());
+    let mut processor = Processor::new(plan.clone(), share, 0, &progress, &registries, &no_tables);
     let state = MemoryBackend::default().open("sink", &[]).unwrap();
     let mut rows = Rows(Vec::new());
     for topic in plan.topics() {
@@ -40,10 +47,11 @@ pub(super) fn sink_rows(driver: &TopologyTestDriver, sink: &str) -> Vec<String> 
                 timestamp: record.timestamp,
                 key: record.key.as_deref(),
                 value: record.value.as_deref(),
+                headers: PackedHeaders::NONE,
             });
             let now = Timestamp(i64::MAX);
             let done = processor.process(input, records, now, &*state, &mut rows);
-            done.unwrap();
+            assert!(done.unwrap().is_none(), "the registry is there");
         }
     }
     rows.0

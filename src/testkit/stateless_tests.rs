@@ -387,3 +387,23 @@ fn a_condition_of_a_branch_that_fails_is_handled_as_the_branch_says() {
     assert_eq!(driver.counts("kinds").filtered, 1);
     assert!(driver.dead_letters().is_empty());
 }
+
+/// ```text
+///   {"title":"Talk:Cat","old":3,"new":10} ─→ map ─→ {…, "delta":7, "talk":true, "sign":1}
+/// ```
+#[test]
+fn a_map_sets_fields_each_of_which_sees_those_before_it() {
+    let map = Map::new("changes")
+        .set("delta", "new - old")
+        .set("talk", "title.startsWith('Talk:')")
+        .set("sign", "delta > 0 ? 1 : -1");
+    let sink = ["title", "delta", "talk", "sign"]
+        .iter()
+        .fold(KafkaSink::topic("out"), |sink, name| sink.field(name, name));
+    let builder = changes().node("sized", NodeKind::Map(map));
+    let mut driver = driver(builder.kafka("out", "sized", sink));
+    let change = r#"{"title":"Talk:Cat","old":3,"new":10}"#;
+    driver.pipe("changes", Some("k"), change);
+    let expected = json!({"title": "Talk:Cat", "delta": 7, "talk": true, "sign": 1});
+    assert_eq!(written(&mut driver, "out"), [keyed("k", expected)]);
+}

@@ -7,12 +7,14 @@ use bumpalo::Bump;
 use serde_json::Map;
 
 use super::driver::TopologyTestDriver;
-use crate::processor::{stored_key, stored_results};
-use crate::record::{JoinedEvent, StoredRow};
-use crate::state::{StateBackend as _, keys};
+use crate::format::json::{of_entries, of_value as to_json};
+use crate::processor::{MARKER_KEY, stored_key, stored_results};
+use crate::record::{Event, JoinedEvent, StoredRow, WHOLE_VALUE};
+use crate::runtime::{progress_of, slot_on_disk, store_names};
+use crate::state::{StateBackend as _, TaskState, keys};
 use crate::time::Timestamp;
 use crate::topology::graph::{Aggregate, NodeKind, WINDOW_END, WINDOW_START};
-use crate::topology::plan::{AggregatePlan, ResultRead, SubTopology, Work};
+use crate::topology::plan::{AggregatePlan, GlobalTablePlan, ResultRead, SubTopology, Work};
 use crate::value::Value;
 use crate::window::Windows;
 
@@ -31,7 +33,7 @@ pub struct StoreEntry {
     pub timestamp: Timestamp,
 }
 
-/// A row of a table.
+/// A row of a table, or of a global table.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TableRow {
     /// The key of the record.
@@ -108,16 +110,20 @@ impl WindowStore {
 }
 
 impl TopologyTestDriver {
-    /// The stores: of aggregates, tables and other nodes the name of the node, of processors their own.
+    /// The stores: of aggregates, tables, global ones too, and other nodes the name of the node, of
+    /// processors their own.
     pub fn state_stores(&self) -> Vec<&str> {
         let stores = self.plan.processing.iter().flat_map(|sub| &sub.stores);
         let kept = stores.filter(|store| !store.content.is_empty());
-        let mut names: Vec<&str> = kept.map(|store| store.name.as_str()).collect();
+        let global = self.plan.global_tables.iter();
+        let global = global.map(|table| table.node.as_str());
+        let kept = kept.map(|store| store.name.as_str());
+        let mut names: Vec<&str> = kept.chain(global).collect();
         names.sort_unstable();
         names
     }
 
-    /// What a table, or an aggregate without windows, holds.
+    /// What a table, a global table, or an aggregate without windows, holds.
     ///
     /// # Panics
     /// When there is no such node, or it has windows.
@@ -163,22 +169,28 @@ impl TopologyTestDriver {
         let names = self.result_names(aggregate);
         let mut entries = Vec::new();
         for stored in self.scan(sub, plan.store) {
-            entries.extend(results(plan, &names, stored));
+            entries.extend(results(aggregate, plan, &names, stored));
         }
         entries
     }
 
-    /// What a table holds, over all partitions, by key.
+    /// What a table or a global table holds, over all partitions, by key.
     ///
     /// # Panics
     /// When there is no such table, or its store is damaged.
     pub fn rows(&self, table: &str) -> Vec<TableRow> {
-        let (sub, plan) = self.find(table, |work| match work {
-            Work::Table(plan) => Some(plan),
-            _ => None,
-        });
-        let stored = self.scan(sub, plan.store).into_iter().flatten();
-        let rows = stored.filter_map(|(key, bytes)| {
+        let mut global = self.plan.global_tables.iter();
+        let stored = match global.find(|plan| plan.node.as_str() == table) {
+            Some(plan) => self.scan_global(plan),
+            None => {
+                let (sub, plan) = self.find(table, |work| match work {
+                    Work::Table(plan) => Some(plan),
+                    _ => None,
+                });
+                self.scan(sub, plan.store).concat()
+            }
+        };
+        let rows = stored.into_iter().filter_map(|(key, bytes)| {
             let key = String::from_utf8_lossy(stored_key(&key)?).into_owned();
             let arena = Bump::new();
             let row = StoredRow::decode(&bytes, &arena).expect("a good row");
@@ -237,16 +249,17 @@ impl TopologyTestDriver {
             let state = self
                 .backend
                 .open(&sub.state_name(partition as i32), &stores);
-            let mut stored = Vec::new();
-            let mut visit = |key: &[u8], value: &[u8]| {
-                stored.push((key.to_vec(), value.to_vec()));
-                ControlFlow::Continue(())
-            };
-            let scanned = state.and_then(|state| state.scan(store, &[0], &[0xFF; 9], &mut visit));
-            scanned.expect("memory is always there");
-            stored
+            entries(&*state.expect("memory is always there"), store)
         };
         (0..self.options.partitions).map(scan).collect()
+    }
+
+    /// The rows of a global table.
+    fn scan_global(&self, plan: &GlobalTablePlan) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let state = self.backend.open(&plan.state_name(), &store_names());
+        let state = state.expect("memory is always there");
+        let slot = slot_on_disk(&*state).expect("memory is always there");
+        slot.map_or_else(Vec::new, |slot| entries(&*state, slot))
     }
 
     /// What the store of an aggregate holds, as the rows that leave it.
@@ -281,12 +294,29 @@ impl TopologyTestDriver {
     }
 }
 
+/// All entries of a store, by key.
+fn entries(state: &dyn TaskState, store: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let mut entries = Vec::new();
+    let mut visit = |key: &[u8], value: &[u8]| {
+        entries.push((key.to_vec(), value.to_vec()));
+        ControlFlow::Continue(())
+    };
+    let scanned = state.scan(store, &[0], &[0xFF; 9], &mut visit);
+    scanned.expect("memory is always there");
+    entries
+}
+
 fn results(
+    node: &str,
     plan: &AggregatePlan,
     names: &[String],
     stored: Vec<(Vec<u8>, Vec<u8>)>,
 ) -> Vec<StoreEntry> {
-    let results = stored_results(&plan.shape, stored.into_iter()).expect("good entries");
+    let marker = stored.iter().find(|(key, _)| key == MARKER_KEY);
+    let progress = marker.map(|(_, marker)| progress_of(marker).expect("a good marker"));
+    let progress = progress.unwrap_or_default().of(node);
+    let stream_time = Timestamp(progress.stream_time_ms);
+    let results = stored_results(plan, stream_time, stored.into_iter()).expect("good entries");
     let entries = results.into_iter().map(|result| {
         let arena = Bump::new();
         let fields = keys::read_fields(&result.group, &arena).expect("a good key");
@@ -310,12 +340,11 @@ fn results(
 
 /// The event of a row as JSON, with its computed fields in their places.
 fn fields(row: &StoredRow<'_>) -> serde_json::Value {
-    let event = row.raw().map(serde_json::from_slice);
-    let event: Option<serde_json::Value> = event.map(|event| event.expect("JSON"));
+    let event = row.event().map(event_json);
     let mut fields = event.unwrap_or_else(|| serde_json::json!({}));
-    for JoinedEvent { prefix, raw } in row.joined() {
+    for JoinedEvent { prefix, event } in row.joined() {
         let place = place(&mut fields, prefix.trim_end_matches('.'));
-        *place = serde_json::from_slice(raw).expect("JSON");
+        *place = event_json(event);
     }
     for (path, value) in row.fields() {
         *place(&mut fields, path) = to_json(&value);
@@ -323,23 +352,15 @@ fn fields(row: &StoredRow<'_>) -> serde_json::Value {
     fields
 }
 
-fn place<'j>(fields: &'j mut serde_json::Value, path: &str) -> &'j mut serde_json::Value {
-    path.split('.').fold(fields, |outer, name| &mut outer[name])
+fn event_json(event: Event<'_>) -> serde_json::Value {
+    match event {
+        Event::Json(bytes) => serde_json::from_slice(bytes).expect("JSON"),
+        Event::Text(text) => serde_json::json!({ WHOLE_VALUE: text }),
+        Event::Bytes(bytes) => of_entries(&[(WHOLE_VALUE, Value::Bytes(bytes))]),
+        Event::Typed { fields, .. } => of_entries(fields),
+    }
 }
 
-fn to_json(value: &Value<'_>) -> serde_json::Value {
-    match value {
-        Value::Missing | Value::Null => serde_json::Value::Null,
-        Value::Bool(value) => (*value).into(),
-        Value::Int(value) | Value::Duration(value) => (*value).into(),
-        Value::Float(value) => (*value).into(),
-        Value::Str(text) => (*text).into(),
-        Value::Bytes(bytes) => String::from_utf8_lossy(bytes).into(),
-        Value::Time(time) => time.to_string().into(),
-        Value::List(list) => list.iter().map(to_json).collect(),
-        Value::Map(entries) => entries
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), to_json(value)))
-            .collect(),
-    }
+fn place<'j>(fields: &'j mut serde_json::Value, path: &str) -> &'j mut serde_json::Value {
+    path.split('.').fold(fields, |outer, name| &mut outer[name])
 }

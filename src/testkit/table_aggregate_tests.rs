@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use super::fate::{Fate, config, fate};
 use super::{DriverOptions, TopologyTestDriver};
 use crate::topology::builder::{Builder, KafkaSink, Rollup, Source, Table};
 use crate::topology::graph::{NullValues, Topology};
@@ -182,23 +183,19 @@ fn results_that_are_updated_count_once() {
 enum Step {
     /// The row of a user: its team, if it is in one, and its points; none: it is deleted.
     Row(u8, Option<(Option<u8>, i64)>),
-    Commit,
-    Crash,
-    LoseState,
+    Fate(Fate),
 }
 
 fn step() -> impl Strategy<Value = Step> {
     let row = prop::option::of((prop::option::of(0..3u8), -9..9i64));
     prop_oneof![
         12 => (0..5u8, row).prop_map(|(user, row)| Step::Row(user, row)),
-        3 => Just(Step::Commit),
-        1 => Just(Step::Crash),
-        1 => Just(Step::LoseState),
+        5 => fate().prop_map(Step::Fate),
     ]
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(60))]
+    #![proptest_config(config(60))]
 
     /// Wherever the process dies: in the end each team has the users that are in it.
     #[test]
@@ -229,15 +226,7 @@ proptest! {
                     driver.pipe_tombstone("users", &format!("u{user}"));
                     rows.remove(user);
                 }
-                Step::Commit => driver.commit().unwrap(),
-                Step::Crash => {
-                    driver.crash();
-                    driver.restart().unwrap();
-                }
-                Step::LoseState => {
-                    driver.lose_state();
-                    driver.restart().unwrap();
-                }
+                Step::Fate(fate) => driver.meet(*fate),
             }
         }
         // Rows, partial results, results.

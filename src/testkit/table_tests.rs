@@ -2,9 +2,10 @@
 
 use serde_json::{Value, json};
 
+use crate::processor::DropReason;
 use crate::testkit::TopologyTestDriver;
-use crate::topology::builder::{Branch, Builder, KafkaSink, Source, Table};
-use crate::topology::graph::{NullValues, Topology};
+use crate::topology::builder::{Branch, Builder, KafkaSink, Map, Rollup, Source, Table};
+use crate::topology::graph::{NodeKind, NullValues, Topology};
 
 /// A table `users` of the topic of that name.
 fn users() -> Builder {
@@ -175,4 +176,57 @@ fn a_record_without_a_value_has_the_field_of_its_key() {
     let mut driver = driver(builder.kafka("out", "changes", sink));
     driver.pipe_tombstone("users", "ann");
     assert_eq!(written(&mut driver, "out"), [row("ann", Value::Null)]);
+}
+
+/// Users by team, behind a node that cannot take every one of them.
+#[track_caller]
+fn counted_once(node: impl FnOnce(Builder) -> Builder, drops: &str) {
+    let by_team = Rollup::by(["team"]).unbounded().set("n", "count()");
+    let builder = node(users()).aggregate("per_team", "taken", by_team);
+    let sink = KafkaSink::topic("teams").key("team").field("n", "n");
+    let mut driver = driver(builder.kafka("out", "per_team", sink));
+    for row in [
+        r#"{"age":20,"team":"a"}"#,
+        r#"{"age":"twenty","team":"a"}"#,
+        r#"{"age":30,"team":"b"}"#,
+        r#"{"age":"thirty","team":"b"}"#,
+    ] {
+        driver.pipe("users", Some("ann"), row);
+    }
+    let expected = [("a", 1), ("a", 0), ("b", 1), ("b", 0)];
+    let expected = expected.map(|(team, n)| row(team, json!({ "n": n })));
+    assert_eq!(written(&mut driver, "teams"), expected);
+    assert_eq!(driver.drops(drops, DropReason::Expression), 2);
+    assert!(driver.drops(drops, DropReason::NullKey) == 0);
+}
+
+/// ```text
+///   ann 20 in a       ─→ table ─→ filter, map, … ─→ count by team: a 1
+///   ann "twenty" in a ─→           fails          ─→                a 0   ann 20 is no more
+///   ann 30 in b       ─→                          ─→                b 1
+///   ann "thirty" in b ─→           fails          ─→                b 0
+/// ```
+#[test]
+fn a_row_that_a_node_cannot_take_takes_back_the_earlier_one() {
+    counted_once(|users| users.filter("taken", "users", "age >= 18"), "taken");
+    counted_once(
+        |users| {
+            let map = Map::new("users").set("next", "age + 1");
+            users.node("taken", NodeKind::Map(map))
+        },
+        "taken",
+    );
+    counted_once(
+        |users| users.select_key("taken", "users", "age + 1"),
+        "taken",
+    );
+    counted_once(
+        |users| {
+            let ways = Branch::new().arm("adults", "age >= 18");
+            let ways = ways.default_arm("others");
+            let users = users.branch("split", "users", ways);
+            users.filter("taken", "split.adults", "true")
+        },
+        "split",
+    );
 }

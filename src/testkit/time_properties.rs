@@ -21,12 +21,17 @@ use crate::time::Timestamp;
 use crate::topology::builder::{KafkaSink, Rollup, Source};
 use crate::topology::duration::Millis;
 use crate::topology::graph::{Emit, Topology, WindowKind};
+use crate::window::{Period, Zone};
 
 const PARTITIONS: i32 = 4;
 const SIZE_MS: i64 = 1_000;
+const ADVANCE_MS: i64 = 400;
 const GRACE_MS: i64 = 200;
 const GAP_MS: i64 = 150;
-const END_MS: i64 = 10_000_000;
+const DIFFERENCE_MS: i64 = 250;
+const BEGIN_MS: i64 = 100_000;
+/// Times of days are as many times longer.
+const DAYS: i64 = 40_000;
 
 /// A record, where it lies.
 #[derive(Clone, Debug)]
@@ -48,13 +53,22 @@ enum Pace {
     OneFarAhead,
 }
 
-/// By user and start: how many. Of sessions the end as well.
+/// Which windows there are.
+#[derive(Clone, Copy, Debug)]
+struct Shape {
+    kind: WindowKind,
+    /// How long a millisecond of the constants is.
+    scale: i64,
+    begin_ms: i64,
+}
+
+/// By user, start and end: how many.
 type Results = BTreeMap<(String, i64, i64), i64>;
 
-fn topology(kind: WindowKind, topics: &[&'static str]) -> Topology {
+fn topology(shape: Shape, topics: &[&'static str]) -> Topology {
     let mut builder = Topology::builder("app");
     for topic in topics {
-        let source = Source::json(topic).timestamp("at");
+        let source = Source::json(topic).timestamp("at").no_max_ahead();
         builder = builder.source(&format!("{topic}_in"), source);
     }
     let inputs: Vec<String> = topics.iter().map(|topic| format!("{topic}_in")).collect();
@@ -66,8 +80,8 @@ fn topology(kind: WindowKind, topics: &[&'static str]) -> Topology {
         }
     };
     let rollup = Rollup::by(["user"])
-        .windows(kind)
-        .grace(Millis(GRACE_MS))
+        .windows(shape.kind)
+        .grace(Millis(GRACE_MS * shape.scale))
         .emit(Emit::Close)
         .set("n", "count()");
     let sink = KafkaSink::topic("out").key("json([user, window_start, window_end])");
@@ -80,8 +94,13 @@ fn topology(kind: WindowKind, topics: &[&'static str]) -> Topology {
 
 /// Records over some seconds, in the order in which they were made, out of order by at most the
 /// grace; some much later than that, if those are wanted.
-fn records(random: &mut StdRng, topics: &[&'static str], with_late: bool) -> Vec<Sent> {
-    let mut clock = 100_000;
+fn records(
+    random: &mut StdRng,
+    shape: Shape,
+    topics: &[&'static str],
+    with_late: bool,
+) -> Vec<Sent> {
+    let mut clock = 0;
     let mut sent = Vec::new();
     for _ in 0..random.random_range(50..400) {
         clock += random.random_range(0..60);
@@ -94,39 +113,92 @@ fn records(random: &mut StdRng, topics: &[&'static str], with_late: bool) -> Vec
             topic: topics[random.random_range(0..topics.len())],
             partition: random.random_range(0..PARTITIONS),
             user: random.random_range(0..6),
-            time: clock - late_ms,
+            time: shape.begin_ms + (clock - late_ms) * shape.scale,
         });
     }
     sent
 }
 
-/// What windows of a grid hold, and how many records are late in their own partition.
-fn on_a_grid(sent: &[Sent]) -> (Results, u64) {
+/// What windows of a grid hold, and how often a record is late for one of them in its own partition.
+fn on_a_grid(
+    sent: &[Sent],
+    shape: Shape,
+    windows_of: impl Fn(i64) -> Vec<(i64, i64)>,
+) -> (Results, u64) {
     let mut highest: BTreeMap<i32, i64> = BTreeMap::new();
     let (mut results, mut late) = (Results::new(), 0);
     for record in sent {
         let stream_time = highest.entry(record.partition).or_insert(record.time);
         *stream_time = record.time.max(*stream_time);
-        let start = record.time.div_euclid(SIZE_MS) * SIZE_MS;
-        if start + SIZE_MS + GRACE_MS <= *stream_time {
-            late += 1;
-            continue;
+        for (start, end) in windows_of(record.time) {
+            if end + GRACE_MS * shape.scale <= *stream_time {
+                late += 1;
+                continue;
+            }
+            let user = format!("u{}", record.user);
+            *results.entry((user, start, end)).or_default() += 1;
         }
-        let user = format!("u{}", record.user);
-        *results.entry((user, start, start + SIZE_MS)).or_default() += 1;
     }
     (results, late)
 }
 
-/// What sessions hold, where nothing is late.
-fn in_sessions(sent: &[Sent]) -> Results {
+/// The windows of a size that hold a time, one beginning so long after the other.
+fn hops(time: i64, size: i64, advance: i64) -> Vec<(i64, i64)> {
+    let last = time.div_euclid(advance) * advance;
+    let starts = (0..).map(|hop| last - hop * advance);
+    let starts = starts.take_while(|start| start + size > time);
+    starts.map(|start| (start, start + size)).collect()
+}
+
+/// The day in Berlin that holds a time, in spring of 2026: that of the 29th of March has 23 hours.
+fn day_in_berlin(time: i64) -> Vec<(i64, i64)> {
+    const HOUR_MS: i64 = 3_600_000;
+    let short = Timestamp::parse_rfc3339("2026-03-28T23:00:00Z").unwrap().0;
+    let next = short + 23 * HOUR_MS;
+    let day = |midnight: i64| {
+        let start = midnight + (time - midnight).div_euclid(24 * HOUR_MS) * 24 * HOUR_MS;
+        (start, start + 24 * HOUR_MS)
+    };
+    vec![match time {
+        _ if time < short => day(short),
+        _ if time < next => (short, next),
+        _ => day(next),
+    }]
+}
+
+/// The times of each user's records, in order.
+fn times(sent: &[Sent]) -> BTreeMap<u8, Vec<i64>> {
     let mut times: BTreeMap<u8, Vec<i64>> = BTreeMap::new();
     for record in sent {
         times.entry(record.user).or_default().push(record.time);
     }
+    times.values_mut().for_each(|times| times.sort_unstable());
+    times
+}
+
+/// What sliding windows hold, where nothing is late: those that end with a record, and those that begin
+/// behind one and hold another.
+fn sliding(sent: &[Sent]) -> Results {
     let mut results = Results::new();
-    for (user, mut times) in times {
-        times.sort_unstable();
+    for (user, times) in times(sent) {
+        for time in &times {
+            for start in [time - DIFFERENCE_MS, time + 1] {
+                let window = start..=start + DIFFERENCE_MS;
+                let count = times.iter().filter(|time| window.contains(time)).count();
+                if count > 0 {
+                    let key = (format!("u{user}"), start, start + DIFFERENCE_MS);
+                    results.insert(key, count as i64);
+                }
+            }
+        }
+    }
+    results
+}
+
+/// What sessions hold, where nothing is late.
+fn in_sessions(sent: &[Sent]) -> Results {
+    let mut results = Results::new();
+    for (user, times) in times(sent) {
         let together = times.chunk_by(|one, next| next - one <= GAP_MS);
         for session in together {
             let (start, end) = (session[0], session[session.len() - 1]);
@@ -220,11 +292,11 @@ impl Play {
     }
 
     /// Time goes on everywhere; everything has left then.
-    fn results(mut self) -> (Results, u64) {
+    fn results(mut self, end_ms: i64) -> (Results, u64) {
         for topic in self.topics.clone() {
             for partition in 0..PARTITIONS {
-                let value = format!(r#"{{"user":"end of {topic}","at":{END_MS}}}"#);
-                self.pipe_text(topic, partition, END_MS, &value);
+                let value = format!(r#"{{"user":"end of {topic}","at":{end_ms}}}"#);
+                self.pipe_text(topic, partition, end_ms, &value);
             }
         }
         for _ in 0..3 {
@@ -246,12 +318,20 @@ impl Play {
 }
 
 #[track_caller]
-fn one_answer(kind: WindowKind, topics: &[&'static str], with_late: bool, seed: u64) {
+fn one_answer(shape: Shape, topics: &[&'static str], with_late: bool, seed: u64) {
     let random = &mut StdRng::seed_from_u64(seed);
-    let sent = records(random, topics, with_late);
-    let (expected, late) = match kind {
-        WindowKind::Tumbling { .. } => on_a_grid(&sent),
-        _ => (in_sessions(&sent), 0),
+    let sent = records(random, shape, topics, with_late);
+    let (expected, late) = match shape.kind {
+        WindowKind::Tumbling { size_ms } => {
+            on_a_grid(&sent, shape, |time| hops(time, size_ms, size_ms))
+        }
+        WindowKind::Hopping {
+            size_ms,
+            advance_ms,
+        } => on_a_grid(&sent, shape, |time| hops(time, size_ms, advance_ms)),
+        WindowKind::Calendar { .. } => on_a_grid(&sent, shape, day_in_berlin),
+        WindowKind::Sliding { .. } => (sliding(&sent), 0),
+        WindowKind::Session { .. } => (in_sessions(&sent), 0),
     };
     assert!(with_late || late == 0, "the records are as late as that");
     for pace in [Pace::Live, Pace::Replay, Pace::Replay, Pace::OneFarAhead] {
@@ -260,16 +340,24 @@ fn one_answer(kind: WindowKind, topics: &[&'static str], with_late: bool, seed: 
             commit_each: random.random_bool(0.5),
             ..DriverOptions::default()
         };
-        let topology = topology(kind, topics);
+        let topology = topology(shape, topics);
         let mut play = Play {
             driver: TopologyTestDriver::with_options(&topology, options).unwrap(),
             topics: topics.to_vec(),
             random: StdRng::seed_from_u64(random.random()),
         };
         play.records(&sent, pace);
-        let (found, dropped) = play.results();
+        let (found, dropped) = play.results(shape.begin_ms + 10_000_000 * shape.scale);
         assert_eq!(found, expected, "seed {seed}, {pace:?}");
         assert_eq!(dropped, late, "seed {seed}, {pace:?}");
+    }
+}
+
+fn of(kind: WindowKind) -> Shape {
+    Shape {
+        kind,
+        scale: 1,
+        begin_ms: BEGIN_MS,
     }
 }
 
@@ -277,17 +365,47 @@ const TUMBLING: WindowKind = WindowKind::Tumbling { size_ms: SIZE_MS };
 
 #[test]
 fn windows_behind_a_repartition_have_one_answer() {
-    (0..15).for_each(|seed| one_answer(TUMBLING, &["a"], true, seed));
+    (0..15).for_each(|seed| one_answer(of(TUMBLING), &["a"], true, seed));
+}
+
+#[test]
+fn hopping_windows_behind_a_repartition_have_one_answer() {
+    let hopping = WindowKind::Hopping {
+        size_ms: SIZE_MS,
+        advance_ms: ADVANCE_MS,
+    };
+    (300..315).for_each(|seed| one_answer(of(hopping), &["a"], true, seed));
+}
+
+#[test]
+fn days_behind_a_repartition_have_one_answer() {
+    let days = Shape {
+        kind: WindowKind::Calendar {
+            period: Period::Days(1),
+            zone: Zone::find("Europe/Berlin").expect("a zone"),
+        },
+        scale: DAYS,
+        begin_ms: Timestamp::parse_rfc3339("2026-03-28T00:00:00Z").unwrap().0,
+    };
+    (400..415).for_each(|seed| one_answer(days, &["a"], true, seed));
+}
+
+#[test]
+fn sliding_windows_behind_a_repartition_have_one_answer() {
+    let sliding = WindowKind::Sliding {
+        difference_ms: DIFFERENCE_MS,
+    };
+    (500..515).for_each(|seed| one_answer(of(sliding), &["a"], false, seed));
 }
 
 #[test]
 fn sessions_behind_a_repartition_have_one_answer() {
     let sessions = WindowKind::Session { gap_ms: GAP_MS };
-    (100..115).for_each(|seed| one_answer(sessions, &["a"], false, seed));
+    (100..115).for_each(|seed| one_answer(of(sessions), &["a"], false, seed));
 }
 
 /// Two inputs of a task are taken by time, so neither makes a record of the other late.
 #[test]
 fn merged_inputs_have_one_answer() {
-    (200..215).for_each(|seed| one_answer(TUMBLING, &["a", "b"], false, seed));
+    (200..215).for_each(|seed| one_answer(of(TUMBLING), &["a", "b"], false, seed));
 }

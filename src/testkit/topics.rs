@@ -82,17 +82,20 @@ impl TestInputTopic {
         self.next = self.next.map(|next| next.plus_millis(Millis::from(by).0));
     }
 
-    /// Writes a value, and lets it come through.
+    /// Writes a value, in the format of the source, and lets it come through.
     ///
     /// # Errors
-    /// When the topology has to give up.
+    /// When it does not fit the source's schema, or the topology has to give up.
     pub fn pipe<'k>(
         &mut self,
         driver: &mut TopologyTestDriver,
         key: impl Into<Option<&'k str>>,
         value: &Json,
     ) -> Result<(), DriverError> {
-        let record = TestRecord::json(value);
+        let record = TestRecord {
+            value: Some(driver.encode(&self.name, value)?),
+            ..TestRecord::default()
+        };
         let record = match key.into() {
             Some(key) => record.key(key),
             None => record,
@@ -144,24 +147,32 @@ impl TestOutputTopic {
         read.map(TestRecord::from).collect()
     }
 
-    /// Their values.
+    /// Their values, whatever the format of the sink.
     ///
     /// # Panics
-    /// When one is not JSON.
+    /// When one is not what the format says.
     pub fn read_values(&self, driver: &mut TopologyTestDriver) -> Vec<Json> {
-        let read = self.read_records(driver);
-        read.iter().map(TestRecord::to_json).collect()
+        let read = self.read_key_values(driver).into_iter();
+        read.map(|(_, value)| value).collect()
     }
 
     /// Their keys and values.
     ///
     /// # Panics
-    /// When a value is not JSON.
+    /// When a value is not what the format of the sink says.
     pub fn read_key_values(&self, driver: &mut TopologyTestDriver) -> Vec<(Option<String>, Json)> {
         let read = self.read_records(driver);
+        let is_dead_letter = self.name == driver.plan.dead_letter_topic();
         let pair = |record: &TestRecord| {
             let key = record.key_text().map(|key| key.into_owned());
-            (key, record.to_json())
+            let value = match &record.value {
+                Some(value) if !is_dead_letter => {
+                    let decoded = driver.decode(&self.name, value);
+                    decoded.expect("a value of the sink's format")
+                }
+                _ => record.to_json(),
+            };
+            (key, value)
         };
         read.iter().map(pair).collect()
     }
@@ -169,7 +180,7 @@ impl TestOutputTopic {
     /// The last value of each key; records without a key are left out. Null: the key was deleted.
     ///
     /// # Panics
-    /// When a value is not JSON.
+    /// When a value is not what the format of the sink says.
     pub fn read_key_values_to_map(
         &self,
         driver: &mut TopologyTestDriver,

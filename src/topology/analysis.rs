@@ -31,7 +31,7 @@ pub(super) struct Analysis<'a> {
     pub consumers: Vec<Vec<usize>>,
     /// Those that read from themselves, directly or through others.
     pub in_cycle: Vec<bool>,
-    /// What comes in; unknown for a source.
+    /// What comes in, on the left side of a join; unknown for a source.
     pub before: Vec<Shape>,
     /// What leaves.
     pub after: Vec<Shape>,
@@ -147,7 +147,11 @@ impl<'a> Analysis<'a> {
     }
 
     fn visit(&mut self, number: usize, node: &Subject<'a>) {
-        let before = match self.inputs[number].as_slice() {
+        let inputs = match node.kind {
+            Some(NodeKind::Join(_)) => &self.inputs[number][..1],
+            _ => self.inputs[number].as_slice(),
+        };
+        let before = match inputs {
             [Some(input)] => self.after[*input].clone(),
             [] | [None] => Shape::unknown(),
             inputs => Shape::of_merge(inputs.iter().map(|input| match input {
@@ -197,6 +201,7 @@ impl<'a> Analysis<'a> {
             }
             NodeKind::Arm(_) | NodeKind::Merge(_) => before.clone(),
             NodeKind::Table(_) => Shape::of_table(before),
+            NodeKind::GlobalTable(table) => Shape::of_global_table(table),
             NodeKind::Suppress(node) => Shape::of_suppress(node, before),
             NodeKind::Join(join) => {
                 let left = self.shape_of_side(place, Side::Left);

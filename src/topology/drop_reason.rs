@@ -33,11 +33,13 @@ pub enum DropReason {
     /// The topic of a Kafka sink takes no such record: its time is too far from the broker's clock,
     /// or it lacks the key that a compacted topic needs.
     RefusedByTopic,
+    /// What was to be written does not fit the schema of a Kafka sink.
+    Unwritable,
 }
 
 impl DropReason {
     /// All of them.
-    pub const ALL: [DropReason; 13] = [
+    pub const ALL: [DropReason; 14] = [
         DropReason::Unreadable,
         DropReason::NoValue,
         DropReason::NoTimestamp,
@@ -51,6 +53,7 @@ impl DropReason {
         DropReason::TooLarge,
         DropReason::Refused,
         DropReason::RefusedByTopic,
+        DropReason::Unwritable,
     ];
 
     /// The name in metrics, logs and dead letters.
@@ -69,6 +72,7 @@ impl DropReason {
             DropReason::TooLarge => "too_large",
             DropReason::Refused => "refused",
             DropReason::RefusedByTopic => "refused_by_topic",
+            DropReason::Unwritable => "unwritable",
         }
     }
 }

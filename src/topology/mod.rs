@@ -8,8 +8,13 @@
 
 pub mod graph;
 pub mod aggregation;
+pub mod stateless;
+pub mod windowing;
+pub mod joining;
+pub mod sinks;
 pub mod suppression;
 pub mod deduplication;
+pub mod global_table;
 pub mod process;
 pub mod duration;
 pub mod drop_reason;

@@ -14,7 +14,7 @@ pub fn did_you_mean<'a>(
     let all: Vec<&str> = candidates.into_iter().collect();
     match all.len() {
         0 => None,
-        1..=16 => Some(format!("the {what}: {}", all.join(", "))),
+        1..=24 => Some(format!("the {what}: {}", all.join(", "))),
         count => Some(format!(
             "there are {count} {what}, none of them with a similar name"
         )),
@@ -46,8 +46,8 @@ mod tests {
         check("wiki", &[], None);
         check(
             "wiki",
-            &["changes"; 17],
-            Some("there are 17 nodes, none of them with a similar name"),
+            &["changes"; 25],
+            Some("there are 25 nodes, none of them with a similar name"),
         );
     }
 }

@@ -7,9 +7,10 @@
 //! each side has a shape of its own. The shape of a SQL sink is its row.
 
 use super::graph::{
-    Aggregate, Emit, Join, Process, Side, Source, Suppress, Until, WINDOW_END, WINDOW_START,
+    Aggregate, Emit, GlobalTable, Join, KafkaSink, Process, Side, Source, Suppress, Until,
+    WINDOW_END, WINDOW_START,
 };
-use crate::expr::Scope;
+use crate::expr::{Expression, Scope};
 use crate::value::{FieldPath, Slot, ValueType};
 
 /// The fields of the records that leave a node.
@@ -17,6 +18,8 @@ use crate::value::{FieldPath, Slot, ValueType};
 pub struct Shape {
     fields: Vec<(FieldPath, ValueType)>,
     open: bool,
+    /// Whether the events have no other fields than the known ones: a schema says so.
+    sealed: bool,
     certain: bool,
     key: Vec<FieldPath>,
     /// Those that nodes have made, in the order in which they came to be.
@@ -41,10 +44,11 @@ pub enum Lookup {
 
 impl Shape {
     /// Any fields: the records of a node that is wrong.
-    pub(super) fn unknown() -> Shape {
+    pub(crate) fn unknown() -> Shape {
         Shape {
             fields: Vec::new(),
             open: true,
+            sealed: false,
             certain: false,
             key: Vec::new(),
             computed: Vec::new(),
@@ -55,10 +59,14 @@ impl Shape {
 
     /// The records of a source.
     pub(super) fn of_source(source: &Source) -> Shape {
+        let schema = source.format.schema();
+        let is_wrong = schema.is_some_and(|schema| schema.error().is_some());
+        let of_format = source.format.paths();
         Shape {
-            fields: source.fields.clone(),
+            sealed: of_format.is_some() && !is_wrong,
+            fields: of_format.unwrap_or_else(|| source.fields.clone()),
             open: true,
-            certain: true,
+            certain: !is_wrong,
             key: Vec::new(),
             computed: Vec::new(),
             joined: Vec::new(),
@@ -82,6 +90,7 @@ impl Shape {
             computed: fields.iter().map(|(path, _)| path.clone()).collect(),
             fields,
             open: false,
+            sealed: false,
             certain: true,
             key,
             joined: Vec::new(),
@@ -116,6 +125,11 @@ impl Shape {
             replace: true,
             ..input.clone()
         }
+    }
+
+    /// The rows of a global table.
+    pub(super) fn of_global_table(table: &GlobalTable) -> Shape {
+        Shape::of_table(&Shape::of_source(&table.source))
     }
 
     /// The rows that leave a suppress.
@@ -182,6 +196,7 @@ impl Shape {
         Shape {
             fields,
             open: inputs.iter().any(|input| input.open),
+            sealed: inputs.iter().all(Shape::is_known),
             joined: Shape::joined_to_any(&inputs),
             computed: Shape::computed_in_any(&inputs),
             replace: inputs.iter().any(|input| input.replace),
@@ -227,6 +242,7 @@ impl Shape {
         Shape {
             fields: columns,
             open: false,
+            sealed: false,
             certain: true,
             key,
             computed: Vec::new(),
@@ -246,7 +262,8 @@ impl Shape {
         &self.computed
     }
 
-    /// Whether records may have other fields as well.
+    /// Whether records are events that may have other fields as well, or fields that nobody has asked
+    /// for.
     pub fn is_open(&self) -> bool {
         self.open
     }
@@ -282,11 +299,15 @@ impl Shape {
         if self.fields.iter().any(|(known, _)| known.lies_in(path)) {
             return Lookup::Typed(ValueType::Map);
         }
-        if self.open {
-            Lookup::Undeclared
-        } else {
-            Lookup::Absent
+        match self.is_known() {
+            true => Lookup::Absent,
+            false => Lookup::Undeclared,
         }
+    }
+
+    /// Whether all fields are known that records can have.
+    fn is_known(&self) -> bool {
+        self.sealed || !self.open
     }
 
     /// Whether it is known to have a field or column of that name.
@@ -323,6 +344,7 @@ impl Shape {
     /// Other fields may be there as well, which could not be read.
     pub(super) fn add_gap(&mut self) {
         self.open = true;
+        self.sealed = false;
         self.certain = false;
     }
 
@@ -350,6 +372,20 @@ impl Shape {
     /// Whether nothing is missing because of a mistake in this node or those before it.
     pub(super) fn is_certain(&self) -> bool {
         self.certain
+    }
+}
+
+impl KafkaSink {
+    /// What a sink writes behind events when it has a schema and names no fields: those of the schema
+    /// that the events can have, each under its own name.
+    pub(super) fn fields_of_schema(&self, before: &Shape) -> Vec<(String, Expression)> {
+        let schema = self.format.as_ref().and_then(|format| format.schema());
+        let names = schema.into_iter().flat_map(|schema| schema.fields());
+        let names = names.map(|field| field.name);
+        let known = names.filter(|name| before.lookup(&FieldPath::new(name)) != Lookup::Absent);
+        known
+            .map(|name| (name.to_owned(), Expression::parse(name)))
+            .collect()
     }
 }
 

@@ -454,7 +454,9 @@ mod tests {
             prop_assert_eq!((start, end), windows.table.computed_bounds(time));
             prop_assert!(start <= time && time < end);
             prop_assert_eq!(windows.start_of(end), end);
-            prop_assert!(end.0 - start.0 <= windows.longest_ms());
+            // In São Paulo 1968 was an hour longer than any year of the table.
+            let is_in_table = start >= windows.table.starts[0];
+            prop_assert!(!is_in_table || end.0 - start.0 <= windows.longest_ms());
         }
 
         #[test]

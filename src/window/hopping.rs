@@ -57,6 +57,14 @@ impl Hopping {
         }
     }
 
+    /// The start of the first window that begins then or later.
+    pub fn first_start_from(&self, time: Timestamp) -> Timestamp {
+        match time {
+            Timestamp::MIN => time,
+            _ => self.grid().start_of(time.plus_millis(self.advance_ms - 1)),
+        }
+    }
+
     /// The start of the last window that holds the pane which begins there.
     pub fn last_start_over(&self, pane: Timestamp) -> Timestamp {
         self.grid().start_of(pane)

@@ -120,6 +120,20 @@ impl Windows {
         length_ms.saturating_add(grace_ms)
     }
 
+    /// What begins before this is past its retention at this stream time; of sessions, what ends before
+    /// it. On a grid the age of a window is counted from the start of the newest one, as in Kafka Streams.
+    pub fn kept_from(&self, stream_time: Timestamp, retention_ms: i64) -> Timestamp {
+        let newest = match self {
+            _ if stream_time == Timestamp::MIN => return Timestamp::MIN,
+            Windows::Unbounded => return Timestamp::MIN,
+            Windows::Tumbling(windows) => windows.start_of(stream_time),
+            Windows::Calendar(windows) => windows.start_of(stream_time),
+            Windows::Hopping(windows) => windows.last_start_over(stream_time),
+            Windows::Sliding(_) | Windows::Session(_) => stream_time,
+        };
+        newest.plus_millis(-retention_ms)
+    }
+
     /// All windows that begin before this are closed at this stream time; of sessions, all that
     /// end before it.
     pub fn open_from(&self, stream_time: Timestamp) -> Timestamp {

@@ -94,6 +94,8 @@ conformance! {
     suite::a_second_holder_of_an_instance_id_fences_the_first,
     suite::offsets_of_an_outdated_generation_are_refused,
     suite::offsets_in_an_open_transaction_are_unstable,
+    suite::topics_and_groups_are_taken_away_unless_somebody_is_there,
+    suite::a_static_member_is_known_by_its_instance_until_its_session_is_over,
     suite::a_topic_that_does_not_exist_cannot_be_joined,
     copy::a_copy_stays_exact_while_workers_crash_and_rebalance,
 }

@@ -114,6 +114,9 @@ fn each_client_library_has_its_one_place() {
         ("rocksdb::", "src/state/rocks.rs"),
         ("bincode::", "src/codec.rs"),
         ("sqlx::", "src/sql"),
+        ("apache_avro::", "src/format/avro"),
+        ("protox::", "src/format/protobuf"),
+        ("prost_reflect::", "src/format"),
     ];
     let mut wrong = Vec::new();
     for (path, text) in sources() {

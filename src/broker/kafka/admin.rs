@@ -1,8 +1,9 @@
 //! Questions to the cluster, and the creation of topics.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{CString, c_int};
 use std::ptr::NonNull;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rdkafka::bindings as c;
@@ -20,7 +21,7 @@ use crate::broker::{
 /// How long the cluster has for an answer.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
-type Admin = Handle<Questions>;
+pub(super) type Admin = Handle<Questions>;
 
 /// The partition counts of those topics that exist.
 pub(super) fn partition_counts(
@@ -70,7 +71,7 @@ pub(super) fn partition_counts(
     Ok(counts)
 }
 
-fn is_missing(code: Code) -> bool {
+pub(super) fn is_missing(code: Code) -> bool {
     matches!(
         code,
         Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::InvalidTopic
@@ -140,24 +141,25 @@ fn request_topics(
         let mut count = 0;
         let results = c::rd_kafka_CreateTopics_result_topics(result, &mut count);
         let refused = (0..count).filter_map(|index| refused_topic(*results.add(index)));
-        Ok(refused.collect())
+        let is_there = |failure: &Failure| failure.code == Code::TopicAlreadyExists;
+        Ok(refused.filter(|(_, failure)| !is_there(failure)).collect())
     }
 }
 
-/// The topic's name and what is wrong, unless it is there now.
+/// The topic's name and what is wrong, if anything is.
 ///
 /// # Safety
 /// The pointer is a result that lives through this call.
-unsafe fn refused_topic(result: *const c::rd_kafka_topic_result_t) -> Option<(String, Failure)> {
+pub(super) unsafe fn refused_topic(
+    result: *const c::rd_kafka_topic_result_t,
+) -> Option<(String, Failure)> {
     // SAFETY: as required.
     let (code, reason, name) = unsafe {
         let code = c::rd_kafka_topic_result_error(result) as i32;
         let reason = to_text(c::rd_kafka_topic_result_error_string(result));
         (code, reason, to_text(c::rd_kafka_topic_result_name(result)))
     };
-    Failure::from_code(code, Some(reason))
-        .filter(|failure| failure.code != Code::TopicAlreadyExists)
-        .map(|failure| (name, failure))
+    Failure::from_code(code, Some(reason)).map(|failure| (name, failure))
 }
 
 /// The controller creates; the other brokers hear of it a moment later.
@@ -214,6 +216,37 @@ pub(super) fn end_offsets(
     partitions: &[TopicPartition],
     isolation: Isolation,
 ) -> Result<BTreeMap<TopicPartition, Offset>, BrokerError> {
+    let ends = ask_for_ends(admin, partitions, isolation);
+    match &ends {
+        // Of partitions that do not exist librdkafka says the same as of those without a leader.
+        Err(BrokerError::Retry { .. }) => check_existence(admin, partitions).and(ends),
+        _ => ends,
+    }
+}
+
+/// Whether all partitions exist, of those topics of which that can be told just now.
+fn check_existence(admin: &Admin, partitions: &[TopicPartition]) -> Result<(), BrokerError> {
+    let topics: BTreeSet<&str> = partitions.iter().map(|p| &*p.topic).collect();
+    let topics: Vec<&str> = topics.into_iter().collect();
+    let counts = partition_counts(admin, &topics).unwrap_or_default();
+    let is_missing = |partition: &&TopicPartition| {
+        let count = counts.get(&*partition.topic);
+        count.is_some_and(|count| partition.partition as u32 >= *count)
+    };
+    match partitions.iter().find(is_missing) {
+        Some(missing) => Err(BrokerError::fatal(
+            "find the ends of partitions",
+            format!("partition {missing} does not exist"),
+        )),
+        None => Ok(()),
+    }
+}
+
+fn ask_for_ends(
+    admin: &Admin,
+    partitions: &[TopicPartition],
+    isolation: Isolation,
+) -> Result<BTreeMap<TopicPartition, Offset>, BrokerError> {
     use c::rd_kafka_IsolationLevel_t as Level;
     use c::rd_kafka_OffsetSpec_t as Spec;
     if partitions.is_empty() {
@@ -252,10 +285,18 @@ pub(super) fn end_offsets(
             entries.push(list::read_entry(entry));
         }
     }
-    entries
-        .into_iter()
-        .map(|entry| found(admin, entry, "find the end of"))
-        .collect()
+    let doing = "find the end of";
+    let ends = entries.into_iter().map(|entry| found(admin, entry, doing));
+    let ends: BTreeMap<_, _> = ends.collect::<Result<_, _>>()?;
+    // While partitions have no leader, librdkafka says so of the whole, or gives no offset and no error.
+    match ends.iter().find(|(_, end)| **end < 0) {
+        Some((partition, _)) => {
+            admin.callbacks().is_outdated.store(true, Ordering::Relaxed);
+            let reason = "nobody leads it just now";
+            Err(BrokerError::retry(format!("{doing} {partition}"), reason))
+        }
+        None => Ok(ends),
+    }
 }
 
 fn found(
@@ -305,16 +346,16 @@ pub(super) fn committed(
 }
 
 /// A request that is being made up.
-struct Request<'a> {
+pub(super) struct Request<'a> {
     admin: &'a Admin,
-    queue: AnswerQueue,
-    options: Options,
+    pub(super) queue: AnswerQueue,
+    pub(super) options: Options,
 }
 
-struct Options(*mut c::rd_kafka_AdminOptions_t);
+pub(super) struct Options(pub(super) *mut c::rd_kafka_AdminOptions_t);
 
 impl Request<'_> {
-    fn new(admin: &Admin, operation: Operation) -> Request<'_> {
+    pub(super) fn new(admin: &Admin, operation: Operation) -> Request<'_> {
         let mut reason = Text::new();
         // SAFETY: the client is alive; the objects are ours.
         unsafe {
@@ -335,7 +376,7 @@ impl Request<'_> {
     }
 
     /// Waits for the answer.
-    fn answer(&self, action: &str) -> Result<Answer, BrokerError> {
+    pub(super) fn answer(&self, action: &str) -> Result<Answer, BrokerError> {
         // The request has its own timeout; this one is only for a librdkafka that forgets it.
         let answer = self.queue.wait(TIMEOUT + Duration::from_secs(5));
         let answer =

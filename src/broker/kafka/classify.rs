@@ -129,6 +129,7 @@ impl Failure {
                 | Code::UnknownLeaderEpoch
                 | Code::NotLeaderForPartition
                 | Code::UnknownPartition
+                | Code::NoEnt
         )
     }
 
@@ -212,6 +213,8 @@ fn of_code(code: Code) -> Option<Reaction> {
         | Code::DestroyBroker
         // What the client does not know the cluster may know; it has a code of its own.
         | Code::UnknownPartition
+        // No partition that was asked for has a leader just now.
+        | Code::NoEnt
         | Code::LeaderNotAvailable
         | Code::NotLeaderForPartition
         | Code::ReplicaNotAvailable
@@ -328,6 +331,7 @@ mod tests {
         check(&failure(Code::UnstableOffsetCommit), Reaction::Retry);
         check(&failure(Code::RebalanceInProgress), Reaction::Retry);
         check(&failure(Code::UnknownPartition), Reaction::Retry);
+        check(&failure(Code::NoEnt), Reaction::Retry);
     }
 
     #[test]
@@ -340,6 +344,7 @@ mod tests {
         check(Code::UnknownLeaderEpoch, true);
         check(Code::NotLeaderForPartition, true);
         check(Code::UnknownPartition, true);
+        check(Code::NoEnt, true);
         check(Code::OperationTimedOut, false);
         check(Code::UnknownTopicOrPartition, false);
     }

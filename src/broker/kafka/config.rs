@@ -161,6 +161,20 @@ pub(super) fn batch_bytes(producer: &Properties) -> usize {
     set.unwrap_or(1_000_000)
 }
 
+/// How long such a producer tries to write a record: by librdkafka's rules, with transactions at most as long
+/// as one may last.
+pub(super) fn record_timeout(producer: &Properties, options: &ProducerOptions) -> Duration {
+    let set = ["message.timeout.ms", "delivery.timeout.ms"];
+    let set = set
+        .iter()
+        .find_map(|name| producer.get(*name)?.parse().ok());
+    let usual = Duration::from_millis(set.unwrap_or(300_000));
+    match options.transactional_id {
+        Some(_) => usual.min(transaction_timeout(options)),
+        None => usual,
+    }
+}
+
 /// How long the open transaction of such a producer may last.
 pub(super) fn transaction_timeout(options: &ProducerOptions) -> Duration {
     options

@@ -14,7 +14,7 @@
 //! broker accepts *any* offsets that come with those.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::ptr::{self, NonNull};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -335,6 +335,14 @@ impl Proof {
             tracing::debug!(group, generation, ?id, "membership");
             (generation >= 0 && !id.is_empty()).then_some(proof)
         }
+    }
+
+    /// Only the group: no generation, no member.
+    pub(super) fn of_nobody(group: &str) -> Proof {
+        let group = CString::new(group).expect("names of groups have no zeros");
+        // SAFETY: the text is copied; the object is ours.
+        let metadata = unsafe { c::rd_kafka_consumer_group_metadata_new(group.as_ptr()) };
+        Proof(NonNull::new(metadata).expect("room for a few bytes"))
     }
 
     /// For the calls that want it, while this is alive.

@@ -20,6 +20,7 @@ mod message;
 mod native;
 mod producer;
 mod reader;
+mod removal;
 mod reports;
 mod throttle;
 
@@ -30,13 +31,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use self::classify::{Code, Failure};
-use self::member::KafkaMember;
+use self::member::{KafkaMember, Proof};
 use self::native::{Callbacks, Handle, Kind};
 use self::producer::KafkaProducer;
 use self::reader::KafkaReader;
 use crate::broker::{
-    Broker, BrokerError, GroupMember, Isolation, MemberOptions, Offset, Producer, ProducerOptions,
-    Reader, TopicPartition, TopicSpec,
+    Broker, BrokerError, GroupMember, GroupMetadata, Isolation, MemberOptions, Offset, Producer,
+    ProducerOptions, Reader, TopicPartition, TopicSpec,
 };
 
 /// How long the first contact may take.
@@ -212,6 +213,18 @@ impl Broker for KafkaBroker {
         admin::create_topics(&*self.admin()?, topics)
     }
 
+    fn delete_topics(&self, topics: &[&str]) -> Result<(), BrokerError> {
+        removal::delete_topics(&*self.admin()?, topics)
+    }
+
+    fn members(&self, group: &str) -> Result<Vec<String>, BrokerError> {
+        removal::members(&*self.admin()?, group)
+    }
+
+    fn delete_group(&self, group: &str) -> Result<(), BrokerError> {
+        removal::delete_group(&*self.admin()?, group)
+    }
+
     fn end_offsets(
         &self,
         partitions: &[TopicPartition],
@@ -245,6 +258,10 @@ impl Broker for KafkaBroker {
             ));
         }
         Ok(Box::new(KafkaMember::new(&self.settings, options)?))
+    }
+
+    fn outsider(&self, group: &str) -> GroupMetadata {
+        GroupMetadata(Arc::new(Proof::of_nobody(group)))
     }
 
     fn reader(&self, isolation: Isolation) -> Result<Box<dyn Reader>, BrokerError> {

@@ -43,6 +43,9 @@ const SLOW_COMMIT: Duration = Duration::from_secs(3);
 /// Delivery reports are served once in so many records.
 const SERVE_EVERY: u32 = 256;
 
+/// Behind a record's timeout, for its report to come.
+const FLUSH_MARGIN: Duration = Duration::from_secs(3);
+
 /// When a transaction breaks down, the report of a record that was not written is waited for so
 /// long.
 const REPORT_WAIT: Duration = Duration::from_millis(100);
@@ -58,6 +61,8 @@ pub(super) struct KafkaProducer {
     handle: Handle<Reports>,
     phase: Phase,
     timeout: Duration,
+    /// How long a record is tried to be written.
+    record_timeout: Duration,
     /// Records that are not larger than this may share a batch with others.
     batch_bytes: usize,
     unserved: u32,
@@ -122,6 +127,7 @@ impl KafkaProducer {
             handle,
             phase,
             timeout: config::transaction_timeout(options),
+            record_timeout: config::record_timeout(&properties, options),
             batch_bytes: config::batch_bytes(&properties),
             unserved: 0,
             suspect: false,
@@ -416,15 +422,27 @@ impl Producer for KafkaProducer {
     }
 
     fn flush(&mut self) -> Result<(), BrokerError> {
+        let action = "write all records";
+        // Each record's own timeout would end the loop, but librdkafka 2.12 forgets those of partitions that
+        // have lost their leader while it had none to ask (seen with a broker that stood still).
+        let until = Instant::now() + self.record_timeout + FLUSH_MARGIN;
         loop {
-            // SAFETY: the client is alive. Each record's own timeout ends the loop.
+            // SAFETY: the client is alive.
             let flushed = unsafe { c::rd_kafka_flush(self.handle.ptr(), 1000) };
             match Failure::check(flushed) {
                 Ok(()) => return self.check_delivered(),
                 Err(failure) if failure.code == Code::OperationTimedOut => {
                     self.handle.serve(Duration::ZERO);
+                    self.check_delivered()?;
                 }
-                Err(failure) => return Err(failure.in_doing("write all records")),
+                Err(failure) => return Err(failure.in_doing(action)),
+            }
+            if Instant::now() > until {
+                self.suspect = true;
+                return Err(BrokerError::retry(
+                    action,
+                    "some are neither written nor given up",
+                ));
             }
         }
     }

@@ -11,6 +11,12 @@ pub enum Operation {
     PartitionCounts,
     /// [`Broker::create_topics`](crate::broker::Broker::create_topics)
     CreateTopics,
+    /// [`Broker::delete_topics`](crate::broker::Broker::delete_topics)
+    DeleteTopics,
+    /// [`Broker::members`](crate::broker::Broker::members)
+    Members,
+    /// [`Broker::delete_group`](crate::broker::Broker::delete_group)
+    DeleteGroup,
     /// [`Broker::end_offsets`](crate::broker::Broker::end_offsets)
     EndOffsets,
     /// [`Broker::start_offsets`](crate::broker::Broker::start_offsets)

@@ -129,6 +129,16 @@ impl Group {
             .map(|(id, _)| *id)
     }
 
+    /// What the members call themselves.
+    pub(super) fn names(&self) -> Vec<String> {
+        let members = self.members.iter();
+        let name = |(id, member): (&MemberId, &Member)| {
+            let instance = member.application.instance.clone();
+            instance.unwrap_or_else(|| format!("member {}", id.0))
+        };
+        members.map(name).collect()
+    }
+
     /// The member's process let go of it: a dynamic member leaves, a static one keeps its place
     /// until its session times out.
     pub(super) fn drop_member(&mut self, id: MemberId, now: Timestamp) {

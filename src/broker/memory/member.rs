@@ -20,6 +20,12 @@ use crate::time::Timestamp;
 #[derive(Clone, Debug)]
 pub(super) struct Membership {
     pub group: String,
+    /// None: nobody in particular.
+    member: Option<Who>,
+}
+
+#[derive(Clone, Debug)]
+struct Who {
     instance: Option<String>,
     id: MemberId,
     generation: Generation,
@@ -192,9 +198,11 @@ impl GroupMember for MemoryMember {
     fn metadata(&self) -> Option<GroupMetadata> {
         let membership = Membership {
             group: self.options.group.clone(),
-            instance: self.options.instance_id.clone(),
-            id: self.id,
-            generation: self.generation?,
+            member: Some(Who {
+                instance: self.options.instance_id.clone(),
+                id: self.id,
+                generation: self.generation?,
+            }),
         };
         Some(GroupMetadata(Arc::new(membership)))
     }
@@ -234,10 +242,21 @@ impl Drop for MemoryMember {
 }
 
 impl Membership {
+    /// Of the group, and of nobody in it.
+    pub(super) fn of_nobody(group: &str) -> Membership {
+        Membership {
+            group: group.to_owned(),
+            member: None,
+        }
+    }
+
     /// Refuses a member that was evicted or whose generation is over.
     pub(super) fn check(&self, state: &State, action: &str) -> Result<(), BrokerError> {
+        let Some(member) = &self.member else {
+            return Ok(());
+        };
         state.groups[&self.group]
-            .check_generation(self.id, self.instance.as_deref(), self.generation)
+            .check_generation(member.id, member.instance.as_deref(), member.generation)
             .map_err(|refusal| fenced(action, &self.group, refusal))
     }
 }

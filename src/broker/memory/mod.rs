@@ -29,15 +29,15 @@ use std::time::Duration;
 
 use self::chance::Chance;
 use self::fault::Effect;
-use self::member::MemoryMember;
+use self::member::{Membership, MemoryMember};
 use self::producer::MemoryProducer;
 use self::reader::MemoryReader;
 use self::state::State;
 use crate::broker::{
-    Broker, BrokerError, GroupMember, Isolation, MemberOptions, Offset, OnRecord, OwnedRecord,
-    Partition, Producer, ProducerOptions, Reader, TopicPartition, TopicSpec,
+    Broker, BrokerError, GroupMember, GroupMetadata, Isolation, MemberOptions, Offset, OnRecord,
+    OwnedRecord, Partition, Producer, ProducerOptions, Reader, TopicPartition, TopicSpec,
 };
-use crate::time::{Clock, Timestamp};
+use crate::time::{Clock, ManualClock, Timestamp};
 
 pub use self::fault::Operation;
 
@@ -49,16 +49,29 @@ struct Shared {
     state: Mutex<State>,
     changed: Condvar,
     clock: Arc<dyn Clock>,
+    /// Whoever waits moves it, and waits no longer.
+    moved_by_waiting: Option<ManualClock>,
 }
 
 impl MemoryBroker {
     /// An empty log. Sessions and transactions time out by `clock`.
     pub fn new(clock: Arc<dyn Clock>) -> MemoryBroker {
-        let (state, changed) = (Mutex::default(), Condvar::new());
         MemoryBroker(Arc::new(Shared {
-            state,
-            changed,
+            state: Mutex::default(),
+            changed: Condvar::new(),
             clock,
+            moved_by_waiting: None,
+        }))
+    }
+
+    /// An empty log for one thread that plays all parts: nothing can change while a call waits, so
+    /// waiting takes no time and moves the clock instead.
+    pub fn in_simulated_time(clock: ManualClock) -> MemoryBroker {
+        MemoryBroker(Arc::new(Shared {
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            clock: Arc::new(clock.clone()),
+            moved_by_waiting: Some(clock),
         }))
     }
 
@@ -172,6 +185,35 @@ impl Broker for MemoryBroker {
         })
     }
 
+    fn delete_topics(&self, topics: &[&str]) -> Result<(), BrokerError> {
+        self.0.call(Operation::DeleteTopics, |state, _| {
+            topics.iter().for_each(|topic| state.topics.remove(topic));
+            Ok(())
+        })
+    }
+
+    fn members(&self, group: &str) -> Result<Vec<String>, BrokerError> {
+        self.0.call(Operation::Members, |state, _| {
+            let group = state.groups.get(group);
+            Ok(group.map_or_else(Vec::new, group::Group::names))
+        })
+    }
+
+    fn delete_group(&self, group: &str) -> Result<(), BrokerError> {
+        self.0.call(Operation::DeleteGroup, |state, _| {
+            let members = state
+                .groups
+                .get(group)
+                .map_or_else(Vec::new, group::Group::names);
+            if !members.is_empty() {
+                let reason = format!("it has members: {}", members.join(", "));
+                return Err(BrokerError::fatal(format!("delete group {group}"), reason));
+            }
+            state.groups.remove(group);
+            Ok(())
+        })
+    }
+
     fn end_offsets(
         &self,
         partitions: &[TopicPartition],
@@ -220,6 +262,10 @@ impl Broker for MemoryBroker {
 
     fn member(&self, options: &MemberOptions) -> Result<Box<dyn GroupMember>, BrokerError> {
         Ok(Box::new(MemoryMember::new(self.0.clone(), options)?))
+    }
+
+    fn outsider(&self, group: &str) -> GroupMetadata {
+        GroupMetadata(Arc::new(Membership::of_nobody(group)))
     }
 
     fn reader(&self, isolation: Isolation) -> Result<Box<dyn Reader>, BrokerError> {
@@ -278,6 +324,15 @@ impl Shared {
     ) -> Option<T> {
         let (mut state, now) = self.lock();
         let mut found = look(&mut state, now);
+        if let Some(clock) = &self.moved_by_waiting {
+            drop(state);
+            if found.is_none() && !timeout.is_zero() {
+                clock.advance_millis(i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX));
+                let (mut state, now) = self.lock();
+                found = look(&mut state, now);
+            }
+            return found;
+        }
         if found.is_none() && !timeout.is_zero() {
             let waited = self.changed.wait_timeout_while(state, timeout, |state| {
                 let now = self.clock.now();

@@ -38,6 +38,11 @@ impl Topics {
         Ok(())
     }
 
+    /// Deletes a topic, if there is one.
+    pub(super) fn remove(&mut self, name: &str) {
+        self.0.remove(name);
+    }
+
     /// The name as it is kept, and the partition count.
     pub(super) fn find(&self, name: &str) -> Option<(Arc<str>, u32)> {
         let (name, topic) = self.0.get_key_value(name)?;

@@ -93,6 +93,7 @@ impl Stage {
                 context.settings.state_memory,
             )),
             clock: Arc::clone(&clock),
+            registries: run::registries(&context.settings, process),
             instance: state.instance().to_string(),
             database: Some(Database {
                 url: database.clone(),

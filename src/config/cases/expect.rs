@@ -156,6 +156,7 @@ pub(in crate::config) fn read_record(
     let key = keys.text_or_null("key");
     let value = keys.value("value");
     let time = keys.time("time");
+    let headers = owned_pairs(keys.pairs("headers"));
     let value = value.map(|value| match &value.content {
         Content::Map(entries) => Json::Object(fitted(keys, "value", entries, fields)),
         _ => value.to_json(),
@@ -164,8 +165,16 @@ pub(in crate::config) fn read_record(
         line: 0,
         key: key.map(|key| key.map(str::to_owned)),
         value,
+        headers,
         time,
     }
+}
+
+/// Names and texts.
+pub(super) fn owned_pairs(pairs: Vec<(&str, &str)>) -> Vec<(String, String)> {
+    let pairs = pairs.into_iter();
+    let pairs = pairs.map(|(name, text)| (name.to_owned(), text.to_owned()));
+    pairs.collect()
 }
 
 fn rows<'d>(

@@ -73,12 +73,23 @@ pub struct GivenRecord {
     pub topic: String,
     /// The key, if there is one.
     pub key: Option<String>,
-    /// The value; none is a tombstone.
-    pub value: Option<String>,
+    /// The value, as JSON or as it is; none is a tombstone.
+    pub value: Option<GivenValue>,
+    /// Names and values of headers.
+    pub headers: Vec<(String, String)>,
     /// The time; none: the wall clock's.
     pub time: Option<Timestamp>,
     /// The partition; none: by the key.
     pub partition: Option<i32>,
+}
+
+/// The value of a record that is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GivenValue {
+    /// What the source's format makes of it.
+    Event(Json),
+    /// As it is.
+    Raw(String),
 }
 
 /// What is to be there at the end. What it does not name is not looked at, but for drops: of those there
@@ -106,6 +117,8 @@ pub struct ExpectedRecord {
     pub key: Option<Option<String>>,
     /// The value: any, or this one (null: a tombstone).
     pub value: Option<Json>,
+    /// Names and values of headers that it has, perhaps among others.
+    pub headers: Vec<(String, String)>,
     /// The time, if it matters.
     pub time: Option<Timestamp>,
 }

@@ -3,18 +3,21 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use bumpalo::Bump;
 use serde_json::Value as Json;
 
-use super::expect::read_expectation;
+use super::expect::{owned_pairs, read_expectation};
 use super::subjects::Subjects;
-use super::{Compare, Expectation, GivenRecord, Step, TestCase};
+use super::{Compare, Expectation, GivenRecord, GivenValue, Step, TestCase};
 use crate::config::document::{Content, Entry, Value};
 use crate::config::keys::{Findings, Keys, items_of};
 use crate::config::problem::{
-    BAD_DURATION, DUPLICATE_TEST, MISSING_KEY, UNKNOWN_SUBJECT, WRONG_TYPE,
+    BAD_DURATION, DUPLICATE_TEST, IMPOSSIBLE_VALUE, MISSING_KEY, UNKNOWN_SUBJECT, WRONG_TYPE,
 };
+use crate::format::Language;
+use crate::format::json::entries;
 use crate::topology::finding::Place;
-use crate::topology::graph::Source;
+use crate::topology::graph::{Format, Source};
 use crate::topology::nearest::did_you_mean;
 
 const COMPARE: &[(&str, Compare)] = &[("named", Compare::Named), ("whole", Compare::Whole)];
@@ -162,7 +165,7 @@ fn partitions(keys: &mut Keys<'_, '_>) -> Vec<u32> {
 /// Reads one thing that happens.
 pub(in crate::config) fn read_step(keys: &mut Keys<'_, '_>, reading: &Reading<'_>) -> Option<Step> {
     keys.one_of(&["advance", "value", "raw"]);
-    for other in ["source", "topic", "key", "time", "partition"] {
+    for other in ["source", "topic", "key", "time", "partition", "headers"] {
         keys.exclude("advance", other);
     }
     keys.exclude("source", "topic");
@@ -175,6 +178,7 @@ pub(in crate::config) fn read_step(keys: &mut Keys<'_, '_>, reading: &Reading<'_
     let value = keys.value("value");
     let raw = keys.text("raw");
     let time = keys.time("time");
+    let headers = owned_pairs(keys.pairs("headers"));
     let partition = partition(keys);
     if !keys.has("value") && !keys.has("raw") {
         let message = "the key `value` is missing";
@@ -182,7 +186,7 @@ pub(in crate::config) fn read_step(keys: &mut Keys<'_, '_>, reading: &Reading<'_
         keys.report_missing(MISSING_KEY.at(None, message).help(help));
     }
     let (topic, source) = destination(keys, source, topic, reading)?;
-    let event = value.map(|value| event(keys, value));
+    let event = value.map(|value| event(keys, value, source));
     let key = match key {
         Some(key) => key.map(str::to_owned),
         None => event.as_ref().and_then(|event| own_key(event, source?)),
@@ -192,8 +196,9 @@ pub(in crate::config) fn read_step(keys: &mut Keys<'_, '_>, reading: &Reading<'_
         topic,
         key,
         value: event
-            .map(|event| event.to_string())
-            .or(raw.map(str::to_owned)),
+            .map(GivenValue::Event)
+            .or(raw.map(|raw| GivenValue::Raw(raw.to_owned()))),
+        headers,
         time,
         partition,
     }))
@@ -284,9 +289,59 @@ fn destination<'t>(
     }
 }
 
+/// Finds what a schema cannot hold; what is not written with a schema may be anything.
+fn check_against_schema(keys: &mut Keys<'_, '_>, value: &Value, source: Option<&Source>) {
+    let Some(schema) = source.and_then(|source| source.format.schema()) else {
+        return;
+    };
+    let Content::Map(_) = value.content else {
+        return;
+    };
+    let arena = Bump::new();
+    let json = value.to_json();
+    let Err(unfit) = schema.hold(entries(&json, &arena)) else {
+        return;
+    };
+    let span = Some(innermost(value, unfit.path()).span.clone());
+    let message = format!("the source's schema cannot hold this: {unfit}");
+    let help = "give what it can hold; `raw` writes any text as it is";
+    keys.push("value", IMPOSSIBLE_VALUE.at(span, message).help(help));
+}
+
+/// What stands at a path, as far as that goes.
+fn innermost<'v>(value: &'v Value, path: &str) -> &'v Value {
+    let mut found = value;
+    for name in path.split('.') {
+        let Content::Map(entries) = &found.content else {
+            break;
+        };
+        match entries.iter().find(|entry| entry.key == name) {
+            Some(entry) => found = &entry.value,
+            None => break,
+        }
+    }
+    found
+}
+
 /// The value of a record that is written.
-fn event(keys: &mut Keys<'_, '_>, value: &Value) -> Json {
+fn event(keys: &mut Keys<'_, '_>, value: &Value, source: Option<&Source>) -> Json {
+    let is_single = matches!(
+        source.map(|source| &source.format),
+        Some(Format::Text | Format::Bytes)
+    );
+    let without_schema = matches!(
+        source.map(|source| &source.format),
+        Some(Format::Schema(format))
+            if format.schema.is_none() && format.language != Language::Json
+    );
     match value.content {
+        Content::Map(_) if without_schema => {
+            let message = "the source has no schema with which this value could be written";
+            let help = "give the source the schema as well, with `schema_file`";
+            let span = Some(value.span.clone());
+            keys.push("value", MISSING_KEY.at(span, message).help(help));
+        }
+        Content::Scalar(_) if is_single => {}
         Content::Map(_) | Content::Null | Content::Broken => {}
         Content::Scalar(_) | Content::List(_) => {
             let message = format!("expected a mapping, found {}", value.kind());
@@ -295,6 +350,7 @@ fn event(keys: &mut Keys<'_, '_>, value: &Value) -> Json {
             keys.push("value", WRONG_TYPE.at(span, message).help(help));
         }
     }
+    check_against_schema(keys, value, source);
     value.to_json()
 }
 

@@ -1,6 +1,7 @@
 //! What the tests of a topology can name: its sources, what it writes, what it keeps, its nodes.
 
 use crate::topology::graph::{NodeKind, Source, Topology};
+use crate::topology::plan::dead_letter_topic;
 use crate::topology::shape::{Lookup, Shape};
 use crate::value::{FieldPath, ValueType};
 
@@ -9,6 +10,8 @@ pub(in crate::config) struct Subjects<'t> {
     topology: &'t Topology,
     /// What leaves each node.
     shapes: Vec<Shape>,
+    /// Of a dead letter nothing is known: it is whatever has come.
+    letter: Shape,
 }
 
 /// The fields of records or rows, of which several nodes may write some.
@@ -23,7 +26,7 @@ pub(in crate::config) struct Fields<'s> {
 pub(super) enum Kept<'s> {
     /// By an aggregate.
     Results(Fields<'s>),
-    /// By a table.
+    /// By a table, global or not.
     Rows(Fields<'s>),
 }
 
@@ -32,23 +35,26 @@ impl<'t> Subjects<'t> {
         Subjects {
             topology,
             shapes: topology.shapes(),
+            letter: Shape::unknown(),
         }
     }
 
-    /// All sources, by their nodes.
+    /// All sources and global tables, by their nodes.
     pub(super) fn sources(&self) -> impl Iterator<Item = (&'t str, &'t Source)> + Clone {
-        self.topology
-            .nodes
-            .iter()
-            .filter_map(|node| match &node.kind {
-                NodeKind::Source(source) => Some((node.name.as_str(), source)),
-                _ => None,
-            })
+        let nodes = self.topology.nodes.iter();
+        nodes.filter_map(|node| Some((node.name.as_str(), node.kind.source()?)))
     }
 
-    /// The records of a topic that Kafka sinks write; none when nothing writes it.
+    /// The records of a topic that Kafka sinks write, or of the dead letters; none when nothing writes it.
     pub(super) fn topic(&self, topic: &str) -> Option<Fields<'_>> {
+        if topic == self.dead_letters() {
+            return Some(Fields::of_records(vec![&self.letter]));
+        }
         self.written(|kind| matches!(kind, NodeKind::Kafka(sink) if sink.topic == topic))
+    }
+
+    fn dead_letters(&self) -> String {
+        dead_letter_topic(&self.topology.app)
     }
 
     /// The topics that Kafka sinks write.
@@ -98,6 +104,7 @@ impl<'t> Subjects<'t> {
         match &found.kind {
             NodeKind::Aggregate(_) => Some(Kept::Results(fields)),
             NodeKind::Table(table) if table.stored => Some(Kept::Rows(fields)),
+            NodeKind::GlobalTable(_) => Some(Kept::Rows(fields)),
             _ => None,
         }
     }

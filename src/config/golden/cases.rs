@@ -170,6 +170,63 @@ fn y017_a_value_that_is_never_there() {
 }
 
 #[test]
+fn y017_a_value_that_a_schema_cannot_hold() {
+    shows(
+        r#"
+app: shop
+nodes:
+  orders:
+    source:
+      topic: orders
+      format: avro
+      schema: '{"type": "record", "name": "R", "fields": [{"name": "shop", "type": "string"}, {"name": "at", "type": {"type": "record", "name": "A", "fields": [{"name": "n", "type": "int"}]}}]}'
+  copy: { kafka: { from: orders, topic: copies } }
+tests:
+  - name: one
+    given:
+      - { source: orders, value: { shop: a, at: { n: 1 } } }
+      - { source: orders, value: { shop: 7, at: { n: 1 } } }
+      - { source: orders, value: { shop: a, at: { n: many } } }
+      - { source: orders, value: { shop: a } }
+      - { source: orders, value: { shop: a, at: { n: 1 }, price: 5 } }
+    expect: { topics: { copies: [] } }
+"#,
+        expect![[r#"
+            error[Y017]: the source's schema cannot hold this: shop: expected a string, found the int 7
+              --> t.yaml:14:42
+               |
+            14 |       - { source: orders, value: { shop: 7, at: { n: 1 } } }
+               |                                          ^
+               |
+               = help: give what it can hold; `raw` writes any text as it is
+
+            error[Y017]: the source's schema cannot hold this: at.n: expected an int (32 bits), found "many"
+              --> t.yaml:15:54
+               |
+            15 |       - { source: orders, value: { shop: a, at: { n: many } } }
+               |                                                      ^^^^
+               |
+               = help: give what it can hold; `raw` writes any text as it is
+
+            error[Y017]: the source's schema cannot hold this: at: expected a record, found no such field
+              --> t.yaml:16:34
+               |
+            16 |       - { source: orders, value: { shop: a } }
+               |                                  ^^^^^^^^^^^
+               |
+               = help: give what it can hold; `raw` writes any text as it is
+
+            error[Y017]: the source's schema cannot hold this: price: the schema has no such field
+              --> t.yaml:17:66
+               |
+            17 |       - { source: orders, value: { shop: a, at: { n: 1 }, price: 5 } }
+               |                                                                  ^
+               |
+               = help: give what it can hold; `raw` writes any text as it is"#]],
+    );
+}
+
+#[test]
 fn y018_a_time_that_is_none() {
     shows_in(
         "
@@ -343,14 +400,6 @@ fn what_a_test_lacks_and_what_it_has_too_much() {
                |     ^^^^^^^^^
                |
                = help: add `given: …`
-
-            error[Y006]: the key `expect` is missing
-              --> t.yaml:18:5
-               |
-            18 |   - name: two
-               |     ^^^^^^^^^
-               |
-               = help: add `expect: …`
 
             error[Y004]: there is no key `expekt` here
               --> t.yaml:19:5

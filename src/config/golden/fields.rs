@@ -320,7 +320,7 @@ nodes:
       key: wikki
       timestamp: meta.dtt
       id: meta.idd
-      fields: { wiki: string, meta.dt: timestamp, meta.id: string }
+      fields: { wiki: string, meta.dt: string, meta.id: string }
   k: { kafka: { from: s, topic: u } }
 ",
         expect![[r#"
@@ -347,6 +347,52 @@ nodes:
               |           ^^^^^^^^
               |
               = help: did you mean `meta.id`? Declare the field if it exists"#]],
+    );
+}
+
+#[test]
+fn t130_types_that_json_does_not_have() {
+    shows(
+        "
+app: a
+nodes:
+  s: { source: { topic: t, fields: { at: timestamp, took: duration, body: bytes, n: int } } }
+  g: { global_table: { topic: g, fields: { since: timestamp } } }
+  j: { join: { from: s, with: g, as: r, on: n } }
+  k: { kafka: { from: j, topic: u, fields: { n: n } } }
+",
+        expect![[r#"
+            error[T130]: JSON has no timestamp: `at` is a text or a number there
+             --> t.yaml:4:42
+              |
+            4 |   s: { source: { topic: t, fields: { at: timestamp, took: duration, body: bytes, n: int } } }
+              |                                          ^^^^^^^^^
+              |
+              = help: declare it as `string` (RFC 3339) or `int` (milliseconds); as the `timestamp` of the source it is read as a time, and expressions make one of it with `timestamp(at)`
+
+            error[T130]: JSON has no duration: `took` is a text or a number there
+             --> t.yaml:4:59
+              |
+            4 |   s: { source: { topic: t, fields: { at: timestamp, took: duration, body: bytes, n: int } } }
+              |                                                           ^^^^^^^^
+              |
+              = help: declare it as `string`, and write `duration(took)` where a length of time is wanted
+
+            error[T130]: JSON has no bytes: `body` is a text or a number there
+             --> t.yaml:4:75
+              |
+            4 |   s: { source: { topic: t, fields: { at: timestamp, took: duration, body: bytes, n: int } } }
+              |                                                                           ^^^^^
+              |
+              = help: declare it as `string`
+
+            error[T130]: JSON has no timestamp: `since` is a text or a number there
+             --> t.yaml:5:51
+              |
+            5 |   g: { global_table: { topic: g, fields: { since: timestamp } } }
+              |                                                   ^^^^^^^^^
+              |
+              = help: declare it as `string` (RFC 3339) or `int` (milliseconds); as the `timestamp` of the source it is read as a time, and expressions make one of it with `timestamp(since)`"#]],
     );
 }
 

@@ -33,7 +33,7 @@ nodes:
             9 |   i: { join: { from: s, with: n, as: counts } }
               |                               ^
               |
-              = help: give `n` `window: none`, or `emit: close` with a `table` node behind it, which keeps the last window of each key"#]],
+              = help: give `n` `window: none`, or `emit: close` with a `table` node behind it, which keeps the last window of each key; or put the window into the key, with a `select_key` behind it that adds `string(window_start)`"#]],
     );
 }
 
@@ -283,7 +283,7 @@ nodes:
             9 |   h: { join: { from: s, with: r, as: x, grace: 5m } }
               |        ^^^^
               |
-              = help: add `within: …`
+              = help: add `within: …`, or `before` and `after`
 
             error[T083]: the records of `r` do not replace one another, so there is no row to be found
              --> t.yaml:9:31
@@ -292,6 +292,30 @@ nodes:
               |                               ^
               |
               = help: add a `table` node behind `r` and join with that, or say how near to each other the records of two streams have to be: `within: 10m`"#]],
+    );
+}
+
+#[test]
+fn t124_a_foreign_key_is_of_the_left_row() {
+    shows(
+        "
+app: a
+nodes:
+  s: { source: { topic: t, null_values: pass } }
+  r: { source: { topic: u, null_values: pass } }
+  orders: { table: { from: s } }
+  users: { table: { from: r } }
+  j: { join: { from: orders, with: users, as: user, on: user.id } }
+  k: { kafka: { from: j, topic: v, fields: { a: user.name } } }
+",
+        expect![[r#"
+            error[T124]: `user.id` is a field of the row, which is found by `on`
+             --> t.yaml:8:57
+              |
+            8 |   j: { join: { from: orders, with: users, as: user, on: user.id } }
+              |                                                         ^^^^^^^
+              |
+              = help: name what of a record of `orders` is the key of the row: `on` sees that record alone"#]],
     );
 }
 
@@ -335,6 +359,14 @@ nodes:
             10 |   stream: { join: { from: s, with: users, as: x, on: user } }
                |                                                      ^^^^
                |
-               = help: put a `select_key` behind `s`, with what `on` says as its `key`, or a `table` to join two tables"#]],
+               = help: put a `select_key` behind `s`, with what `on` says as its `key`; or a `table`, to join two tables; or make the right side a `global_table`
+
+            error[T126]: the rows of `outer` replace one another, and the records of `streams` do not
+              --> t.yaml:12:26
+               |
+            12 |   all: { merge: { from: [streams, outer, stream, good] } }
+               |                          ^^^^^^^
+               |
+               = help: merge streams with streams, in front of a `table`, and tables with tables"#]],
     );
 }

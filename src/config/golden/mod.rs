@@ -7,13 +7,17 @@ mod deduplicate;
 mod expressions;
 mod fields;
 mod files;
+mod formats;
+mod global_tables;
 mod graph;
 mod joins;
 mod processors;
 mod sinks;
+mod stateless;
 mod suppress;
 mod tables;
 mod topics;
+mod windows;
 
 mod lowering;
 mod mangled;
@@ -71,13 +75,17 @@ fn every_code_is_shown_by_a_test() {
         include_str!("expressions.rs"),
         include_str!("fields.rs"),
         include_str!("files.rs"),
+        include_str!("formats.rs"),
+        include_str!("global_tables.rs"),
         include_str!("graph.rs"),
         include_str!("joins.rs"),
         include_str!("processors.rs"),
         include_str!("sinks.rs"),
+        include_str!("stateless.rs"),
         include_str!("suppress.rs"),
         include_str!("tables.rs"),
         include_str!("topics.rs"),
+        include_str!("windows.rs"),
     ]
     .concat();
     let shown = |code: &str| tests.contains(&format!("[{code}]: "));

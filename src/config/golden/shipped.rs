@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use expect_test::{Expect, expect, expect_file};
+use expect_test::{Expect, expect};
 
 use crate::config::check_file;
 use crate::topology::describe::{Cluster, dot, mermaid, text};
@@ -209,22 +209,6 @@ fn the_shipped_files_are_planned_without_a_repartition() {
         let repartitions = repartitions.filter(|topic| topic.purpose == Purpose::Repartition);
         assert_eq!(repartitions.count(), 0, "{file}");
     }
-}
-
-#[test]
-fn wikimedia_is_described() {
-    let topology = shipped("wikimedia.yaml");
-    expect_file!["described/wikimedia.txt"].assert_eq(&text(&topology, &[]));
-    expect_file!["described/wikimedia.mmd"].assert_eq(&mermaid(&topology, &[]));
-    expect_file!["described/wikimedia.dot"].assert_eq(&dot(&topology, &[]));
-}
-
-#[test]
-fn wikiticker_is_described() {
-    let topology = shipped("wikiticker.yaml");
-    expect_file!["described/wikiticker.txt"].assert_eq(&text(&topology, &[]));
-    expect_file!["described/wikiticker.mmd"].assert_eq(&mermaid(&topology, &[]));
-    expect_file!["described/wikiticker.dot"].assert_eq(&dot(&topology, &[]));
 }
 
 #[test]

@@ -16,6 +16,7 @@ use serde_json::Value as Json;
 
 use super::shipped::shipped;
 use crate::expr::{Evaluator, Expression, Row, Scope};
+use crate::headers::PackedHeaders;
 use crate::time::Timestamp;
 use crate::topology::graph::{Aggregate, Function, NodeKind, NodeName, Topology};
 use crate::value::{FieldPath, Slot, Value, ValueType};
@@ -115,6 +116,7 @@ impl<'a> Record<'a> {
             offset: self.offset,
             topic: "topic",
             raw: Some(self.text.as_bytes()),
+            headers: PackedHeaders::NONE,
         };
         let value = evaluator.eval(&row);
         value.unwrap_or_else(|error| panic!("{expression}: {error} in {}", self.text))

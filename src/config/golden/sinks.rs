@@ -243,6 +243,49 @@ fn t067_a_key_that_is_less_than_that_of_the_aggregate() {
 }
 
 #[test]
+fn t129_a_key_that_is_not_known_of_what_is_deleted() {
+    shows(
+        "
+app: a
+nodes:
+  s: { source: { topic: t, key: id, null_values: pass } }
+  r: { source: { topic: u, null_values: pass } }
+  orders: { table: { from: s } }
+  users: { table: { from: r } }
+  own: { map: { from: orders, set: { upper_id: id.upper(), total: price * 2 } } }
+  j: { join: { from: own, with: users, as: user, type: left } }
+  good: { sql: { from: j, table: good, columns: { a: record_key(), b: id, c: upper_id, d: user.name }, key: [a, b, c] } }
+  bad: { sql: { from: j, table: bad, columns: { a: id, b: total, c: user.name }, key: [a, b, c] } }
+  none: { sql: { from: users, table: none, columns: { a: name }, key: a } }
+",
+        expect![[r#"
+            warning[T129]: rows of `bad` are deleted too, and of a deleted one `total` is not known
+              --> t.yaml:11:59
+               |
+            11 |   bad: { sql: { from: j, table: bad, columns: { a: id, b: total, c: user.name }, key: [a, b, c] } }
+               |                                                           ^^^^^
+               |
+               = help: leave `b` out of `key`, or fill it from what is known: `record_key()` or `id`
+
+            warning[T129]: rows of `bad` are deleted too, and of a deleted one `user.name` is not known
+              --> t.yaml:11:69
+               |
+            11 |   bad: { sql: { from: j, table: bad, columns: { a: id, b: total, c: user.name }, key: [a, b, c] } }
+               |                                                                     ^^^^^^^^^
+               |
+               = help: leave `c` out of `key`, or fill it from what is known: `record_key()` or `id`
+
+            warning[T129]: rows of `none` are deleted too, and of a deleted one `name` is not known
+              --> t.yaml:12:58
+               |
+            12 |   none: { sql: { from: users, table: none, columns: { a: name }, key: a } }
+               |                                                          ^^^^
+               |
+               = help: leave `a` out of `key`, or fill it from what is known: `record_key()`, or the field that the source names as `key`"#]],
+    );
+}
+
+#[test]
 fn t068_more_columns_than_a_table_can_have() {
     let columns = |count: usize| {
         let columns: Vec<String> = (0..count).map(|n| format!("c{n}: c{n}")).collect();

@@ -251,7 +251,7 @@ fn composed(part: &str, key: &str) -> Option<Json> {
         ("named test" | "test", "given") => several(refer("given")),
         // Beside a reference nothing else counts, so it stands by itself.
         ("named test" | "test", "expect") => json!({ "allOf": [refer("expectation")] }),
-        ("given", "value") => json!({ "type": ["object", "null"] }),
+        ("given", "value") => json!({ "type": ["object", "string", "null"] }),
         ("expect", "topics") => named(several(refer("record"))),
         ("expect", "tables") => named(several(row())),
         // Rows of aggregates, records of tables.
@@ -295,7 +295,7 @@ fn reference() -> Json {
 }
 
 fn duration() -> Json {
-    json!({ "type": "string", "pattern": "^([0-9]+(d|h|ms|m|s))+$|\\$\\{" })
+    json!({ "type": "string", "pattern": "^-?([0-9]+(d|h|ms|m|s))+$|\\$\\{" })
 }
 
 fn time() -> Json {

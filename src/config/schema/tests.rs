@@ -177,7 +177,7 @@ tests:
     refused("shared: false", "shared: maybe");
     refused("name: one", "title: one");
     refused("source: s, value: { wiki: w }", "source: s");
-    refused("source: s, value: { wiki: w }", "source: s, value: w");
+    refused("source: s, value: { wiki: w }", "source: s, value: [w]");
     refused("time: 2026-05-05T11:17:40Z", "time: yesterday");
     refused("{ advance: 1m }", "{ advance: 1m, key: a }");
     refused("tables: { t: [{ wiki: w, n: 1 }] }", "rows: { t: [] }");

@@ -33,7 +33,7 @@ impl<V: Stored> ByStart<V> {
         }
     }
 
-    /// The entry of a key, to be changed; `empty` if there is none.
+    /// The entry of a key that is not purged, to be changed; `empty` if there is none.
     pub(super) fn entry(
         &mut self,
         store: &Store<'_>,
@@ -59,6 +59,9 @@ impl<V: Stored> ByStart<V> {
         start: Timestamp,
         group: &[u8],
     ) -> Result<Option<V>, ProcessError> {
+        if self.is_purged(start) {
+            return Ok(None);
+        }
         self.set_key(start, group);
         match self.table.find(&self.key) {
             Lookup::Found(id) => Ok(Some(self.table.get(id).clone())),
@@ -111,6 +114,7 @@ impl<V: Stored> ByStart<V> {
         from: Timestamp,
         to: Timestamp,
     ) -> Result<BTreeMap<Vec<u8>, V>, ProcessError> {
+        let from = from.max(self.purged_until);
         let (first, end) = (keys::window_bytes(from), keys::window_bytes(to));
         let mut found = BTreeMap::new();
         store.scan(&first, &end, |key, value| {
@@ -133,8 +137,7 @@ impl<V: Stored> ByStart<V> {
         if until <= self.purged_until {
             return;
         }
-        let first = keys::window_bytes(Timestamp::MIN);
-        batch.delete_range(store, &first, &keys::window_bytes(until));
+        batch.expire(store, until);
         self.table.forget_before(until);
         self.purged_until = until;
     }

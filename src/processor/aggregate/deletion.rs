@@ -54,6 +54,7 @@ impl<'c> Deleting<'c> {
             offset: self.record.offset,
             topic: self.record.topic,
             raw: self.record.value,
+            headers: self.record.headers,
         });
         tested.unwrap_or_else(|fault| {
             self.fault.set(Some(fault));

@@ -83,7 +83,9 @@ impl Keeper for Fixed {
         }
         if let Entry::Result(folded) = entry {
             addition.apply(folded);
-            if store.deletes(folded) {
+            // A window of which nothing is known is none.
+            let is_none = !matches!(self.windows, Windows::Unbounded) && folded.is_void();
+            if is_none || store.deletes(folded) {
                 *entry = Entry::Deleted(Timestamp(folded.max_time_ms));
             }
         }

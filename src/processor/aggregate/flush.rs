@@ -2,6 +2,7 @@
 
 use bumpalo::Bump;
 
+use crate::headers::PackedHeaders;
 use crate::processor::input::{ResultParts, StoredChange, fill_result};
 use crate::processor::outputs::result_key;
 use crate::processor::store::{Store, StoreWriter};
@@ -82,6 +83,7 @@ impl<'c> Flush<'_, 'c> {
                 key: Some(&key),
                 value: Some(&self.buffer),
                 timestamp: time,
+                headers: PackedHeaders::NONE,
             })?;
         }
         let sub_topology = self.context.plan;
@@ -98,6 +100,7 @@ impl<'c> Flush<'_, 'c> {
             timestamp: time,
             key: result_key(by, arena),
             value: None,
+            headers: PackedHeaders::NONE,
         };
         let fields = arena.alloc_slice_fill_copy(sub_topology.slots, Value::Missing);
         let mut row = Row {
@@ -106,7 +109,7 @@ impl<'c> Flush<'_, 'c> {
             time,
             fields,
             arena,
-            raw: None,
+            event: None,
             joined: &[],
             no_value: folded.is_none(),
             before: match self.plan.emit {

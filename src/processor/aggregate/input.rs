@@ -1,18 +1,22 @@
 //! How rows and partial results come into aggregates, and into the near sides of repartitions.
 
+use std::io::Write as _;
+
+use bumpalo::Bump;
 use bumpalo::collections::Vec as ArenaVec;
 
 use super::{Added, Addition};
 use crate::aggregate::check_arguments;
 use crate::expr;
 use crate::processor::fold::Partial;
+use crate::processor::outputs::key_bytes;
 use crate::processor::run::{RowFault, drop_fault, drop_row};
 use crate::processor::{Before, Context, DropReason, Kind, OperatorState, ProcessError, Row};
 use crate::state::keys;
 use crate::time::Timestamp;
 use crate::topology::graph::{OnError, OnLate};
 use crate::topology::plan::{FoldShape, OperatorId, Work};
-use crate::value::Value;
+use crate::value::{Value, ValueType};
 use crate::window::Placed;
 
 /// Folds a row into the aggregate or fold with that number.
@@ -35,7 +39,7 @@ pub(in crate::processor) fn fold_row(
             reason: DropReason::NoValue,
             message: "expected a record with a value, found a tombstone".to_owned(),
         }),
-        false => prepare(shape, &row.view(), row),
+        false => prepare(shape, &row.view(), !row.no_value, row),
     };
     match prepared {
         Ok(Prepared { group, arguments }) => {
@@ -61,10 +65,10 @@ fn fold_update(
 ) -> Result<(), ProcessError> {
     // An earlier one that could not be counted was dropped then.
     let before = row.view_before();
-    let before = before.and_then(|view| prepare(shape, &view, row).ok());
+    let before = before.and_then(|view| prepare(shape, &view, true, row).ok());
     let now = match row.no_value {
         true => None,
-        false => match prepare(shape, &row.view(), row) {
+        false => match prepare(shape, &row.view(), true, row) {
             Ok(now) => Some(now),
             Err(fault) => {
                 if fault.reason != DropReason::NullKey {
@@ -162,21 +166,27 @@ struct Prepared<'a> {
 fn prepare<'a>(
     shape: &FoldShape,
     view: &expr::Row<'_, 'a>,
+    has_value: bool,
     row: &Row<'_, 'a>,
 ) -> Result<Prepared<'a>, RowFault> {
     if let Some(slot) = shape.partitioned_by {
         check_record_key(view.fields[slot.index()], row.record.key)?;
     }
     let mut key = ArenaVec::with_capacity_in(64, row.arena);
-    for slot in &shape.by {
-        keys::push_field(view.fields[slot.index()], &mut key)
+    for field in &shape.by {
+        let value = view.fields[field.slot.index()];
+        keys::push_field(as_declared(value, field.kind, row.arena), &mut key)
             .map_err(|error| RowFault::of(DropReason::NullKey, &error))?;
     }
     let mut arguments = ArenaVec::with_capacity_in(shape.calls.len() + 4, row.arena);
     for (function, evaluators) in &shape.calls {
         let first = arguments.len();
         for evaluator in evaluators {
-            let value = evaluator.eval(view);
+            // A record without a value counts, and adds nothing.
+            let value = match has_value {
+                true => evaluator.eval(view),
+                false => Ok(Value::Null),
+            };
             arguments.push(value.map_err(|error| RowFault::of(DropReason::Expression, &error))?);
         }
         check_arguments(function, &arguments[first..])
@@ -188,23 +198,59 @@ fn prepare<'a>(
     })
 }
 
+/// A part of a key as its field is declared: JSON has numbers that are texts and the other way round, and
+/// what is one row in a table, and one key in a topic, must be one group.
+fn as_declared<'a>(value: Value<'a>, kind: ValueType, arena: &'a Bump) -> Value<'a> {
+    match (kind, value) {
+        (ValueType::Int, Value::Str(text)) => text.parse().map_or(value, Value::Int),
+        (ValueType::Float, Value::Str(text)) => match text.parse::<f64>() {
+            Ok(number) if number.is_finite() => Value::Float(number),
+            _ => value,
+        },
+        (ValueType::Str, Value::Int(_) | Value::Float(_) | Value::Bool(_)) => {
+            match key_bytes(&value, arena).map(str::from_utf8) {
+                Some(Ok(text)) => Value::Str(text),
+                _ => value,
+            }
+        }
+        _ => value,
+    }
+}
+
 /// A topic that is said to be keyed by a field must be: rows of one key in two partitions would
 /// overwrite each other's results.
 pub(in crate::processor) fn check_record_key(
     field: Value<'_>,
     key: Option<&[u8]>,
 ) -> Result<(), RowFault> {
-    match (field, key) {
-        (Value::Str(text), Some(key)) if text.as_bytes() == key => Ok(()),
-        (Value::Missing | Value::Null, _) => Ok(()),
-        (field, key) => Err(RowFault {
+    // A whole number has at most so many digits and a sign.
+    let mut digits = [0; 20];
+    let is_key = |text: &[u8]| key == Some(text);
+    let fits = match field {
+        Value::Missing | Value::Null => true,
+        Value::Str(text) => is_key(text.as_bytes()),
+        Value::Bytes(bytes) => is_key(bytes),
+        Value::Bool(value) => is_key(if value { b"true" } else { b"false" }),
+        Value::Int(number) => {
+            let mut left = digits.as_mut_slice();
+            let room = left.len();
+            write!(left, "{number}").expect("room for all digits");
+            let length = room - left.len();
+            is_key(&digits[..length])
+        }
+        _ => false,
+    };
+    match fits {
+        true => Ok(()),
+        false => Err(RowFault {
             reason: DropReason::KeyMismatch,
             message: format!(
                 "the source says that records are keyed by this field, but it holds {} and the \
                  record's key is {}",
                 match field {
                     Value::Str(text) => format!("`{text}`"),
-                    other => format!("no text but a value of type {}", other.type_name()),
+                    Value::Int(number) => format!("`{number}`"),
+                    other => format!("a value of type {}", other.type_name()),
                 },
                 match key {
                     Some(key) => format!("`{}`", String::from_utf8_lossy(key)),

@@ -11,7 +11,7 @@
 //! | windows | kept by key | a result is |
 //! | --- | --- | --- |
 //! | none, tumbling, calendar | [`fixed`]: one accumulator per window | that |
-//! | hopping | [`hopping`]: one accumulator per pane | those of its panes, merged |
+//! | hopping | [`hopping`]: one accumulator per pane | those of its panes, merged ([`pane_queue`]) |
 //! | sliding | [`sliding`]: one accumulator per window | that |
 //! | session | [`session`]: one accumulator per session | that |
 //!
@@ -24,6 +24,7 @@ mod fixed;
 mod flush;
 mod hopping;
 mod input;
+mod pane_queue;
 mod read;
 mod session;
 mod sliding;
@@ -34,18 +35,17 @@ use flush::Flush;
 pub(super) use input::{check_record_key, fold_partial, fold_row};
 pub(crate) use read::stored_results;
 
-use bumpalo::Bump;
-
 use super::clock::{NodeProgress, StreamClock, UpstreamTime};
+use super::operator::{Commit, Stateful};
 use super::store::Store;
 use super::table::Folded;
-use super::{Context, OperatorState, ProcessError, Row};
+use super::{Context, ProcessError, Progress, Row};
 use crate::aggregate::Accumulator;
 use crate::expr::EvalError;
 use crate::state::{StateBatch, StoreId};
 use crate::time::Timestamp;
 use crate::topology::graph::{Emit, Function};
-use crate::topology::plan::{AggregatePlan, FoldShape, OperatorId, Work};
+use crate::topology::plan::{AggregatePlan, FoldShape, Operator, OperatorId, Work};
 use crate::value::Value;
 use crate::window::{Place, Windows};
 
@@ -178,7 +178,7 @@ impl Aggregator {
             windows @ (Windows::Unbounded | Windows::Tumbling(_) | Windows::Calendar(_)) => {
                 Box::new(fixed::Fixed::new(windows, budget_bytes))
             }
-            Windows::Hopping(windows) => Box::new(hopping::Panes::new(windows, budget_bytes)),
+            Windows::Hopping(windows) => Box::new(hopping::Panes::new(windows, emit, budget_bytes)),
             Windows::Sliding(windows) => {
                 Box::new(sliding::SlidingWindows::new(windows, emit, budget_bytes))
             }
@@ -232,20 +232,27 @@ impl Aggregator {
         })
     }
 
-    pub(super) fn flush(
-        &mut self,
-        context: &mut Context<'_>,
-        operators: &mut [OperatorState],
-        id: OperatorId,
-        batch: &mut StateBatch,
-        idle_ms: i64,
-        arena: &Bump,
-    ) -> Result<(), ProcessError> {
+    /// The time by which windows close.
+    pub(super) fn closing_time(&self) -> Timestamp {
+        self.clock.closing_time()
+    }
+}
+
+impl Stateful for Aggregator {
+    fn flush(&mut self, commit: &mut Commit<'_, '_>) -> Result<(), ProcessError> {
+        let Commit {
+            context,
+            operators,
+            id,
+            batch,
+            idle_ms,
+            arena,
+        } = commit;
+        let (id, idle_ms) = (*id, *idle_ms);
         let operator = &context.plan.operators[id];
         let Work::Aggregate(plan) = &operator.work else {
             unreachable!("an aggregate is at work here");
         };
-        let closing_time = self.clock.closing_time();
         let open_from = {
             let time = self.clock.closing_time_after(plan.idle_close_ms, idle_ms);
             plan.shape.windows.open_from(time)
@@ -267,8 +274,17 @@ impl Aggregator {
         if closing.is_some() {
             self.clock.progress.emitted_until_ms = open_from.0;
         }
+        self.expire(operator, batch);
+        Ok(())
+    }
+
+    fn expire(&mut self, operator: &Operator, batch: &mut StateBatch) {
+        let Work::Aggregate(plan) = &operator.work else {
+            unreachable!("an aggregate is at work here");
+        };
+        let closing_time = self.clock.closing_time();
         if let (Some(retention_ms), true) = (plan.retention_ms, closing_time > Timestamp::MIN) {
-            let until = closing_time.plus_millis(-retention_ms);
+            let until = plan.shape.windows.kept_from(closing_time, retention_ms);
             self.keeper.purge(plan.store, until, batch);
             if plan.emit == Emit::Updates {
                 // Also after a restart nothing of before that may begin anew.
@@ -276,34 +292,22 @@ impl Aggregator {
                 *gone_ms = until.0.max(*gone_ms);
             }
         }
-        Ok(())
     }
 
-    /// Lets go of memory after a commit.
-    pub(super) fn committed(&mut self) {
+    fn committed(&mut self) {
         self.keeper.trim();
     }
 
-    /// Whether a commit is due, to bound memory.
-    pub(super) fn is_full(&self) -> bool {
+    fn save(&self, operator: &Operator, progress: &mut Progress) {
+        progress.set(operator.node.as_str(), self.clock.progress.clone());
+    }
+
+    fn is_full(&self) -> bool {
         self.keeper.is_full()
     }
 
-    pub(super) fn progress(&self) -> NodeProgress {
-        self.clock.progress.clone()
-    }
-
-    pub(super) fn stream_time(&self) -> Timestamp {
-        self.clock.stream_time()
-    }
-
-    /// The time by which windows close.
-    pub(super) fn closing_time(&self) -> Timestamp {
-        self.clock.closing_time()
-    }
-
     /// Whether silence can still close a window: the newest event's has not left.
-    pub(super) fn waits_for_silence(&self) -> bool {
+    fn waits_for_silence(&self) -> bool {
         let NodeProgress {
             stream_time_ms,
             emitted_until_ms,
@@ -312,10 +316,16 @@ impl Aggregator {
         self.idle_close && stream_time_ms > i64::MIN && stream_time_ms >= emitted_until_ms
     }
 
-    /// Whether windows close when nothing has come for so long.
-    pub(super) fn closes_after(&self, plan: &AggregatePlan, idle_ms: i64) -> bool {
+    fn acts_after(&self, operator: &Operator, idle_ms: i64) -> bool {
+        let Work::Aggregate(plan) = &operator.work else {
+            unreachable!("an aggregate is at work here");
+        };
         let time = self.clock.closing_time_after(plan.idle_close_ms, idle_ms);
         let open_from = plan.shape.windows.open_from(time);
         self.waits_for_silence() && open_from.0 > self.clock.progress.emitted_until_ms
+    }
+
+    fn stream_time(&self) -> Timestamp {
+        self.clock.stream_time()
     }
 }

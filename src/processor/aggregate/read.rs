@@ -11,7 +11,7 @@ use crate::processor::table::{Folded, FoldedError};
 use crate::processor::timelines;
 use crate::state::keys;
 use crate::time::Timestamp;
-use crate::topology::plan::FoldShape;
+use crate::topology::plan::AggregatePlan;
 use crate::window::Windows;
 
 /// A result as it stands in a store.
@@ -27,14 +27,17 @@ pub(crate) struct StoredResult {
     pub folded: Folded,
 }
 
-/// The results in a store, by start and key, given all its entries.
+/// The results in a store, by start and key, given all its entries and the stream time. Of hopping windows
+/// that are past their retention some panes may be gone, so they are left out.
 ///
 /// # Errors
 /// When an entry is damaged or of other functions.
 pub(crate) fn stored_results(
-    shape: &FoldShape,
+    plan: &AggregatePlan,
+    stream_time: Timestamp,
     entries: impl Iterator<Item = (Vec<u8>, Vec<u8>)>,
 ) -> Result<Vec<StoredResult>, FoldedError> {
+    let shape = &plan.shape;
     let functions = shape.functions();
     let entries = entries.filter(|(key, _)| key != MARKER_KEY);
     let windows = &shape.windows;
@@ -55,9 +58,13 @@ pub(crate) fn stored_results(
             let panes = entries.map(|(key, value)| Ok((key, Pane::decode(&value, &functions)?)));
             let panes = panes.collect::<Result<BTreeMap<_, _>, FoldedError>>()?;
             for (group, panes) in panes_by_key(panes) {
-                let (from, to) = (Timestamp::MIN, Timestamp(i64::MAX));
+                let kept_from = |retention_ms| windows.kept_from(stream_time, retention_ms);
+                let from = plan.retention_ms.map_or(Timestamp::MIN, kept_from);
+                let from = hopping.first_start_from(from);
+                let to = Timestamp(i64::MAX);
                 let starts = hopping::starts_over(hopping, &panes, from, to);
-                for (start, folded) in hopping::results(hopping, &panes, starts, &functions) {
+                let results_of_key = hopping::results(hopping, panes, starts).into_iter();
+                for (start, folded) in results_of_key.filter(|(_, folded)| !folded.is_void()) {
                     results.push(StoredResult {
                         group: group.clone(),
                         start,

@@ -186,7 +186,7 @@ impl Keeper for Sessions {
         let within = |(_, session): &(Timestamp, &SessionEntry)| session.start <= reach_on;
         let everything = Timestamp(i64::MAX);
         let from = open_from.max(reach_back);
-        let mut key = self.lines.open(store, group, from)?;
+        let mut key = self.lines.open(store, group, from, everything)?;
         let mut young = self.lines.between(key, from, everything).take_while(within);
         let is_open = time >= open_from || young.next().is_some();
         drop(young);
@@ -194,7 +194,7 @@ impl Keeper for Sessions {
             return Ok(1);
         }
         if reach_back < from {
-            key = self.lines.open(store, group, reach_back)?;
+            key = self.lines.open(store, group, reach_back, everything)?;
         }
         let mut met = std::mem::take(&mut self.met);
         met.clear();

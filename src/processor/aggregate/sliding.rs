@@ -165,7 +165,8 @@ impl SlidingWindows {
         }
         if let Some(folded) = self.lines.change(arrival.key, start) {
             arrival.addition.apply(folded);
-            if arrival.store.deletes(folded) {
+            // A window of which nothing is known is none.
+            if folded.is_void() || arrival.store.deletes(folded) {
                 let time = Timestamp(folded.max_time_ms);
                 self.deleted.insert((arrival.key, start), time);
                 self.lines.set(arrival.key, start, None);
@@ -204,10 +205,12 @@ impl Keeper for SlidingWindows {
         }
         let difference_ms = self.windows.difference_ms;
         let earliest = time.plus_millis(-2 * difference_ms);
-        let key = self.lines.open(store, group, earliest)?;
+        // Of those that a record changes or makes, the last one begins right after it.
+        let latest = time.plus_millis(1);
+        let key = self.lines.open(store, group, earliest, latest)?;
         let mut existing = std::mem::take(&mut self.around);
         existing.clear();
-        let windows = self.lines.between(key, earliest, time.plus_millis(1));
+        let windows = self.lines.between(key, earliest, latest);
         existing.extend(windows.map(|(start, _)| start));
         let mut arrival = Arrival {
             key,

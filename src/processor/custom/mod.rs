@@ -23,6 +23,7 @@ use super::run::{RowFault, drop_row, pass_on};
 use super::{
     Before, Context, DropReason, InRecord, Kind, OperatorState, ProcessError, Progress, Row,
 };
+use crate::headers::PackedHeaders;
 use crate::state::{OnEntry, StateBatch, TaskState};
 use crate::time::Timestamp;
 use crate::topology::plan::{OperatorId, ProcessPlan, SubTopology, TaskId, Work};
@@ -234,7 +235,10 @@ fn read<'r, 'a: 'r>(plan: &'r ProcessPlan, row: &Row<'_, 'a>) -> Result<Record<'
         fields: fields.into_bump_slice(),
         key: row.key,
         time: row.time,
-        event: row.raw.filter(|_| !row.no_value),
+        event: row
+            .event
+            .filter(|_| !row.no_value)
+            .map(|event| event.bytes()),
         is_deletion: row.no_value,
         topic: row.record.topic,
         partition: row.record.partition,
@@ -264,6 +268,7 @@ fn row_without_record<'a>(context: &Context<'_>, time: Timestamp, arena: &'a Bum
         timestamp: time,
         key: None,
         value: None,
+        headers: PackedHeaders::NONE,
     };
     Row {
         record,
@@ -271,7 +276,7 @@ fn row_without_record<'a>(context: &Context<'_>, time: Timestamp, arena: &'a Bum
         time,
         fields: arena.alloc_slice_fill_copy(context.plan.slots, Value::Missing),
         arena,
-        raw: None,
+        event: None,
         joined: &[],
         no_value: false,
         before: Before::Stream,
@@ -391,18 +396,18 @@ impl Host for Call<'_, '_, '_, '_> {
         let row = &mut *self.row;
         let key = output.key.map(|key| &*row.arena.alloc_slice_copy(key));
         let keeps_event = self.plan.keeps_fields && !output.is_deletion;
-        let record = (row.key, row.time, row.raw, row.joined, row.no_value);
+        let record = (row.key, row.time, row.event, row.joined, row.no_value);
         let before = std::mem::replace(&mut row.before, Before::Stream);
         row.key = key;
         row.time = output.time;
         row.no_value = output.is_deletion;
         if !keeps_event {
-            row.raw = None;
+            row.event = None;
             row.joined = &[];
         }
         let done = pass_on(self.context, self.operators, self.id, row);
         row.before = before;
-        (row.key, row.time, row.raw, row.joined, row.no_value) = record;
+        (row.key, row.time, row.event, row.joined, row.no_value) = record;
         done.map_err(|error| self.keep(error))
     }
 

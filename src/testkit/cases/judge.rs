@@ -51,19 +51,31 @@ pub(super) fn judge(case: &TestCase, played: &Played) -> Vec<(Subject, Problem)>
 }
 
 /// A record in parts, of which a test may name some.
-fn record(record: &TestRecord) -> Json {
+pub(super) fn record(record: &TestRecord) -> Json {
     let value = record.value.as_deref().map(|value| {
         let json = serde_json::from_slice::<Json>(value);
         json.unwrap_or_else(|_| Json::from(String::from_utf8_lossy(value)))
     });
-    json!({
+    let mut parts = json!({
         "key": record.key_text(),
         "value": value,
         "time": record.timestamp.map(|time| time.to_string()),
-    })
+    });
+    if !record.headers.is_empty() {
+        parts["headers"] = headers(record);
+    }
+    parts
 }
 
-fn table_row(row: &TableRow) -> Json {
+/// The headers of a record by name; of several of a name the last counts.
+fn headers(record: &TestRecord) -> Json {
+    let headers = record.headers.iter();
+    headers
+        .map(|(name, value)| (name.clone(), String::from_utf8_lossy(value)))
+        .collect()
+}
+
+pub(super) fn table_row(row: &TableRow) -> Json {
     json!({"key": row.key, "value": row.fields, "time": row.timestamp.to_string()})
 }
 
@@ -77,6 +89,10 @@ fn records(comparison: Comparison, expected: &[ExpectedRecord], found: Vec<Json>
             }
             if let Some(value) = &expected.value {
                 parts.insert("value".to_owned(), value.clone());
+            }
+            if !expected.headers.is_empty() {
+                let headers = expected.headers.iter().cloned();
+                parts.insert("headers".to_owned(), headers.collect());
             }
             if let Some(time) = expected.time {
                 parts.insert("time".to_owned(), time.to_string().into());
@@ -136,10 +152,26 @@ fn rows(
         .collect();
     match_all(&expected, &found, |expected, found| -> Vec<Difference> {
         match (expected, found) {
-            (Json::Object(expected), Json::Object(found)) => comparison.of_objects(expected, found),
+            (Json::Object(expected), Json::Object(found)) => {
+                comparison.of_objects(expected, &parsed(expected, found))
+            }
             _ => unreachable!("rows are objects"),
         }
     })
+}
+
+/// The row, with the lists and objects that are expected in place of their JSON, as tables have them.
+fn parsed(expected: &Map<String, Json>, found: &Map<String, Json>) -> Map<String, Json> {
+    let mut found = found.clone();
+    for (column, value) in &mut found {
+        let is_expected = matches!(expected.get(column), Some(Json::Array(_) | Json::Object(_)));
+        if let (true, Json::String(text)) = (is_expected, &*value)
+            && let Ok(parsed) = serde_json::from_str(text)
+        {
+            *value = parsed;
+        }
+    }
+    found
 }
 
 /// Of drops there are only those that the test names.

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, VecDeque};
 use serde_json::Value as Json;
 
 use super::values::Difference;
+use super::ways::Run;
 use crate::topology::drop_reason::DropReason;
 
 /// One thing that is not as it was expected.
@@ -50,6 +51,15 @@ pub enum Problem {
         found: u64,
         /// What dead letters say.
         messages: Vec<String>,
+    },
+    /// It is another than in an earlier run.
+    Disagrees {
+        /// In that one.
+        with: Run,
+        /// What it is known by.
+        identity: String,
+        /// In what; what was expected is what that run has made.
+        differences: Vec<Difference>,
     },
     /// The topology could not go on.
     Ended(String),

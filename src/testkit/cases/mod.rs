@@ -1,8 +1,8 @@
 //! Plays the tests of topology files.
 //!
 //! Each test is played several times: straight, with a process that dies at every point that matters,
-//! with a disk that is lost, with other numbers of partitions. The answer has to be the same each time;
-//! where it is not, the report says in which of the runs.
+//! with a disk that is lost, with other numbers of partitions. The answer has to be the same each time,
+//! also where the test does not name it; where it is not, the report says in which of the runs.
 //!
 //! ```
 //! use tidemill::config;
@@ -32,6 +32,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod agree;
 mod ways;
 mod play;
 mod values;
@@ -45,6 +46,8 @@ pub use matching::Problem;
 pub use report::{CaseFailure, CaseReport, Subject};
 pub use values::Difference;
 pub use ways::{Run, Way};
+
+use play::Played;
 
 use super::database::DatabaseTemplate;
 use super::driver::DriverError;
@@ -82,9 +85,24 @@ impl CaseRunner {
     pub fn run(&self, case: &TestCase) -> CaseReport {
         let runs = ways::runs(&self.plan, case);
         let mut report = CaseReport::new(case, &runs);
+        // Of those with the same number of partitions.
+        let mut first: Option<(Run, Played)> = None;
         for run in runs {
+            first.take_if(|(first, _)| first.partitions != run.partitions);
             match play::play(&self.topology, self.database.as_ref(), case, run) {
-                Ok(played) => report.add(run, judge::judge(case, &played)),
+                Ok(played) => {
+                    let mut problems = judge::judge(case, &played);
+                    if let Some((first_run, first)) = &first {
+                        let mut more = agree::disagreements(*first_run, first, &played);
+                        // What is not as expected is said already.
+                        more.retain(|(subject, _)| {
+                            problems.iter().all(|(known, _)| known != subject)
+                        });
+                        problems.extend(more);
+                    }
+                    report.add(run, problems);
+                    first.get_or_insert((run, played));
+                }
                 Err(error) => {
                     let ended = Problem::Ended(error.to_string());
                     report.add(run, vec![(Subject::Topology, ended)]);

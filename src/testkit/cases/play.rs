@@ -8,13 +8,13 @@ use serde_json::{Map, Value as Json};
 use super::ways::{Run, Way};
 use crate::broker::BrokerError;
 use crate::broker::memory::Operation;
-use crate::config::cases::{GivenRecord, Step, TestCase};
+use crate::config::cases::{GivenRecord, GivenValue, Step, TestCase};
 use crate::testkit::database::{DatabaseTemplate, TestDatabase};
 use crate::testkit::driver::{DriverError, DriverOptions, TopologyTestDriver};
 use crate::testkit::record::TestRecord;
 use crate::testkit::stores::TableRow;
 use crate::topology::drop_reason::DropReason;
-use crate::topology::graph::Topology;
+use crate::topology::graph::{NodeKind, Topology};
 use crate::topology::plan::Purpose;
 
 /// Behind a repartition windows wait for partitions in which nothing comes, until these have twice said
@@ -22,7 +22,7 @@ use crate::topology::plan::Purpose;
 const SILENCE_MS: i64 = 5_001;
 const SILENCES: usize = 3;
 
-/// What came of a test: of each thing that it expects.
+/// What came of a test.
 #[derive(Debug, Default)]
 pub(super) struct Played {
     pub topics: BTreeMap<String, Vec<TestRecord>>,
@@ -61,7 +61,7 @@ pub(super) fn play(
         }
     }
     wait_for_silence(&mut driver)?;
-    collect(&mut driver, case)
+    collect(&mut driver, topology, case)
 }
 
 fn pipe(
@@ -70,12 +70,19 @@ fn pipe(
     way: Way,
     number: usize,
 ) -> Result<(), DriverError> {
+    let value = match &given.value {
+        None => None,
+        Some(GivenValue::Raw(text)) => Some(text.clone().into_bytes()),
+        Some(GivenValue::Event(event)) => Some(driver.encode(&given.topic, event)?),
+    };
+    let headers = given.headers.iter();
+    let headers = headers.map(|(name, value)| (name.clone(), value.clone().into_bytes()));
     let record = TestRecord {
         key: given.key.clone().map(String::into_bytes),
-        value: given.value.clone().map(String::into_bytes),
+        value,
         timestamp: given.time,
         partition: given.partition,
-        headers: Vec::new(),
+        headers: headers.collect(),
     };
     if way == Way::FailingCommits {
         fail_next_commit(driver, number);
@@ -132,28 +139,67 @@ fn wait_for_silence(driver: &mut TopologyTestDriver) -> Result<(), DriverError> 
     Ok(())
 }
 
-fn collect(driver: &mut TopologyTestDriver, case: &TestCase) -> Result<Played, DriverError> {
+fn collect(
+    driver: &mut TopologyTestDriver,
+    topology: &Topology,
+    case: &TestCase,
+) -> Result<Played, DriverError> {
     let expect = &case.expect;
     let mut played = Played::default();
-    for (topic, _) in &expect.topics {
-        let records = driver.read(topic).into_iter();
-        let records = records.map(TestRecord::from).collect();
-        played.topics.insert(topic.clone(), records);
-    }
     driver.write_tables()?;
-    for (table, _) in &expect.tables {
-        played.tables.insert(table.clone(), driver.sql_rows(table)?);
-    }
-    for (node, _) in &expect.aggregates {
-        played.aggregates.insert(node.clone(), driver.results(node));
-    }
-    for (node, _) in &expect.rows {
-        played.rows.insert(node.clone(), driver.rows(node));
-    }
-    played.drops = driver.dropped();
     let letters = driver.dead_letters().into_iter();
     played.dead_letters = letters.map(TestRecord::from).collect();
+    let dead_letters = driver.plan.dead_letter_topic();
+    if expect
+        .topics
+        .iter()
+        .any(|(topic, _)| *topic == dead_letters)
+    {
+        let letters = played.dead_letters.clone();
+        played.topics.insert(dead_letters, letters);
+    }
+    for node in &topology.nodes {
+        let name = node.name.as_str();
+        match &node.kind {
+            NodeKind::Kafka(sink) => {
+                let records = read(driver, &sink.topic);
+                let known = played.topics.entry(sink.topic.clone()).or_default();
+                known.extend(records);
+            }
+            NodeKind::Sql(sink) => {
+                let rows = driver.sql_rows(&sink.table)?;
+                played.tables.insert(sink.table.clone(), rows);
+            }
+            NodeKind::Aggregate(_) => {
+                let results = driver.results(name);
+                played.aggregates.insert(name.to_owned(), results);
+            }
+            NodeKind::Table(table) if table.stored => {
+                played.rows.insert(name.to_owned(), driver.rows(name));
+            }
+            NodeKind::GlobalTable(_) => {
+                played.rows.insert(name.to_owned(), driver.rows(name));
+            }
+            _ => {}
+        }
+    }
+    played.drops = driver.dropped();
     Ok(played)
+}
+
+/// The records of a topic that have not been read yet, in JSON where they are of its format.
+fn read(driver: &mut TopologyTestDriver, topic: &str) -> Vec<TestRecord> {
+    let records = driver.read(topic).into_iter();
+    let mut records: Vec<TestRecord> = records.map(TestRecord::from).collect();
+    for record in &mut records {
+        // What is not of the format is shown as it is.
+        if let Some(value) = &mut record.value
+            && let Ok(json) = driver.decode(topic, value)
+        {
+            *value = json.to_string().into_bytes();
+        }
+    }
+    records
 }
 
 #[cfg(test)]
@@ -192,7 +238,8 @@ nodes:
         let record = GivenRecord {
             topic: "orders".to_owned(),
             key: None,
-            value: Some("{}".to_owned()),
+            value: Some(GivenValue::Event(serde_json::json!({}))),
+            headers: Vec::new(),
             time: None,
             partition: None,
         };

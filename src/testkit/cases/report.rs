@@ -176,21 +176,12 @@ fn problem_json(problem: &Problem) -> Json {
             line,
             identity,
             differences,
-        } => {
-            let differences = differences.iter().map(|difference| {
-                json!({
-                    "field": difference.field,
-                    "expected": difference.expected,
-                    "found": difference.found,
-                })
-            });
-            json!({
-                "message": "is another than expected",
-                "line": line,
-                "key": identity,
-                "differences": differences.collect::<Vec<_>>(),
-            })
-        }
+        } => json!({
+            "message": "is another than expected",
+            "line": line,
+            "key": identity,
+            "differences": differences_json(differences),
+        }),
         Problem::Missing {
             line,
             identity,
@@ -215,8 +206,29 @@ fn problem_json(problem: &Problem) -> Json {
             "expected": expected,
             "found": found,
         }),
+        Problem::Disagrees {
+            with,
+            identity,
+            differences,
+        } => json!({
+            "message": format!("is another than with {with}"),
+            "key": identity,
+            "differences": differences_json(differences),
+        }),
         Problem::Ended(message) => json!({"message": message}),
     }
+}
+
+fn differences_json(differences: &[Difference]) -> Json {
+    let differences = differences.iter();
+    let differences = differences.map(|difference| {
+        json!({
+            "field": difference.field,
+            "expected": difference.expected,
+            "found": difference.found,
+        })
+    });
+    differences.collect()
 }
 
 impl fmt::Display for Subject {
@@ -287,6 +299,16 @@ fn write_problem(f: &mut fmt::Formatter<'_>, problem: &Problem) -> fmt::Result {
             messages
                 .iter()
                 .try_for_each(|message| writeln!(f, "    {message}"))
+        }
+        Problem::Disagrees {
+            with,
+            identity,
+            differences,
+        } => {
+            writeln!(f, "  {identity}, another than with {with}:")?;
+            differences
+                .iter()
+                .try_for_each(|difference| write_difference(f, difference))
         }
         Problem::Ended(message) => writeln!(f, "  {message}"),
     }

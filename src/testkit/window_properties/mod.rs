@@ -3,15 +3,15 @@
 //! anywhere.
 //!
 //! Runs are the same each time; `PROPTEST_RNG_SEED` and `PROPTEST_CASES` make others. What has failed
-//! once is kept in `src/testkit/regressions/windows.txt` and played first.
+//! once is kept in `src/testkit/regressions/failed.txt` and played first.
 
 mod oracle;
 
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use proptest::test_runner::FileFailurePersistence;
 
+use super::fate::{Fate, config, fate};
 use super::{DriverOptions, TestRecord, TopologyTestDriver};
 use crate::processor::DropReason;
 use crate::time::Timestamp;
@@ -49,9 +49,7 @@ enum Step {
         late: Late,
         x: i64,
     },
-    Commit,
-    Crash,
-    LoseState,
+    Fate(Fate),
 }
 
 /// How far a record is behind the clock of its partition.
@@ -85,9 +83,7 @@ fn step() -> impl Strategy<Value = Step> {
         14 => record.prop_map(|(partition, key, advance_ms, late, x)| Step::Record {
             partition, key, advance_ms, late, x,
         }),
-        3 => Just(Step::Commit),
-        1 => Just(Step::Crash),
-        1 => Just(Step::LoseState),
+        5 => fate().prop_map(Step::Fate),
     ]
 }
 
@@ -168,12 +164,7 @@ fn played(case: Case, steps: &[Step]) -> Played {
                     x,
                 });
             }
-            Step::Commit => driver.commit().unwrap(),
-            Step::Crash => driver.restart().unwrap(),
-            Step::LoseState => {
-                driver.lose_state();
-                driver.restart().unwrap();
-            }
+            Step::Fate(fate) => driver.meet(fate),
         }
     }
     // Time goes on everywhere, so that no window is open any more.
@@ -235,27 +226,6 @@ fn read(driver: &mut TopologyTestDriver, emit: Emit) -> Results {
     of_steps.collect()
 }
 
-fn config() -> ProptestConfig {
-    let file = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/src/testkit/regressions/windows.txt"
-    );
-    let defaults = ProptestConfig::default();
-    let is_given = |name| std::env::var_os(name).is_some();
-    ProptestConfig {
-        cases: match is_given("PROPTEST_CASES") {
-            true => defaults.cases,
-            false => 40,
-        },
-        rng_seed: match is_given("PROPTEST_RNG_SEED") {
-            true => defaults.rng_seed,
-            false => proptest::test_runner::RngSeed::Fixed(4),
-        },
-        failure_persistence: Some(Box::new(FileFailurePersistence::Direct(file))),
-        ..defaults
-    }
-}
-
 fn holds(case: Case, steps: &[Step]) -> Result<(), TestCaseError> {
     let played = played(case, steps);
     let expected = expected(case, &played.sent);
@@ -269,7 +239,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
-    #![proptest_config(config())]
+    #![proptest_config(config(40))]
 
     #[test]
     fn tumbling_windows_hold_what_is_in_them(

@@ -5,7 +5,7 @@ use crate::expr::Expression;
 use crate::topology::duration::Millis;
 use crate::topology::graph::{
     Branch, Filter, FlatMap, Format, Join, JoinKind, JoinWindow, KafkaSink, Log, Map, NodeName,
-    NullValues, OnError, SelectKey, Source, SqlSink, Table, TableUse,
+    NullValues, OnError, SelectKey, SinkHeaders, Source, SqlSink, Table, TableUse,
 };
 use crate::value::{FieldPath, ValueType};
 
@@ -19,7 +19,7 @@ impl Source {
     pub fn json_topics<'a>(topics: impl IntoIterator<Item = &'a str>) -> Source {
         Source {
             topics: topics.into_iter().map(str::to_owned).collect(),
-            format: Format::Json,
+            format: Format::default(),
             timestamp: None,
             key: None,
             id: None,
@@ -27,6 +27,23 @@ impl Source {
             null_values: NullValues::default(),
             max_ahead_ms: Some(Source::MAX_AHEAD_MS),
             on_error: OnError::default(),
+        }
+    }
+
+    /// Reads values of this format from one topic.
+    ///
+    /// ```
+    /// use tidemill::format::{Format, Schema};
+    /// use tidemill::topology::builder::Source;
+    ///
+    /// let schema = Schema::avro(r#"{"type": "record", "name": "Order", "fields": [{"name": "shop", "type": "string"}]}"#);
+    /// let orders = Source::of("orders", Format::avro(schema)).key("shop");
+    /// let lines = Source::of("lines", Format::Text); // the field `value`
+    /// ```
+    pub fn of(topic: &str, format: Format) -> Source {
+        Source {
+            format,
+            ..Source::json(topic)
         }
     }
 
@@ -239,11 +256,12 @@ impl Join {
         }
     }
 
-    /// Joins two tables by a foreign key: each row of the left one with the row of the right one whose
-    /// key this expression gives. A right row may so be joined to many left ones.
+    /// Takes the right row whose key this expression gives, such as a field of the left input; without
+    /// it, that of the same key. With a table on either side it is a foreign key, and a right row may be
+    /// joined to many left ones; in a global table it is what is looked up.
     #[must_use]
-    pub fn on(mut self, foreign_key: &str) -> Join {
-        self.on = Some(Expression::parse(foreign_key));
+    pub fn on(mut self, key: &str) -> Join {
+        self.on = Some(Expression::parse(key));
         self
     }
 
@@ -414,8 +432,24 @@ impl KafkaSink {
             topic: name.to_owned(),
             key: None,
             fields: Vec::new(),
+            format: None,
+            headers: SinkHeaders::default(),
             on_error: OnError::default(),
         }
+    }
+
+    /// How values are written; as JSON unless set.
+    #[must_use]
+    pub fn format(mut self, format: Format) -> KafkaSink {
+        self.format = Some(format);
+        self
+    }
+
+    /// Written records have no headers; unless this is said, they have those of the record that came.
+    #[must_use]
+    pub fn without_headers(mut self) -> KafkaSink {
+        self.headers = SinkHeaders::Drop;
+        self
     }
 
     /// The expression that gives the record's key, a text.
@@ -425,7 +459,7 @@ impl KafkaSink {
         self
     }
 
-    /// Adds a field of the JSON object and the expression that fills it.
+    /// Adds a field of what is written and the expression that fills it.
     #[must_use]
     pub fn field(mut self, name: &str, expression: &str) -> KafkaSink {
         self.fields

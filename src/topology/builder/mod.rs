@@ -36,8 +36,8 @@ use super::graph::{AppId, Arm, Guarantee, Merge, Node, NodeKind, NodeName, Side,
 use crate::window::Period;
 
 pub use super::graph::{
-    Branch, Deduplicate, Filter, FlatMap, Join, JoinKind, KafkaSink, Log, Map, Process, SelectKey,
-    Source, SqlSink, Suppress, Table,
+    Branch, Deduplicate, Filter, FlatMap, GlobalTable, Join, JoinKind, KafkaSink, Log, Map,
+    Process, SelectKey, Source, SqlSink, Suppress, Table,
 };
 
 /// A topology in the making; see the [module](self).
@@ -194,6 +194,12 @@ impl Builder {
     pub fn table(self, name: &str, from: &str, mut table: Table) -> Builder {
         table.from = NodeName::new(from);
         self.node(name, NodeKind::Table(table))
+    }
+
+    /// Adds a node that reads topics for the rows of a table that each process has whole.
+    #[must_use]
+    pub fn global_table(self, name: &str, table: GlobalTable) -> Builder {
+        self.node(name, NodeKind::GlobalTable(table))
     }
 
     /// Adds a node that puts the records of `from` together with the rows of a table.

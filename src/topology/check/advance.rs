@@ -2,7 +2,6 @@
 
 use super::{Context, Finding, Place, Rule, Severity};
 use crate::topology::duration::Millis;
-use crate::topology::graph::WindowKind;
 
 pub(super) const RULE: Rule = Rule {
     code: "T052",
@@ -12,14 +11,7 @@ pub(super) const RULE: Rule = Rule {
 };
 
 fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
-    for (number, aggregate) in cx.aggregates() {
-        let Some(WindowKind::Hopping {
-            size_ms,
-            advance_ms,
-        }) = aggregate.window.map(|window| window.kind)
-        else {
-            continue;
-        };
+    for (number, size_ms, advance_ms) in cx.hopping_windows() {
         if advance_ms <= 0 || advance_ms > size_ms {
             let message = format!(
                 "windows of {} must begin at distances above 0s and up to {0}, found {}",

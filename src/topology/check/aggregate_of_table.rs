@@ -40,7 +40,12 @@ fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
 /// A node whose rows replace one another, and from which an aggregate reads them, perhaps through
 /// stateless nodes. Windows whose results are updated are another rule's.
 pub(super) fn origin(cx: &Context<'_>, number: usize) -> Option<usize> {
-    let origins = cx.origins(&cx.analysis.inputs[number], is_passed);
+    replacing(cx, &cx.analysis.inputs[number])
+}
+
+/// The same for some inputs of any node.
+pub(super) fn replacing(cx: &Context<'_>, inputs: &[Option<usize>]) -> Option<usize> {
+    let origins = cx.origins(inputs, is_passed);
     origins.into_iter().find(|origin| {
         let is_windowed = match &cx.nodes[*origin].kind {
             Some(NodeKind::Aggregate(aggregate)) => aggregate.window.is_some(),

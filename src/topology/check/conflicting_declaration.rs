@@ -11,7 +11,7 @@ pub(super) const RULE: Rule = Rule {
 };
 
 fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
-    for (number, source) in cx.sources() {
+    for (number, source) in cx.readers() {
         let place = |path: &str| Place::node(number).key("fields").entry(path, 0);
         for (outer, kind) in &source.fields {
             if matches!(kind, ValueType::Map | ValueType::Any) {

@@ -1,11 +1,22 @@
 //! What the rules look at.
 
-use crate::topology::analysis::{Analysis, Subject};
+use crate::format::SchemaFormat;
+use crate::topology::analysis::{Analysis, Occurrences, Subject};
 use crate::topology::builder::{Draft, DraftNode, Problem};
 use crate::topology::finding::Place;
 use crate::topology::graph::{
-    Aggregate, AppId, Join, KafkaSink, NodeKind, NodeName, Source, SqlSink,
+    Aggregate, AppId, Format, GlobalTable, Join, KafkaSink, NodeKind, NodeName, Source, SqlSink,
+    WindowKind, flat_name,
 };
+use crate::value::{FieldPath, ValueType};
+
+/// A field of what a sink writes.
+pub(super) struct WrittenField {
+    pub name: String,
+    /// What its value is; [`ValueType::Any`] where that is not known.
+    pub kind: ValueType,
+    pub place: Place,
+}
 
 /// A draft and what follows from it.
 pub(super) struct Context<'a> {
@@ -63,6 +74,30 @@ impl<'a> Context<'a> {
         })
     }
 
+    /// The nodes that read topics which others fill, sources and global tables, and what they read.
+    pub fn readers(&self) -> impl Iterator<Item = (usize, &'a Source)> {
+        let read = |(number, kind): (usize, &'a NodeKind)| Some((number, kind.source()?));
+        self.kinds().filter_map(read)
+    }
+
+    /// The global table that a node reads from as that input.
+    pub fn global_table(&self, number: usize, input: usize) -> Option<usize> {
+        let table = *self.analysis.inputs[number].get(input)?.as_ref()?;
+        matches!(self.nodes[table].kind, Some(NodeKind::GlobalTable(_))).then_some(table)
+    }
+
+    /// The hopping windows of aggregates: their size and advance, in milliseconds.
+    pub fn hopping_windows(&self) -> impl Iterator<Item = (usize, i64, i64)> {
+        let hopping = |(number, aggregate): (usize, &Aggregate)| match aggregate.window?.kind {
+            WindowKind::Hopping {
+                size_ms,
+                advance_ms,
+            } => Some((number, size_ms, advance_ms)),
+            _ => None,
+        };
+        self.aggregates().filter_map(hopping)
+    }
+
     pub fn aggregates(&self) -> impl Iterator<Item = (usize, &'a Aggregate)> {
         self.kinds().filter_map(|(number, kind)| match kind {
             NodeKind::Aggregate(aggregate) => Some((number, aggregate)),
@@ -82,6 +117,59 @@ impl<'a> Context<'a> {
             NodeKind::Kafka(sink) => Some((number, sink)),
             _ => None,
         })
+    }
+
+    /// The formats of nodes that a schema explains, with the place of their node.
+    pub fn schema_formats(&self) -> impl Iterator<Item = (Place, &'a SchemaFormat)> {
+        let format = |(number, kind): (usize, &'a NodeKind)| {
+            let format = match kind {
+                NodeKind::Source(source) | NodeKind::GlobalTable(GlobalTable { source }) => {
+                    Some(&source.format)
+                }
+                NodeKind::Kafka(sink) => sink.format.as_ref(),
+                _ => None,
+            };
+            match format {
+                Some(Format::Schema(format)) => Some((Place::node(number), format)),
+                _ => None,
+            }
+        };
+        self.kinds().filter_map(format)
+    }
+
+    /// The fields that a sink writes: those that it names, or those of what comes to it.
+    pub fn written_fields(&self, number: usize, sink: &KafkaSink) -> Vec<WrittenField> {
+        let place = Place::node(number).key("fields");
+        if !sink.fields.is_empty() {
+            let mut names = Occurrences::default();
+            let fields = sink.fields.iter().map(|(name, _)| {
+                let place = names.place(place.clone(), name);
+                let kind = self.analysis.type_at(&place);
+                WrittenField {
+                    name: name.clone(),
+                    kind,
+                    place,
+                }
+            });
+            return fields.collect();
+        }
+        let before = &self.analysis.before[number];
+        let field = |name: &str, kind| WrittenField {
+            name: name.to_owned(),
+            kind,
+            place: place.clone(),
+        };
+        if before.is_open() {
+            let fields = sink.fields_of_schema(before).into_iter();
+            let fields = fields.map(|(name, _)| {
+                let kind = before.type_of(&FieldPath::new(&name));
+                field(&name, kind)
+            });
+            return fields.collect();
+        }
+        let fields = before.fields().iter();
+        let fields = fields.map(|(path, kind)| field(flat_name(path).as_str(), *kind));
+        fields.collect()
     }
 
     /// Where the input of that number is named.
@@ -133,7 +221,7 @@ impl<'a> Context<'a> {
 
     /// The topics that are read, and where they are named.
     pub fn source_topics(&self) -> impl Iterator<Item = (Place, &'a str)> {
-        self.sources().flat_map(|(number, source)| {
+        self.readers().flat_map(|(number, source)| {
             let place = move |item| Place::node(number).key("topics").item(item);
             source
                 .topics

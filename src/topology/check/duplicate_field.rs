@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::{Context, Finding, Place, Rule, Severity};
 use crate::expr::Expression;
-use crate::topology::graph::{NodeKind, NodeName};
+use crate::topology::graph::{GlobalTable, NodeKind, NodeName};
 
 pub(super) const RULE: Rule = Rule {
     code: "T022",
@@ -33,7 +33,7 @@ fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
 
 fn names(kind: &NodeKind) -> Vec<Names<'_>> {
     match kind {
-        NodeKind::Source(source) => {
+        NodeKind::Source(source) | NodeKind::GlobalTable(GlobalTable { source }) => {
             vec![Names::entries(
                 "fields",
                 source.fields.iter().map(|(path, _)| path.as_str()),

@@ -1,7 +1,7 @@
 //! T020: the way to a field in a record, `meta.dt`.
 
 use super::{Context, Finding, Place, Rule, Severity};
-use crate::topology::graph::NodeKind;
+use crate::topology::graph::{GlobalTable, NodeKind};
 use crate::value::FieldPath;
 
 pub(super) const RULE: Rule = Rule {
@@ -27,7 +27,7 @@ fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
 fn paths<'k>(node: &Place, kind: &'k NodeKind) -> Vec<(Place, &'k FieldPath)> {
     let at = |key| node.clone().key(key);
     match kind {
-        NodeKind::Source(source) => {
+        NodeKind::Source(source) | NodeKind::GlobalTable(GlobalTable { source }) => {
             let settings = [
                 ("timestamp", &source.timestamp),
                 ("key", &source.key),

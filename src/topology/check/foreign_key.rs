@@ -13,7 +13,8 @@ pub(super) const RULE: Rule = Rule {
 fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
     for (number, join) in cx.joins() {
         let place = Place::node(number);
-        if join.on.is_none() {
+        let looks_up = cx.global_table(number, Side::Right as usize).is_some();
+        if join.on.is_none() || looks_up {
             continue;
         }
         if join.within.is_some() {
@@ -36,8 +37,8 @@ fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
             let name = cx.name(left);
             let message = format!("`{name}` is a stream, whose records find rows by their keys");
             let help = format!(
-                "put a `select_key` behind `{name}`, with what `on` says as its `key`, or a `table` \
-                 to join two tables"
+                "put a `select_key` behind `{name}`, with what `on` says as its `key`; or a `table`, \
+                 to join two tables; or make the right side a `global_table`"
             );
             out.push(RULE.finding(place.key("on"), message).help(help));
         }

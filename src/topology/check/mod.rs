@@ -67,6 +67,8 @@ mod column_name;
 mod table_key_type;
 mod table_key_covers;
 mod table_limits;
+mod deleted_key;
+mod declared_in_json;
 
 mod kafka_key;
 
@@ -102,6 +104,23 @@ mod unknown_time_zone;
 mod time_zone_days;
 mod time_zone_windows;
 mod no_time_zone;
+
+mod no_schema;
+mod bad_schema;
+mod declared_beside_schema;
+mod registry_address;
+mod sink_schema;
+mod single_value;
+mod unsaid_fields;
+
+mod global_input;
+mod global_join;
+mod global_letters;
+mod on_row;
+
+mod no_windows;
+mod merged_table;
+mod many_windows;
 
 use context::Context;
 
@@ -196,6 +215,15 @@ const RULES: &[Rule] = &[
     duplicate_updates::RULE,
     duplicate_key_type::RULE,
     foreign_key::RULE,
+    no_schema::RULE,
+    bad_schema::RULE,
+    declared_beside_schema::RULE,
+    registry_address::RULE,
+    sink_schema::UNKNOWN,
+    sink_schema::MISSING,
+    sink_schema::TYPE,
+    single_value::RULE,
+    unsaid_fields::RULE,
     store_name::RULE,
     store_shared::RULE,
     store_alone::RULE,
@@ -204,6 +232,16 @@ const RULES: &[Rule] = &[
     time_zone_days::RULE,
     time_zone_windows::RULE,
     no_time_zone::RULE,
+    global_input::RULE,
+    global_join::RULE,
+    global_letters::RULE,
+    on_row::RULE,
+    no_windows::CLOSE,
+    merged_table::RULE,
+    no_windows::LATE,
+    many_windows::RULE,
+    deleted_key::RULE,
+    declared_in_json::RULE,
 ];
 
 /// What a code means.

@@ -1,4 +1,5 @@
-//! T012: a topic is read by one source, so that its records are read once and in one way.
+//! T012: a topic is read by one source, so that its records are read once and in one way, and is kept
+//! in one global table.
 
 use std::collections::HashMap;
 
@@ -13,10 +14,12 @@ pub(super) const RULE: Rule = Rule {
 };
 
 fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
-    let mut first_of: HashMap<&str, Place> = HashMap::new();
+    let mut first_of: HashMap<(&str, bool), Place> = HashMap::new();
     for (place, topic) in cx.source_topics() {
-        let Some(first) = first_of.get(topic) else {
-            first_of.insert(topic, place);
+        // A global table reads apart from the records that are processed.
+        let read = (topic, is_global(cx, &place));
+        let Some(first) = first_of.get(&read) else {
+            first_of.insert(read, place);
             continue;
         };
         let finding = if first.node == place.node {
@@ -31,8 +34,12 @@ fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
 
 fn two_sources(cx: &Context<'_>, place: Place, first: &Place, topic: &str) -> Finding {
     let name = |place: &Place| cx.name(place.node.expect("topics stand in nodes"));
+    let (readers, users) = match is_global(cx, &place) {
+        true => ("global tables", "joins can look up"),
+        false => ("sources", "nodes can read"),
+    };
     let message = format!(
-        "the sources `{}` and `{}` both read the topic `{topic}`",
+        "the {readers} `{}` and `{}` both read the topic `{topic}`",
         name(first),
         name(&place)
     );
@@ -41,7 +48,12 @@ fn two_sources(cx: &Context<'_>, place: Place, first: &Place, topic: &str) -> Fi
         _ => Vec::new(),
     };
     let help = if differences.is_empty() {
-        format!("several nodes can read `from: {}`", name(first))
+        let key = if is_global(cx, &place) {
+            "with"
+        } else {
+            "from"
+        };
+        format!("several {users} `{key}: {}`", name(first))
     } else {
         format!(
             "one topic is read in one way; the two differ in {}",
@@ -51,11 +63,13 @@ fn two_sources(cx: &Context<'_>, place: Place, first: &Place, topic: &str) -> Fi
     RULE.finding(place, message).help(help)
 }
 
+fn is_global(cx: &Context<'_>, place: &Place) -> bool {
+    let kind = place.node.and_then(|node| cx.nodes[node].kind.as_ref());
+    matches!(kind, Some(NodeKind::GlobalTable(_)))
+}
+
 fn source<'a>(cx: &Context<'a>, place: &Place) -> Option<&'a Source> {
-    match cx.nodes[place.node?].kind.as_ref()? {
-        NodeKind::Source(source) => Some(source),
-        _ => None,
-    }
+    cx.nodes[place.node?].kind.as_ref()?.source()
 }
 
 fn differences(a: &Source, b: &Source) -> Vec<&'static str> {

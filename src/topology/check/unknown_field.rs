@@ -22,6 +22,20 @@ fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
             out.push(finding.help(help_for(error)).within(range));
         }
     }
+    for (number, source) in cx.sources() {
+        let shape = Shape::of_source(source);
+        let fields = [
+            ("key", &source.key),
+            ("timestamp", &source.timestamp),
+            ("id", &source.id),
+        ];
+        for (key, path) in fields {
+            let path = path.as_ref();
+            let path = path.filter(|_| source.format.paths().is_some());
+            let place = Place::node(number).key(key);
+            out.extend(path.and_then(|path| key_field(place, path, &shape)));
+        }
+    }
     for (number, aggregate) in cx.aggregates() {
         let before = &cx.analysis.before[number];
         for (item, path) in aggregate.by.iter().enumerate() {

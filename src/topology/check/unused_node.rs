@@ -21,7 +21,10 @@ fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
         let is_meant = cx.number_of(&cx.nodes[number].name) == Some(number);
         if !is_end(kind) && is_meant && cx.analysis.consumers[number].is_empty() {
             let message = format!("no node reads from `{}`", cx.name(number));
-            let help = "remove it, or name it in the `from` of another node";
+            let help = match kind {
+                NodeKind::GlobalTable(_) => "remove it, or name it in the `with` of a join",
+                _ => "remove it, or name it in the `from` of another node",
+            };
             out.push(RULE.finding(place(cx, number, kind), message).help(help));
         }
     }

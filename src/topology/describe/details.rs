@@ -3,9 +3,9 @@
 use crate::expr::Expression;
 use crate::topology::duration::Millis;
 use crate::topology::graph::{
-    Aggregate, Branch, Deduplicate, Emit, Filter, FlatMap, Join, KafkaSink, Log, Map, NodeKind,
-    NullValues, OnDuplicate, OnLate, Process, Side, Source, SqlSink, Suppress, Table, TableUse,
-    Until, WhenFull, Window,
+    Aggregate, Branch, Deduplicate, Emit, Filter, FlatMap, Format, GlobalTable, Join, KafkaSink,
+    Log, Map, NodeKind, NullValues, OnDuplicate, OnLate, Process, Side, SinkHeaders, Source,
+    SqlSink, Suppress, Table, TableUse, Until, WhenFull, Window,
 };
 use crate::value::FieldPath;
 
@@ -20,6 +20,7 @@ pub(super) fn details(kind: &NodeKind) -> Vec<String> {
         NodeKind::Branch(branch) => of_branch(branch),
         NodeKind::Log(log) => of_log(log),
         NodeKind::Table(table) => of_table(table),
+        NodeKind::GlobalTable(table) => of_global_table(table),
         NodeKind::Join(join) => of_join(join),
         NodeKind::Arm(_) | NodeKind::Merge(_) => Vec::new(),
         NodeKind::Aggregate(aggregate) => of_aggregate(aggregate),
@@ -40,6 +41,9 @@ fn of_source(source: &Source) -> Vec<String> {
     ];
     for (name, path) in settings {
         parts.extend(path.as_ref().map(|path| format!("{name} {path}")));
+    }
+    if source.format != Format::Json {
+        parts.push(format(&source.format));
     }
     match source.max_ahead_ms {
         Some(Source::MAX_AHEAD_MS) => {}
@@ -94,6 +98,14 @@ fn of_table(table: &Table) -> Vec<String> {
         true => vec!["the last record of each key".to_owned()],
         false => vec!["not stored".to_owned()],
     }
+}
+
+fn of_global_table(table: &GlobalTable) -> Vec<String> {
+    let topics = table.source.topics.join(", ");
+    vec![
+        format!("topic {topics}"),
+        "all rows in each process".to_owned(),
+    ]
 }
 
 fn of_join(join: &Join) -> Vec<String> {
@@ -231,6 +243,7 @@ fn of_sql(sink: &SqlSink) -> Vec<String> {
 
 fn of_kafka(sink: &KafkaSink) -> Vec<String> {
     let mut lines = vec![format!("topic {}", sink.topic)];
+    lines.extend(sink.format.as_ref().map(format));
     lines.extend(
         sink.key
             .as_ref()
@@ -238,7 +251,32 @@ fn of_kafka(sink: &KafkaSink) -> Vec<String> {
     );
     let fields = sink.fields.iter();
     lines.extend(fields.map(|(name, expression)| assignment(name, expression)));
+    if sink.headers == SinkHeaders::Drop {
+        lines.push("headers drop".to_owned());
+    }
     lines
+}
+
+/// `format avro, schema order.avsc, registry http://registry:8081`.
+fn format(format: &Format) -> String {
+    let mut parts = vec![format!("format {}", format.word())];
+    if let Format::Schema(format) = format {
+        let schema = format.schema.as_ref();
+        let schema = schema.map(|schema| schema.file_name().unwrap_or("given here"));
+        let settings = [
+            ("schema", schema),
+            ("message", format.message.as_deref()),
+            ("registry", format.registry.as_deref()),
+            ("subject", format.subject.as_deref()),
+        ];
+        for (name, value) in settings {
+            parts.extend(value.map(|value| format!("{name} {value}")));
+        }
+        if !format.registers {
+            parts.push("not registered".to_owned());
+        }
+    }
+    parts.join(", ")
 }
 
 fn assignment(name: &str, expression: &Expression) -> String {

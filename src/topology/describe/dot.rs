@@ -37,7 +37,7 @@ pub fn dot(topology: &Topology, clusters: &[Cluster]) -> String {
 
 fn declaration(node: &Node) -> String {
     let shape = match node.kind {
-        NodeKind::Source(_) | NodeKind::Kafka(_) => "cds",
+        NodeKind::Source(_) | NodeKind::GlobalTable(_) | NodeKind::Kafka(_) => "cds",
         NodeKind::Sql(_) => "cylinder",
         _ => "box",
     };

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::{Cluster, edges, grouped};
-use crate::topology::graph::{Node, NodeKind, Topology};
+use crate::topology::graph::{GlobalTable, Node, NodeKind, Topology};
 
 /// A flowchart from top to bottom. Sources and Kafka sinks are drawn as queues, tables as
 /// cylinders.
@@ -36,7 +36,7 @@ fn declaration(node: &Node) -> String {
         escaped(&label(&node.kind))
     );
     let (open, close) = match node.kind {
-        NodeKind::Source(_) | NodeKind::Kafka(_) => ("([", "])"),
+        NodeKind::Source(_) | NodeKind::GlobalTable(_) | NodeKind::Kafka(_) => ("([", "])"),
         NodeKind::Sql(_) => ("[(", ")]"),
         _ => ("[", "]"),
     };
@@ -46,7 +46,9 @@ fn declaration(node: &Node) -> String {
 /// The kind, and the place outside of Tidemill that it touches.
 fn label(kind: &NodeKind) -> String {
     match kind {
-        NodeKind::Source(source) => format!("source {}", source.topics.join(", ")),
+        NodeKind::Source(source) | NodeKind::GlobalTable(GlobalTable { source }) => {
+            format!("{} {}", kind.word(), source.topics.join(", "))
+        }
         NodeKind::Kafka(sink) => format!("kafka {}", sink.topic),
         NodeKind::Sql(sink) => format!("sql {}", sink.table),
         other => other.word().to_owned(),

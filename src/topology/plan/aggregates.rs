@@ -2,14 +2,111 @@
 
 use super::graph::Graph;
 use super::planner::{PlanError, compile, error};
+use super::reader::{KeyField, ResultTopic};
 use super::scope::{Layout, Scope};
-use super::{Deletion, FoldShape, ResultRead, ResultSlots, ResultTopic};
+use crate::expr::Evaluator;
 use crate::topology::aggregation::shared;
 use crate::topology::graph::{
-    Aggregate, Aggregation, Emit, Function, Node, WINDOW_END, WINDOW_START, Window, WindowKind,
+    Aggregate, Aggregation, Emit, Function, Node, OnError, OnLate, WINDOW_END, WINDOW_START,
+    Window, WindowKind,
 };
-use crate::value::{FieldPath, ValueType};
+use crate::value::{FieldPath, Slot, ValueType};
 use crate::window::{Calendar, Hopping, Session, Sliding, Tumbling, Windows};
+
+/// How rows are folded.
+#[derive(Debug)]
+pub struct FoldShape {
+    /// The fields of the key.
+    pub by: Vec<KeyField>,
+    /// The field whose text must equal the record's key, when the input is trusted to be
+    /// partitioned by it.
+    pub partitioned_by: Option<Slot>,
+    /// The windows.
+    pub windows: Windows,
+    /// The functions that keep an accumulator, each with its arguments.
+    pub calls: Vec<(Function, Vec<Evaluator>)>,
+    /// What happens to late rows.
+    pub on_late: OnLate,
+    /// When an expression fails or a key field is missing.
+    pub on_error: OnError,
+}
+
+/// An aggregate with its store.
+#[derive(Debug)]
+pub struct AggregatePlan {
+    /// How rows are folded; behind a repartition, how partial results are merged.
+    pub shape: FoldShape,
+    /// Whether it merges what the near sides of a repartition have folded.
+    pub is_behind_repartition: bool,
+    /// Where results are kept.
+    pub store: usize,
+    /// When results leave.
+    pub emit: Emit,
+    /// Where results are written for SQL sinks to read; none when nobody does, or the changelog
+    /// serves.
+    pub results_topic: Option<String>,
+    /// The row of a result.
+    pub slots: ResultSlots,
+    /// When a result is deleted.
+    pub deletion: Option<Deletion>,
+    /// How long windows stay in the store after their start (sessions: after their end), in
+    /// milliseconds of stream time; none: for ever.
+    pub retention_ms: Option<i64>,
+    /// When the partition is caught up and silent for this long, windows close by the wall clock.
+    pub idle_close_ms: Option<i64>,
+}
+
+/// The near side of a repartition.
+#[derive(Debug)]
+pub struct FoldPlan {
+    /// How rows are folded.
+    pub shape: FoldShape,
+    /// Where partial results go, partitioned by the new key.
+    pub topic: String,
+    /// Whether somebody behind it waits for time to go on, as for windows to close.
+    pub emit: Emit,
+    /// Whether each row is sent by itself: the far side has to see them one after the other.
+    pub one_by_one: bool,
+}
+
+/// When a result is deleted.
+#[derive(Debug)]
+pub struct Deletion {
+    /// Gives a bool.
+    pub condition: Evaluator,
+    /// The results that it names, and where it looks for them.
+    pub results: Vec<(ResultRead, Slot)>,
+    /// How many fields its rows have.
+    pub slots: usize,
+}
+
+/// Where the parts of a result go in a row.
+#[derive(Clone, Debug)]
+pub struct ResultSlots {
+    /// The fields of the key.
+    pub by: Vec<Slot>,
+    /// The start and the end of the window; none without windows.
+    pub window: Option<(Slot, Slot)>,
+    /// The results.
+    pub results: Vec<(ResultRead, Slot)>,
+}
+
+/// How a result is read. Several may be read from one accumulator.
+#[derive(Clone, Debug)]
+pub struct ResultRead {
+    /// From which accumulator.
+    pub accumulator: usize,
+    /// As the result of which function.
+    pub function: Function,
+}
+
+impl FoldShape {
+    /// The functions.
+    pub fn functions(&self) -> Vec<Function> {
+        let functions = self.calls.iter().map(|(function, _)| function);
+        functions.cloned().collect()
+    }
+}
 
 /// How an aggregate folds its input, with the types of its key fields.
 pub(super) fn fold_shape(
@@ -23,7 +120,7 @@ pub(super) fn fold_shape(
     for path in &aggregate.by {
         let found = scope.find(path);
         let (slot, kind) = found.ok_or_else(|| error(node, format!("no field {path}")))?;
-        by.push(slot);
+        by.push(KeyField { slot, kind });
         by_types.push(kind);
     }
     let mut calls = Vec::new();
@@ -36,7 +133,7 @@ pub(super) fn fold_shape(
         calls.push((aggregation.function.clone(), arguments));
     }
     let shape = FoldShape {
-        partitioned_by: graph.partitioned_by(aggregate).map(|at| by[at]),
+        partitioned_by: graph.partitioned_by(aggregate).map(|at| by[at].slot),
         by,
         windows: windows(aggregate),
         calls,

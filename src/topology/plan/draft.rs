@@ -1,32 +1,29 @@
 //! A sub-topology under construction.
 
+mod aggregate;
 mod deduplicate;
+mod global_join;
+mod inputs;
 mod process;
 mod suppress;
+mod table;
 
 use std::collections::BTreeMap;
 
-use super::aggregates::{
-    content, deletion, fold_shape, functions, result_topic, result_types, results_scope, windows,
-};
+use super::aggregates::windows;
 use super::graph::Graph;
 use super::joins;
 use super::planner::{PlanError, error};
 use super::scope::{Layout, Scope};
 use super::sinks::{kafka_plan, sql_plan};
 use super::stateless;
-use super::suppress::replaces;
 use super::{
-    AggregatePlan, FoldPlan, FoldShape, Input, InternalTopic, KeyField, Lateness, Operator,
-    OperatorId, Purpose, Reader, ResultReader, ResultTopic, Route, RowTopic, RowsReader, SendPlan,
-    SourceReader, StorePlan, SubTopology, TablePlan, WantedFields, Work,
+    Input, InternalTopic, Operator, OperatorId, Purpose, Reader, StorePlan, SubTopology,
+    WantedFields, Work,
 };
 use crate::record::Projection;
-use crate::topology::graph::{
-    Aggregate, Emit, KafkaSink, Node, NodeKind, NodeName, NullValues, OnError, Source, SqlSink,
-    Table,
-};
-use crate::value::{FieldPath, Slot, ValueType};
+use crate::topology::graph::{Aggregate, KafkaSink, Node, NodeKind, NodeName, SqlSink};
+use crate::value::{FieldPath, Slot};
 
 /// What a sub-topology has so far. Nodes are added after their inputs.
 pub(super) struct Draft<'l, 't> {
@@ -69,6 +66,11 @@ pub(super) enum Filling {
         operator: OperatorId,
         place: NodeName,
         input: usize,
+    },
+    /// What it reads of the rows of a global table into that place.
+    Row {
+        operator: OperatorId,
+        place: NodeName,
     },
     /// What it reads of kept rows into that place.
     Wanted {
@@ -154,176 +156,6 @@ impl<'l, 't> Draft<'l, 't> {
         id
     }
 
-    /// The records of a topic, read when all wanted fields are known.
-    pub(super) fn add_source(&mut self, node: &'t Node, source: &Source) {
-        let timestamp = source.timestamp.as_ref();
-        self.inputs.push(Input {
-            topics: source.topics.clone(),
-            reader: Reader::Source(SourceReader {
-                node: node.name.clone(),
-                projection: Projection::default(),
-                timestamp: timestamp.map(|path| self.layout.source_slot(&node.name, path)),
-                key: match source.null_values {
-                    NullValues::Refuse => None,
-                    NullValues::Pass => self.key_field(node),
-                },
-                max_ahead_ms: source.max_ahead_ms,
-                null_values: source.null_values,
-                on_error: source.on_error,
-            }),
-            next: Vec::new(),
-        });
-        let outlet = Outlet {
-            scope: Scope::of_source(self.layout, &node.name, &source.fields),
-            links: vec![Link::Input(self.inputs.len() - 1)],
-        };
-        self.outlets.insert(&node.name, outlet);
-    }
-
-    /// Where the key goes of a record without a value.
-    fn key_field(&self, node: &Node) -> Option<KeyField> {
-        let path = self.graph.key_field(node)?;
-        Some(KeyField {
-            slot: self.layout.source_slot(&node.name, path),
-            kind: self.graph.shape(node).type_of(path),
-        })
-    }
-
-    /// The rows behind a node that another sub-topology runs: of a table from its changelog, of
-    /// anything else from where they are sent for this.
-    pub(super) fn add_rows(&mut self, node: &'t Node) {
-        let (suffix, topic) = match &node.kind {
-            NodeKind::Table(_) => ("changelog", RowTopic::Changelog),
-            _ => ("results", RowTopic::Results),
-        };
-        let name = self.graph.internal_topic(&node.name, suffix);
-        let outlet = self.read_rows(node, name, topic);
-        self.outlets.insert(&node.name, outlet);
-    }
-
-    /// The moved records of an input of a node, where they arrive.
-    pub(super) fn add_arrival(&mut self, node: &'t Node, input: usize) {
-        let from = self.graph.node(&node.kind.inputs()[input]);
-        let name = self.graph.repartition_topic(node, input);
-        let outlet = self.read_rows(from, name, RowTopic::Repartition);
-        self.arrivals.insert((&node.name, input), outlet);
-    }
-
-    /// The rows that leave a node, read from that topic.
-    fn read_rows(&mut self, node: &Node, name: String, topic: RowTopic) -> Outlet<'l> {
-        let shape = self.graph.shape(node);
-        let replace = match (&node.kind, self.graph.suppressed(node)) {
-            (NodeKind::Suppress(held), found) => {
-                replaces(held, found.map(|(_, aggregate)| aggregate))
-            }
-            _ => shape.replace(),
-        };
-        self.inputs.push(Input {
-            topics: vec![name],
-            reader: Reader::Rows(RowsReader {
-                node: node.name.clone(),
-                topic,
-                wanted: WantedFields::default(),
-                key: self.key_field(node),
-                replace,
-            }),
-            next: Vec::new(),
-        });
-        Outlet {
-            scope: Scope::of_rows(self.layout, &node.name, shape),
-            links: vec![Link::Input(self.inputs.len() - 1)],
-        }
-    }
-
-    /// Sends the records of an input of a node to the partitions of their keys.
-    pub(super) fn add_departure(
-        &mut self,
-        node: &'t Node,
-        input: usize,
-        sized_like: Vec<String>,
-    ) -> Result<(), PlanError> {
-        let from = &node.kind.inputs()[input];
-        let outlet = self.outlets.get(from).cloned();
-        let outlet = outlet.ok_or_else(|| error(node, format!("cannot read from {from}")))?;
-        let topic = self.graph.repartition_topic(node, input);
-        self.topics.push(InternalTopic {
-            name: topic.clone(),
-            purpose: Purpose::Repartition,
-            sized_like,
-        });
-        let (on_error, tells_time) = match &node.kind {
-            NodeKind::Join(join) => (join.on_error, join.within.is_some()),
-            NodeKind::Table(table) => (table.on_error, false),
-            NodeKind::Deduplicate(node) => (node.on_error, true),
-            NodeKind::Process(process) => (process.on_error, true),
-            _ => (OnError::default(), false),
-        };
-        let tells_time = tells_time || self.graph.leads_to_processor(node);
-        let lateness = match &node.kind {
-            NodeKind::Deduplicate(node) => Some(Lateness {
-                grace_ms: node.grace_ms(),
-                on_late: node.on_late,
-            }),
-            _ => None,
-        };
-        let work = Work::Send(SendPlan {
-            computed: computed(&outlet.scope),
-            topic,
-            route: Route::ByKey,
-            tells_time,
-            lateness,
-            on_error,
-        });
-        self.push(node, work, &outlet.links);
-        Ok(())
-    }
-
-    /// Sends what leaves a node to a topic from which SQL sinks read it, if there are any.
-    pub(super) fn add_results_topic(&mut self, node: &'t Node, on_error: OnError) {
-        if self.graph.feeds_sql(node) {
-            let outlet = self.outlets[&node.name].clone();
-            let topic = self.own_topic(node, "results", Purpose::Results);
-            let work = Work::Send(SendPlan {
-                computed: computed(&outlet.scope),
-                topic,
-                route: Route::Same,
-                tells_time: false,
-                lateness: None,
-                on_error,
-            });
-            self.push(node, work, &outlet.links);
-        }
-    }
-
-    /// The results of an aggregate that another sub-topology runs.
-    pub(super) fn add_results(&mut self, node: &'t Node, aggregate: &Aggregate) {
-        let topic = result_topic(aggregate);
-        let suffix = match topic {
-            ResultTopic::Changelog => "changelog",
-            ResultTopic::Results => "results",
-        };
-        let types = result_types(aggregate);
-        let by_types = vec![ValueType::Any; aggregate.by.len()];
-        let (scope, slots) = results_scope(aggregate, self.layout, &by_types, &types);
-        self.inputs.push(Input {
-            topics: vec![self.graph.internal_topic(&node.name, suffix)],
-            reader: Reader::Results(ResultReader {
-                node: node.name.clone(),
-                functions: functions(aggregate).collect(),
-                windows: windows(aggregate),
-                topic,
-                emit: aggregate.emit,
-                slots,
-            }),
-            next: Vec::new(),
-        });
-        let outlet = Outlet {
-            scope,
-            links: vec![Link::Input(self.inputs.len() - 1)],
-        };
-        self.outlets.insert(&node.name, outlet);
-    }
-
     /// A node that keeps nothing.
     pub(super) fn add_stateless(&mut self, node: &'t Node) -> Result<(), PlanError> {
         match &node.kind {
@@ -376,207 +208,6 @@ impl<'l, 't> Draft<'l, 't> {
         Ok(())
     }
 
-    /// A table whose input is partitioned by its key.
-    pub(super) fn add_table(&mut self, node: &'t Node, table: &Table) -> Result<(), PlanError> {
-        let outlet = self.before(node)?;
-        let prefixes = self.graph.shape(node).prefixes();
-        let outlet = self.keep_rows(&node.name, prefixes, table.on_error, &outlet);
-        self.outlets.insert(&node.name, outlet);
-        Ok(())
-    }
-
-    /// Keeps the last row of each key in a store of that name. Which fields of its rows are wanted is
-    /// known at the end.
-    pub(super) fn keep_rows(
-        &mut self,
-        name: &NodeName,
-        prefixes: Vec<String>,
-        on_error: OnError,
-        outlet: &Outlet<'l>,
-    ) -> Outlet<'l> {
-        let scope = Scope::of_merge(self.layout, name, vec![outlet.scope.clone()]);
-        let computed = computed(&scope);
-        let store = self.add_row_store(name, None, "rows".to_owned());
-        let work = Work::Table(TablePlan {
-            store,
-            moves: Vec::new(),
-            computed,
-            wanted: WantedFields::default(),
-            on_error,
-        });
-        let operator = self.push_as(name.clone(), work, &outlet.links);
-        self.fill(Filling::Moves {
-            operator,
-            place: name.clone(),
-            input: 0,
-        });
-        self.fill(Filling::Wanted {
-            operator,
-            place: name.clone(),
-            prefixes,
-        });
-        Outlet {
-            scope,
-            links: vec![Link::Operator(operator)],
-        }
-    }
-
-    /// A store of rows.
-    pub(super) fn add_row_store(
-        &mut self,
-        name: &NodeName,
-        retention_ms: Option<i64>,
-        content: String,
-    ) -> usize {
-        let changelog = self.own_topic_of(name, "changelog", Purpose::Changelog { retention_ms });
-        self.stores.push(StorePlan {
-            name: name.to_string(),
-            changelog,
-            content,
-        });
-        self.stores.len() - 1
-    }
-
-    /// An aggregate whose input is partitioned by its key.
-    pub(super) fn add_aggregate(
-        &mut self,
-        node: &'t Node,
-        aggregate: &Aggregate,
-    ) -> Result<(), PlanError> {
-        let outlet = self.before_fold(node, aggregate)?;
-        let (shape, by_types) = fold_shape(node, aggregate, &outlet.scope, self.graph)?;
-        let types = result_types(aggregate);
-        self.add_store(node, aggregate, shape, &by_types, &types, &outlet.links)
-    }
-
-    /// What is known in front of an aggregate. Rows that replace one another and do not say which ones
-    /// are kept there, in a store of the aggregate's.
-    fn before_fold(
-        &mut self,
-        node: &'t Node,
-        aggregate: &Aggregate,
-    ) -> Result<Outlet<'l>, PlanError> {
-        let outlet = self.before(node)?;
-        if !self.graph.keeps_input(aggregate) {
-            return Ok(outlet);
-        }
-        let name = NodeName::new(&format!("{}-input", node.name));
-        let from = self.graph.node(&aggregate.from);
-        let prefixes = self.graph.shape(from).prefixes();
-        Ok(self.keep_rows(&name, prefixes, aggregate.on_error, &outlet))
-    }
-
-    /// The side of an aggregate in front of its repartition topic.
-    pub(super) fn add_near(
-        &mut self,
-        node: &'t Node,
-        aggregate: &Aggregate,
-        sized_like: Vec<String>,
-    ) -> Result<(), PlanError> {
-        let outlet = self.before_fold(node, aggregate)?;
-        let (shape, _) = fold_shape(node, aggregate, &outlet.scope, self.graph)?;
-        let topic = self.graph.internal_topic(&node.name, "repartition");
-        self.topics.push(InternalTopic {
-            name: topic.clone(),
-            purpose: Purpose::Repartition,
-            sized_like,
-        });
-        let is_waited_for =
-            self.graph.is_held_until_close(node) || self.graph.leads_to_processor(node);
-        let emit = match is_waited_for {
-            true => Emit::Close,
-            false => aggregate.emit,
-        };
-        let work = Work::Fold(FoldPlan {
-            shape,
-            topic,
-            emit,
-            one_by_one: aggregate.delete_if.is_some(),
-        });
-        self.push(node, work, &outlet.links);
-        Ok(())
-    }
-
-    /// The side of an aggregate behind its repartition topic. Partial results carry their key and
-    /// accumulators; the expressions ran on the near side.
-    pub(super) fn add_far(
-        &mut self,
-        node: &'t Node,
-        aggregate: &Aggregate,
-    ) -> Result<(), PlanError> {
-        self.inputs.push(Input {
-            topics: vec![self.graph.internal_topic(&node.name, "repartition")],
-            reader: Reader::Partials,
-            next: Vec::new(),
-        });
-        let shape = FoldShape {
-            by: Vec::new(),
-            partitioned_by: None,
-            windows: windows(aggregate),
-            calls: functions(aggregate)
-                .map(|function| (function, Vec::new()))
-                .collect(),
-            on_late: aggregate.on_late,
-            on_error: aggregate.on_error,
-        };
-        let by_types = vec![ValueType::Any; aggregate.by.len()];
-        let types = vec![ValueType::Any; aggregate.set.len()];
-        let links = [Link::Input(self.inputs.len() - 1)];
-        self.add_store(node, aggregate, shape, &by_types, &types, &links)
-    }
-
-    fn add_store(
-        &mut self,
-        node: &'t Node,
-        aggregate: &Aggregate,
-        shape: FoldShape,
-        by_types: &[ValueType],
-        result_types: &[ValueType],
-        behind: &[Link],
-    ) -> Result<(), PlanError> {
-        let least_ms = shape.windows.least_retention_ms();
-        let retention_ms = aggregate
-            .window
-            .map(|window| window.retention_ms.map_or(least_ms, |ms| ms.max(least_ms)));
-        let store = self.stores.len();
-        let changelog = self.own_topic(node, "changelog", Purpose::Changelog { retention_ms });
-        let of_rows = self.graph.shape(self.graph.node(&aggregate.from)).replace();
-        self.stores.push(StorePlan {
-            name: node.name.to_string(),
-            changelog,
-            content: match of_rows {
-                true => format!("{}; of rows that replace one another", content(aggregate)),
-                false => content(aggregate),
-            },
-        });
-        let writes_results = result_topic(aggregate) == ResultTopic::Results;
-        let results_topic = (writes_results && self.graph.feeds_sql(node))
-            .then(|| self.own_topic(node, "results", Purpose::Results));
-        let (scope, slots) = results_scope(aggregate, self.layout, by_types, result_types);
-        let work = Work::Aggregate(AggregatePlan {
-            is_behind_repartition: matches!(behind, [Link::Input(input)] if self.reads_partials(*input)),
-            shape,
-            store,
-            emit: aggregate.emit,
-            results_topic,
-            slots,
-            deletion: deletion(node, aggregate)?,
-            retention_ms,
-            idle_close_ms: aggregate.window.and_then(|window| window.idle_close_ms),
-        });
-        let id = self.push(node, work, behind);
-        let outlet = Outlet {
-            scope,
-            links: vec![Link::Operator(id)],
-        };
-        self.outlets.insert(&node.name, outlet);
-        Ok(())
-    }
-
-    fn reads_partials(&self, input: usize) -> bool {
-        matches!(self.inputs[input].reader, Reader::Partials)
-    }
-
     pub(super) fn add_kafka(&mut self, node: &'t Node, sink: &KafkaSink) -> Result<(), PlanError> {
         let outlet = self.before(node)?;
         let before = self.graph.shape(self.graph.node(&sink.from));
@@ -615,7 +246,19 @@ impl<'l, 't> Draft<'l, 't> {
     /// The sub-topology and the internal topics that it needs.
     pub(super) fn finish(mut self, id: u32, name: &NodeName) -> (SubTopology, Vec<InternalTopic>) {
         self.add_progress(name);
+        let is_here = |node: &Node| {
+            let mut operators = self.operators.iter();
+            operators.any(|operator| operator.node == node.name)
+        };
+        let are_sent = self.operators.iter().any(|operator| match &operator.work {
+            Work::Send(send) => send.passes_headers,
+            _ => false,
+        });
         for input in &mut self.inputs {
+            let from = input.reader.node();
+            let are_read = |from| self.graph.are_headers_read_behind(from, &is_here);
+            let is_source = matches!(input.reader, Reader::Source(_));
+            input.with_headers = is_source || are_sent || from.is_some_and(are_read);
             match &mut input.reader {
                 Reader::Source(source) => {
                     let fields = self.layout.source_fields(&source.node);
@@ -634,6 +277,8 @@ impl<'l, 't> Draft<'l, 't> {
         let sub_topology = SubTopology {
             id,
             name: name.clone(),
+            // Whoever plans it knows.
+            group: String::new(),
             inputs: self.inputs,
             slots: self.layout.slots(),
             operators: self.operators,
@@ -677,6 +322,13 @@ impl<'l, 't> Draft<'l, 't> {
                         _ => unreachable!("no other operator moves fields"),
                     }
                 }
+                Filling::Row { operator, place } => {
+                    let fields = self.layout.source_fields(place);
+                    match &mut self.operators[*operator].work {
+                        Work::GlobalJoin(join) => join.wanted = WantedFields::new(&fields, &[]),
+                        _ => unreachable!("no other operator looks into global tables"),
+                    }
+                }
                 Filling::Wanted {
                     operator,
                     place,
@@ -708,6 +360,11 @@ impl<'l, 't> Draft<'l, 't> {
             }
         }
         joins::decide_what_keeps_events(&mut self.operators);
+        for input in &mut self.inputs {
+            if let Reader::Source(source) = &mut input.reader {
+                source.keeps_events = joins::are_events_kept(&self.operators, &input.next);
+            }
+        }
     }
 }
 

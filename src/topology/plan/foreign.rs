@@ -129,6 +129,7 @@ impl<'l, 't> Draft<'l, 't> {
         self.inputs.push(Input {
             topics: vec![topic],
             reader,
+            with_headers: false,
             next: Vec::new(),
         });
         Link::Input(self.inputs.len() - 1)

@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::planner::{PlanError, error};
 use crate::expr::Expression;
 use crate::topology::graph::{
-    Aggregate, AppId, Deduplicate, Join, Node, NodeKind, NodeName, Side, Topology, Until,
+    Aggregate, AppId, Deduplicate, GlobalTable, Join, Node, NodeKind, NodeName, Side, Topology,
+    Until,
 };
 use crate::topology::shape::Shape;
 use crate::value::FieldPath;
@@ -32,6 +33,8 @@ pub(in crate::topology) struct Keys {
     has_record_key: bool,
     /// The field that the record's key was taken from since.
     selected: Option<FieldPath>,
+    /// Whether they are in no partition, but in every process: the rows of a global table.
+    are_everywhere: bool,
 }
 
 impl<'t> Graph<'t> {
@@ -120,7 +123,7 @@ impl<'t> Graph<'t> {
             | NodeKind::Deduplicate(_)
             | NodeKind::Process(_)
             | NodeKind::Kafka(_) => true,
-            NodeKind::Sql(_) => false,
+            NodeKind::Sql(_) | NodeKind::GlobalTable(_) => false,
             NodeKind::Table(_) if !node.kind.is_stateless() => true,
             _ => self
                 .consumers(&node.name)
@@ -220,11 +223,30 @@ impl<'t> Graph<'t> {
         }
     }
 
+    /// The global table that a join looks into.
+    pub(super) fn global_table(&self, node: &Node) -> Option<&'t GlobalTable> {
+        let NodeKind::Join(join) = &node.kind else {
+            return None;
+        };
+        match &self.nodes.get(join.input(Side::Right))?.kind {
+            NodeKind::GlobalTable(table) => Some(table),
+            _ => None,
+        }
+    }
+
+    /// The inputs of a node from which it gets records.
+    pub(super) fn record_inputs(&self, node: &Node) -> std::ops::Range<usize> {
+        match self.global_table(node) {
+            Some(_) => 0..1,
+            None => 0..node.kind.inputs().len(),
+        }
+    }
+
     /// Whether the records of an input have to be moved to the partitions of their keys, for a node
     /// that needs those of one key together.
     pub(super) fn is_moved(&self, node: &Node, input: usize) -> bool {
         let needs_keys = match &node.kind {
-            NodeKind::Join(_) => true,
+            NodeKind::Join(_) => self.global_table(node).is_none(),
             NodeKind::Table(table) => table.stored,
             NodeKind::Deduplicate(node) => node.by.is_empty(),
             NodeKind::Process(process) => !process.stores.is_empty(),
@@ -237,7 +259,9 @@ impl<'t> Graph<'t> {
     /// other node.
     pub(super) fn foreign(&self, node: &'t Node) -> Option<&'t Join> {
         match &node.kind {
-            NodeKind::Join(join) if join.on.is_some() => Some(join),
+            NodeKind::Join(join) if join.on.is_some() && self.global_table(node).is_none() => {
+                Some(join)
+            }
             _ => None,
         }
     }
@@ -275,7 +299,11 @@ impl Keys {
             NodeKind::Source(source) => Keys {
                 fields: source.key.iter().cloned().collect(),
                 has_record_key: true,
-                selected: None,
+                ..Keys::default()
+            },
+            NodeKind::GlobalTable(_) => Keys {
+                are_everywhere: true,
+                ..Keys::default()
             },
             NodeKind::Aggregate(_)
             | NodeKind::Process(_)
@@ -307,7 +335,11 @@ impl Keys {
                 keys
             }
             NodeKind::Join(join) => {
-                let mut keys = first().moved();
+                let left = first();
+                let mut keys = match inputs.next().is_some_and(|right| right.are_everywhere) {
+                    true => left,
+                    false => left.moved(),
+                };
                 match join.kind.keeps(Side::Right) {
                     // Results that only the right side has lack the fields of the left one.
                     true => keys.fields.clear(),
@@ -359,7 +391,7 @@ impl Keys {
             false => Keys {
                 fields: self.selected.into_iter().collect(),
                 has_record_key: true,
-                selected: None,
+                ..Keys::default()
             },
         }
     }
@@ -379,6 +411,7 @@ impl Keys {
             selected: self
                 .selected
                 .filter(|key| other.selected.as_ref() == Some(key)),
+            are_everywhere: false,
         }
     }
 }

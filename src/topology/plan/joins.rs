@@ -15,14 +15,68 @@
 //! A join by a foreign key has its sides in two places, see [`super::foreign`].
 //!
 //! A side that is a `table` node is looked up in the store of that; any other one gets a store of its
-//! own, `<join>-left` or `<join>-right`.
+//! own, `<join>-left` or `<join>-right`. Rows of a global table are looked up where the process has them
+//! (`draft/global_join.rs`).
 
 use super::draft::{Draft, Filling, Link, Outlet, computed};
 use super::planner::PlanError;
 use super::scope::Scope;
-use super::{JoinPlan, Operator, OperatorId, StreamJoinPlan, WantedFields, Work};
+use super::{Operator, OperatorId, WantedFields, Work, WrittenValue};
 use crate::topology::duration::Millis;
-use crate::topology::graph::{Join, JoinWindow, Node, NodeName, Side};
+use crate::topology::graph::{Join, JoinKind, JoinWindow, Node, NodeName, OnError, Side};
+use crate::value::Slot;
+
+/// One side of a join, where the other one is a table.
+#[derive(Debug)]
+pub struct JoinPlan {
+    /// Which side the rows are on that come here.
+    pub side: Side,
+    /// Which keys have a result.
+    pub kind: JoinKind,
+    /// The fields of these rows: from where, if they have them, and to where.
+    pub moves: Vec<(Option<Slot>, Slot)>,
+    /// The table that has the other side's rows.
+    pub other: OperatorId,
+    /// What is read of those.
+    pub wanted: WantedFields,
+    /// What the paths of the right side's fields begin with behind the join, with the dot.
+    pub prefix: String,
+    /// Whether anybody behind it keeps or sends rows, with the events that they were made of.
+    pub keeps_events: bool,
+    /// When a record has no key or no value.
+    pub on_error: OnError,
+}
+
+/// One side of a join of two streams.
+#[derive(Debug)]
+pub struct StreamJoinPlan {
+    /// Which side the records are on that come here.
+    pub side: Side,
+    /// Which records have a result.
+    pub kind: JoinKind,
+    /// How near to each other they have to be.
+    pub within: JoinWindow,
+    /// The fields of these records: from where, if they have them, and to where.
+    pub moves: Vec<(Option<Slot>, Slot)>,
+    /// Those of them that their events do not hold, or otherwise.
+    pub computed: Vec<(String, Slot)>,
+    /// What is read of records of this side that are kept.
+    pub wanted: WantedFields,
+    /// The operators of both sides; the left one keeps the records of both.
+    pub sides: [OperatorId; 2],
+    /// Where those are kept.
+    pub store: usize,
+    /// Where those are kept that wait for another one, and have a result without it.
+    pub waiting: Option<usize>,
+    /// Whether the records of the left side, and of the right one, come through a repartition.
+    pub are_moved: [bool; 2],
+    /// What the paths of the right side's fields begin with behind the join, with the dot.
+    pub prefix: String,
+    /// Whether anybody behind it keeps or sends rows, with the events that they were made of.
+    pub keeps_events: bool,
+    /// When a record has no key or no value.
+    pub on_error: OnError,
+}
 
 /// A side of a join.
 struct Half<'l> {
@@ -36,13 +90,17 @@ struct Half<'l> {
     place: Option<NodeName>,
 }
 
+/// What is seen of the sides, and where results come from.
+pub(super) type Joined<'l> = (Scope<'l>, Scope<'l>, Vec<Link>);
+
 impl<'l, 't> Draft<'l, 't> {
     /// A join whose inputs are partitioned by their keys.
     pub(super) fn add_join(&mut self, node: &'t Node, join: &Join) -> Result<(), PlanError> {
-        let (left, right, links) = match (join.within, &join.on) {
-            (Some(within), _) => self.add_stream_join(node, join, within)?,
-            (None, Some(key)) => self.add_foreign_join(node, join, key)?,
-            (None, None) => self.add_table_join(node, join)?,
+        let (left, right, links) = match (self.graph.global_table(node), join.within, &join.on) {
+            (Some(table), ..) => self.add_global_join(node, join, table)?,
+            (None, Some(within), _) => self.add_stream_join(node, join, within)?,
+            (None, None, Some(key)) => self.add_foreign_join(node, join, key)?,
+            (None, None, None) => self.add_table_join(node, join)?,
         };
         let scope = Scope::of_join(left, &join.prefix, right);
         self.set_outlet(node, Outlet { scope, links });
@@ -50,12 +108,8 @@ impl<'l, 't> Draft<'l, 't> {
         Ok(())
     }
 
-    /// A join with a table; gives what is seen of the sides, and where results come from.
-    fn add_table_join(
-        &mut self,
-        node: &'t Node,
-        join: &Join,
-    ) -> Result<(Scope<'l>, Scope<'l>, Vec<Link>), PlanError> {
+    /// A join with a table.
+    fn add_table_join(&mut self, node: &'t Node, join: &Join) -> Result<Joined<'l>, PlanError> {
         let left = self.graph.node(join.input(Side::Left));
         let left = match self.graph.shape(left).replace() {
             true => self.table_half(node, join, Side::Left)?,
@@ -83,7 +137,7 @@ impl<'l, 't> Draft<'l, 't> {
         node: &'t Node,
         join: &Join,
         within: JoinWindow,
-    ) -> Result<(Scope<'l>, Scope<'l>, Vec<Link>), PlanError> {
+    ) -> Result<Joined<'l>, PlanError> {
         let content = format!(
             "{} join, before {}, after {}",
             join.kind.word(),
@@ -241,6 +295,7 @@ pub(super) fn decide_what_keeps_events(operators: &mut [Operator]) {
         let keeps = keeps_events(operators, at);
         match &mut operators[at].work {
             Work::Join(join) => join.keeps_events = keeps,
+            Work::GlobalJoin(join) => join.keeps_events = keeps,
             Work::StreamJoin(join) => join.keeps_events = keeps,
             Work::ForeignJoin(join) => join.keeps_events = keeps,
             _ => {}
@@ -255,10 +310,17 @@ fn keeps_events(operators: &[Operator], at: OperatorId) -> bool {
         _ => &[],
     };
     let ways = ways.iter().filter_map(|way| way.next);
-    let mut next = operators[at].next.iter().copied().chain(ways);
-    next.any(|behind| match &operators[behind].work {
+    let next: Vec<OperatorId> = operators[at].next.iter().copied().chain(ways).collect();
+    are_events_kept(operators, &next)
+}
+
+/// Whether any of these operators, or anybody behind them, keeps or sends rows, or writes events as
+/// something else than they came as.
+pub(super) fn are_events_kept(operators: &[Operator], ids: &[OperatorId]) -> bool {
+    ids.iter().any(|id| match &operators[*id].work {
         Work::Table(_) | Work::StreamJoin(_) | Work::Send(_) | Work::Suppress(_) => true,
+        Work::Kafka(kafka) => matches!(kafka.value, WrittenValue::EventAsJson),
         Work::Aggregate(_) | Work::Fold(_) => false,
-        _ => keeps_events(operators, behind),
+        _ => keeps_events(operators, *id),
     })
 }

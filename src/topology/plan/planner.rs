@@ -10,9 +10,12 @@ use super::draft::Draft;
 use super::graph::Graph;
 use super::scope::{Layout, Scope};
 use super::stages::{Part, Stage, cut, repartition_size};
-use super::{InternalTopic, Plan, Purpose, SubTopology};
+use super::{
+    GlobalTablePlan, InternalTopic, Plan, Purpose, SubTopology, dead_letter_topic, sink_group,
+};
 use crate::expr::{Evaluator, Expression};
-use crate::topology::graph::{Aggregate, Node, NodeKind, NodeName, SqlSink, Topology};
+use crate::topology::describe;
+use crate::topology::graph::{Aggregate, AppId, Node, NodeKind, NodeName, SqlSink, Topology};
 
 /// A node that cannot be planned. The checker finds all of these first, with their places.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +35,7 @@ pub struct PlanError {
 pub fn plan(topology: &Topology) -> Result<Plan, PlanError> {
     let graph = Graph::new(topology);
     let mut planner = Planner {
+        app: &topology.app,
         graph: &graph,
         processing: Vec::new(),
         sinks: Vec::new(),
@@ -47,7 +51,7 @@ pub fn plan(topology: &Topology) -> Result<Plan, PlanError> {
         }
     }
     planner.add_topic(InternalTopic {
-        name: format!("{}-dead-letters", topology.app),
+        name: dead_letter_topic(&topology.app),
         purpose: Purpose::DeadLetters,
         sized_like: Vec::new(),
     });
@@ -56,11 +60,32 @@ pub fn plan(topology: &Topology) -> Result<Plan, PlanError> {
         guarantee: topology.guarantee,
         processing: planner.processing,
         sinks: planner.sinks,
+        global_tables: global_tables(topology),
         internal_topics: planner.topics.into_values().collect(),
+        fingerprint: fingerprint(topology),
     })
 }
 
+fn fingerprint(topology: &Topology) -> String {
+    let said = describe::text(topology, &[]);
+    format!("{:016x}", xxhash_rust::xxh3::xxh3_64(said.as_bytes()))
+}
+
+/// Those that joins look into.
+fn global_tables(topology: &Topology) -> Vec<Arc<GlobalTablePlan>> {
+    let used = topology
+        .nodes
+        .iter()
+        .filter(|node| topology.consumers(&node.name).next().is_some());
+    used.filter_map(|node| match &node.kind {
+        NodeKind::GlobalTable(table) => Some(Arc::new(GlobalTablePlan::of(node, table))),
+        _ => None,
+    })
+    .collect()
+}
+
 struct Planner<'g, 't> {
+    app: &'g AppId,
     graph: &'g Graph<'t>,
     processing: Vec<Arc<SubTopology>>,
     sinks: Vec<Arc<SubTopology>>,
@@ -92,7 +117,8 @@ impl<'t> Planner<'_, 't> {
                 },
             }
         }
-        let planned = self.finish(draft, stage.name);
+        let group = self.app.to_string();
+        let planned = self.finish(draft, stage.name, group);
         self.processing.push(Arc::new(planned));
         Ok(())
     }
@@ -123,14 +149,16 @@ impl<'t> Planner<'_, 't> {
             }
         }
         draft.add_sql(node, sink, &aggregates)?;
-        let planned = self.finish(draft, &node.name);
+        let group = sink_group(self.app, &node.name);
+        let planned = self.finish(draft, &node.name, group);
         self.sinks.push(Arc::new(planned));
         Ok(())
     }
 
-    fn finish(&mut self, draft: Draft<'_, '_>, name: &NodeName) -> SubTopology {
+    fn finish(&mut self, draft: Draft<'_, '_>, name: &NodeName, group: String) -> SubTopology {
         let id = (self.processing.len() + self.sinks.len()) as u32;
         let (mut planned, topics) = draft.finish(id, name);
+        planned.group = group;
         planned.copies = self.copies(&planned);
         topics.into_iter().for_each(|topic| self.add_topic(topic));
         planned

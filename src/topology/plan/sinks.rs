@@ -2,11 +2,70 @@
 
 use super::planner::{PlanError, compile, error};
 use super::scope::Scope;
-use super::{KafkaPlan, SqlColumn, SqlPlan};
 use crate::expr::{Evaluator, Expression};
-use crate::topology::graph::{Aggregate, Function, KafkaSink, Node, SqlSink, flat_name};
+use crate::format::SchemaFormat;
+use crate::topology::graph::{
+    Aggregate, Format, Function, KafkaSink, Node, OnError, SinkHeaders, SqlSink, TableUse,
+    flat_name,
+};
 use crate::topology::shape::Shape;
 use crate::value::{FieldPath, ValueType};
+
+/// How records are written to a topic.
+#[derive(Debug)]
+pub struct KafkaPlan {
+    /// The topic.
+    pub topic: String,
+    /// The record's key; none: the key of the input.
+    pub key: Option<Evaluator>,
+    /// What is written.
+    pub value: WrittenValue,
+    /// Whether the headers of the record that a row was made of go along.
+    pub passes_headers: bool,
+    /// When an expression fails.
+    pub on_error: OnError,
+}
+
+/// What is written of a row to a topic.
+#[derive(Debug)]
+pub enum WrittenValue {
+    /// The bytes of its event, as they came.
+    AsItCame,
+    /// Its event, as a JSON object.
+    EventAsJson,
+    /// A JSON object with these names and values.
+    Json(Vec<(String, Evaluator)>),
+    /// One value: a text or bytes as they are, anything else as JSON.
+    Single(Evaluator),
+    /// A record with these names and values, as a schema has it.
+    Record(SchemaFormat, Vec<(String, Evaluator)>),
+}
+
+/// How rows are written into a table.
+#[derive(Debug)]
+pub struct SqlPlan {
+    /// The table.
+    pub table: String,
+    /// Columns and their values.
+    pub columns: Vec<SqlColumn>,
+    /// The columns of the primary key, as indexes.
+    pub key: Vec<usize>,
+    /// Who else may write the table.
+    pub table_use: TableUse,
+    /// When an expression fails or the database refuses the row.
+    pub on_error: OnError,
+}
+
+/// A column of a table.
+#[derive(Debug)]
+pub struct SqlColumn {
+    /// Its name.
+    pub name: String,
+    /// Its value.
+    pub value: Evaluator,
+    /// What it can hold, as far as known.
+    pub kind: ValueType,
+}
 
 pub(super) fn kafka_plan(
     node: &Node,
@@ -19,22 +78,59 @@ pub(super) fn kafka_plan(
         .as_ref()
         .map(|key| compile(node, key, scope))
         .transpose()?;
-    let mut fields = Vec::new();
-    for (name, expression) in &sink.fields {
-        fields.push((name.clone(), compile(node, expression, scope)?));
-    }
-    if fields.is_empty() && !scope.is_open() {
-        for path in scope.names() {
-            let value = written_by_default(path, scope, before);
-            fields.push((flat_name(path).to_string(), compile(node, &value, scope)?));
-        }
-    }
     Ok(KafkaPlan {
         topic: sink.topic.clone(),
         key,
-        fields,
+        value: written_value(node, sink, scope, before)?,
+        passes_headers: sink.headers == SinkHeaders::Pass,
         on_error: sink.on_error,
     })
+}
+
+fn written_value(
+    node: &Node,
+    sink: &KafkaSink,
+    scope: &Scope<'_>,
+    before: &Shape,
+) -> Result<WrittenValue, PlanError> {
+    let fields = written_fields(sink, scope, before).into_iter();
+    let compiled = fields.map(|(name, value)| Ok((name, compile(node, &value, scope)?)));
+    let mut fields = compiled.collect::<Result<Vec<_>, PlanError>>()?;
+    Ok(match &sink.format {
+        None if fields.is_empty() && scope.is_open() => WrittenValue::AsItCame,
+        Some(Format::Text | Format::Bytes) if fields.is_empty() => WrittenValue::AsItCame,
+        Some(Format::Json) if fields.is_empty() && scope.is_open() => WrittenValue::EventAsJson,
+        None | Some(Format::Json) => WrittenValue::Json(fields),
+        Some(Format::Text | Format::Bytes) => {
+            let (_, only) = fields.pop().expect("checked: one field");
+            WrittenValue::Single(only)
+        }
+        Some(Format::Schema(format)) => WrittenValue::Record(format.clone(), fields),
+    })
+}
+
+/// The fields of a written value: those that the sink names; else all of a result, or those of the
+/// schema that an event can have.
+fn written_fields(
+    sink: &KafkaSink,
+    scope: &Scope<'_>,
+    before: &Shape,
+) -> Vec<(String, Expression)> {
+    if !sink.fields.is_empty() {
+        return sink.fields.clone();
+    }
+    if scope.is_open() {
+        return sink.fields_of_schema(before);
+    }
+    let is_json = matches!(sink.format, None | Some(Format::Json));
+    let field = |path: &FieldPath| {
+        let value = match is_json {
+            true => written_by_default(path, scope, before),
+            false => Expression::parse(path.as_str()),
+        };
+        (flat_name(path).to_string(), value)
+    };
+    scope.names().iter().map(field).collect()
 }
 
 /// What is written of a field when nothing is said: the field. A sketch is no text, even if its bytes

@@ -127,7 +127,7 @@ pub(super) fn cut<'t>(graph: &Graph<'t>) -> Result<Vec<Stage<'t>>, PlanError> {
         };
         let foreign = graph.foreign(node);
         let is_foreign = |input: usize| foreign.is_some() && input == Side::Right as usize;
-        let inputs = 0..node.kind.inputs().len();
+        let inputs = graph.record_inputs(node);
         let moved: Vec<usize> = inputs
             .clone()
             .filter(|input| graph.is_moved(node, *input))

@@ -2,9 +2,30 @@
 
 use super::draft::Outlet;
 use super::planner::{PlanError, compile, error};
-use super::{Assignment, Way, Work};
+use super::{OperatorId, Work};
+use crate::expr::Evaluator;
 use crate::topology::graph::{Branch, FlatMap, Map, Node, NodeKind};
-use crate::value::ValueType;
+use crate::value::{FieldPath, Slot, ValueType};
+
+/// A field that is computed.
+#[derive(Debug)]
+pub struct Assignment {
+    /// Its path.
+    pub field: FieldPath,
+    /// Where it goes.
+    pub slot: Slot,
+    /// Gives it.
+    pub value: Evaluator,
+}
+
+/// A way behind a branch.
+#[derive(Debug)]
+pub struct Way {
+    /// Gives a bool; none: this way goes what went no other.
+    pub condition: Option<Evaluator>,
+    /// Who is behind it; none: rows end here.
+    pub next: Option<OperatorId>,
+}
 
 /// The work of a node with one input and one output; the fields that it makes are added to what is
 /// seen behind it.

@@ -5,10 +5,10 @@ use tidemill::broker::OwnedRecord;
 use tidemill::processor::DropReason;
 use tidemill::testkit::TopologyTestDriver;
 use tidemill::time::Timestamp;
-use tidemill::topology::graph::Topology;
+use tidemill::topology::graph::{NodeKind, Topology};
 
 use super::case::{Case, Output, Step, Stored, WindowOf};
-use super::translate::RECORDS;
+use super::translate::{IS_NULL, RECORDS};
 
 /// How a case is played.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +28,7 @@ pub struct Played {
 
 pub fn play(case: &Case, topology: &Topology, way: Way) -> Played {
     let mut driver = TopologyTestDriver::new(topology).unwrap();
+    let topics = topics(topology);
     let mut output = Vec::new();
     for (number, step) in case.input.iter().enumerate() {
         match step {
@@ -50,9 +51,9 @@ pub fn play(case: &Case, topology: &Topology, way: Way) -> Played {
                 advance_wall_clock_ms,
             } => driver.advance_wall_clock(*advance_wall_clock_ms).unwrap(),
         }
-        for topic in topics(case) {
-            let records = driver.read(&topic);
-            output.extend(records.iter().map(|record| written(number, &topic, record)));
+        for topic in &topics {
+            let records = driver.read(topic);
+            output.extend(records.iter().map(|record| written(number, topic, record)));
         }
         if way == Way::Crashing && number % 2 == 1 {
             match number % 8 {
@@ -75,9 +76,17 @@ pub fn play(case: &Case, topology: &Topology, way: Way) -> Played {
     }
 }
 
-fn topics(case: &Case) -> Vec<String> {
-    let mut topics: Vec<String> = case.output.iter().map(|o| o.topic.clone()).collect();
-    topics.push("out".to_owned());
+pub fn is_table(case: &Case) -> bool {
+    case.operator.text("kind") == "table"
+}
+
+/// All topics that are written, whatever was recorded of them.
+fn topics(topology: &Topology) -> Vec<String> {
+    let written = topology.nodes.iter().filter_map(|node| match &node.kind {
+        NodeKind::Kafka(sink) => Some(sink.topic.clone()),
+        _ => None,
+    });
+    let mut topics: Vec<String> = written.collect();
     topics.sort_unstable();
     topics.dedup();
     topics
@@ -129,8 +138,7 @@ fn recorded<T>(results: impl Iterator<Item = (String, T)>) -> impl Iterator<Item
 }
 
 fn stored(case: &Case, driver: &TopologyTestDriver) -> Vec<Stored> {
-    let is_table = case.operator.text("kind") == "table";
-    if is_table || case.is_join() {
+    if is_table(case) || case.is_join() {
         let is_pair = case.family == "table-table-join";
         let rows = driver.rows("agg").into_iter();
         let stored = rows.map(|row| Stored {
@@ -138,7 +146,7 @@ fn stored(case: &Case, driver: &TopologyTestDriver) -> Vec<Stored> {
             window: None,
             value: match is_pair {
                 true => serde_json::json!({"left": row.fields["v"], "right": row.fields["r"]["v"]}),
-                false => without_nulls(unwrapped(row.fields)),
+                false => only_given(unwrapped(row.fields)),
             },
             timestamp_ms: Some(row.timestamp.millis()),
         });
@@ -158,10 +166,10 @@ fn stored(case: &Case, driver: &TopologyTestDriver) -> Vec<Stored> {
     stored.collect()
 }
 
-/// A field that is not there is written as null.
-fn without_nulls(mut value: Value) -> Value {
+/// A field that is not there is written as null, and a map has a field of its own.
+pub fn only_given(mut value: Value) -> Value {
     if let Some(fields) = value.as_object_mut() {
-        fields.retain(|_, value| !value.is_null());
+        fields.retain(|name, value| !value.is_null() && name != IS_NULL);
     }
     value
 }

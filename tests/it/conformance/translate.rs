@@ -88,6 +88,9 @@ fn windowed(operator: &Operator) -> Option<Builder> {
 /// A result that is not in what was recorded.
 pub const RECORDS: &str = "records";
 
+/// A field in which a map says that there is no value any more.
+pub const IS_NULL: &str = "is_null";
+
 /// Aggregates and reductions without windows.
 fn over_all_time(operator: &Operator) -> Option<Builder> {
     let (builder, from) = keyed(Topology::builder("case"), "in");
@@ -166,7 +169,7 @@ fn table(operator: &Operator) -> Option<Builder> {
     };
     let sink = KafkaSink::topic("out");
     let sink = match all.iter().any(|step| step["op"] == "map_values") {
-        true => sink.field("n", "n"),
+        true => sink.field("g", "g").field("n", "n"),
         false => sink,
     };
     Some(builder.kafka("out", &from, sink))
@@ -247,16 +250,16 @@ fn table_table_join(operator: &Operator) -> Option<Builder> {
         .table("right_rows", "right", Table::new());
     let (builder, left) = match filter["op"].as_str() {
         None => (builder, "left_rows"),
-        Some("filter") => {
-            let condition = predicate(filter)
-                .replace("n ", "v.n ")
-                .replace("(n)", "(v.n)");
-            (
-                builder.filter("passing", "left_rows", &condition),
-                "passing",
-            )
+        Some(op) => {
+            let field = filter["field"].as_str()?;
+            let condition = predicate_of(&format!("v.{field}"), filter);
+            let builder = match op {
+                "filter" => builder.filter("passing", "left_rows", &condition),
+                "filter_not" => builder.filter_not("passing", "left_rows", &condition),
+                _ => return None,
+            };
+            (builder, "passing")
         }
-        Some(_) => return None,
     };
     let builder = joined(builder, operator, left, "right_rows")?;
     let (builder, from) = match operator.raw["materialized"].as_bool()? {
@@ -319,9 +322,16 @@ fn steps(builder: Builder, from: String, steps: &Value) -> Option<(Builder, Stri
     for (at, step) in steps.as_array().into_iter().flatten().enumerate() {
         let name = format!("{from}_{at}");
         if let Some(condition) = step.get("null_if") {
-            let nulled = format!("{name}_null");
-            let map = Map::new(&from).tombstone_if(&predicate(condition));
-            builder = builder.node(&nulled, NodeKind::Map(map));
+            // What is behind it sees nothing of the value any more.
+            let (asked, nulled) = (format!("{name}_asked"), format!("{name}_null"));
+            let without = |field: &str| format!("{IS_NULL} || !has({field}) ? null : {field}");
+            let map = Map::new(&asked)
+                .set("n", &without("n"))
+                .set("g", &without("g"))
+                .tombstone_if(IS_NULL);
+            builder = builder
+                .map(&asked, &from, [(IS_NULL, predicate(condition).as_str())])
+                .node(&nulled, NodeKind::Map(map));
             from = nulled;
         }
         let added = step["add"].as_i64().map(|add| format!("n + {add}"));
@@ -329,7 +339,13 @@ fn steps(builder: Builder, from: String, steps: &Value) -> Option<(Builder, Stri
             "filter" => builder.filter(&name, &from, &predicate(step)),
             "filter_not" => builder.filter_not(&name, &from, &predicate(step)),
             "map_values" => builder.map(&name, &from, [("n", added?.as_str())]),
-            "flat_map_values" => builder.flat_map(&name, &from, FlatMap::new("range(n)", "n")),
+            "flat_map_values" => {
+                // Values of which nothing is left but the number.
+                let elements = format!("{name}_elements");
+                builder
+                    .flat_map(&elements, &from, FlatMap::new("range(n)", "n"))
+                    .map(&name, &elements, [("g", "null")])
+            }
             op @ ("select_key" | "map") => {
                 let mut set = Map::new(&from).set("k", step["key_from"].as_str()?);
                 if op == "map" {
@@ -348,7 +364,11 @@ fn steps(builder: Builder, from: String, steps: &Value) -> Option<(Builder, Stri
 }
 
 fn predicate(step: &Value) -> String {
-    let field = step["field"].as_str().unwrap_or_default();
+    predicate_of(step["field"].as_str().unwrap_or_default(), step)
+}
+
+/// The same, of a field that is called otherwise here.
+fn predicate_of(field: &str, step: &Value) -> String {
     let compare = step["cmp"].as_str().unwrap_or_default();
     format!(
         "has({field}) && {field} != null && {field} {compare} {}",

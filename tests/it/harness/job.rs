@@ -263,8 +263,7 @@ impl Run {
 
     /// Starts a process of the cluster with more arguments and variables of the environment.
     pub fn member_with(&self, name: &str, more: &[&str], variables: &[(&str, &str)]) -> Tidemill {
-        let state = self.folder.path().join("state");
-        let url = self.database.url();
+        let (state, url) = (self.state(), self.database.url());
         let mut arguments = vec!["run", self.topology(), "--brokers", &self.bootstrap];
         arguments.extend(["--database-url", &url]);
         arguments.extend(["--state-dir", state.to_str().expect("UTF-8")]);
@@ -274,6 +273,35 @@ impl Run {
         ]);
         arguments.extend(more);
         Tidemill::start_with(self.folder.path(), name, &arguments, variables)
+    }
+
+    /// Where its processes keep their state.
+    pub fn state(&self) -> PathBuf {
+        self.folder.path().join("state")
+    }
+
+    /// Begins to reset the application.
+    pub fn reset(&self, more: &[&str]) -> Tidemill {
+        let (state, url) = (self.state(), self.database.url());
+        let mut arguments = vec!["reset", self.topology(), "--brokers", &self.bootstrap];
+        arguments.extend(["--database-url", &url]);
+        arguments.extend(["--state-dir", state.to_str().expect("UTF-8")]);
+        arguments.extend(more);
+        Tidemill::start(self.folder.path(), &unique("reset"), &arguments)
+    }
+
+    /// Runs a command that ends by itself; `FILE` stands for the topology. Gives what it printed.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub fn command(&self, arguments: &[&str]) -> String {
+        let arguments = arguments.iter().map(|argument| match *argument {
+            "FILE" => self.topology(),
+            other => other,
+        });
+        let brokers = ["--brokers", &self.bootstrap];
+        let arguments: Vec<&str> = arguments.chain(brokers).collect();
+        Tidemill::run(self.folder.path(), &unique("command"), &arguments)
     }
 
     /// How many events the table of raw events has; none while it cannot be asked.

@@ -1,10 +1,14 @@
 //! How far an application's groups are behind the ends of the topics that they read.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use tidemill::broker::kafka::{KafkaBroker, KafkaSettings};
 use tidemill::broker::{Broker, Isolation, TopicPartition};
 use tidemill::topology::plan::{Plan, plan};
+
+const POLL: Duration = Duration::from_millis(100);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The groups of an application and what each reads.
 pub struct Groups {
@@ -48,11 +52,28 @@ impl Groups {
             let (Ok(ends), Ok(committed)) = (ends, committed) else {
                 return false;
             };
-            // The last entry may be the marker of a transaction, which no position gets behind.
             ends.iter().all(|(partition, end)| {
-                *end == 0 || committed.get(partition).is_some_and(|at| at + 1 >= *end)
+                let at = committed.get(partition);
+                *end == 0 || at.is_some_and(|at| self.is_the_rest_empty(partition, *at, *end))
             })
         })
+    }
+
+    /// Whether there are only markers of transactions and what was aborted, which no position gets behind.
+    fn is_the_rest_empty(&self, partition: &TopicPartition, at: i64, end: i64) -> bool {
+        if at + 1 >= end {
+            return true;
+        }
+        let mut reader = self.broker.reader(Isolation::ReadCommitted).unwrap();
+        reader.assign(&[(partition.clone(), at)]).unwrap();
+        let (mut records, began) = (0, Instant::now());
+        while records == 0 && reader.position(partition).unwrap_or(at) < end {
+            let polled = reader.poll(POLL, 1, &mut |_| records += 1);
+            if polled.is_err() || began.elapsed() > PATIENCE {
+                return false;
+            }
+        }
+        records == 0
     }
 
     fn partitions(&self, topics: &[String]) -> Vec<TopicPartition> {

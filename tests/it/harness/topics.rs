@@ -52,6 +52,13 @@ impl Topics {
         self.0.create_topics(&[spec]).expect("a new topic");
     }
 
+    /// Those of the topics that there are.
+    pub fn existing(&self, names: &[String]) -> Vec<String> {
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let counts = self.0.partition_counts(&names).expect("a Kafka");
+        counts.into_keys().collect()
+    }
+
     /// Writes records in their order, each with its place in the list in a header `case`.
     pub fn write(&self, topic: &str, records: &[Raw]) {
         let mut producer = self

@@ -63,6 +63,15 @@ impl Broker for Mortal {
     fn create_topics(&self, topics: &[TopicSpec]) -> Result<(), BrokerError> {
         self.life.step(|| self.inner.create_topics(topics))
     }
+    fn delete_topics(&self, topics: &[&str]) -> Result<(), BrokerError> {
+        self.inner.delete_topics(topics)
+    }
+    fn members(&self, group: &str) -> Result<Vec<String>, BrokerError> {
+        self.inner.members(group)
+    }
+    fn delete_group(&self, group: &str) -> Result<(), BrokerError> {
+        self.inner.delete_group(group)
+    }
     fn end_offsets(
         &self,
         partitions: &[TopicPartition],
@@ -85,6 +94,9 @@ impl Broker for Mortal {
     }
     fn member(&self, options: &MemberOptions) -> Result<Box<dyn GroupMember>, BrokerError> {
         self.inner.member(options)
+    }
+    fn outsider(&self, group: &str) -> GroupMetadata {
+        self.inner.outsider(group)
     }
     fn reader(&self, isolation: Isolation) -> Result<Box<dyn Reader>, BrokerError> {
         self.inner.reader(isolation)

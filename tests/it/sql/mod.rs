@@ -4,6 +4,7 @@
 
 mod faults;
 mod harness;
+mod ledger;
 mod proxy;
 mod query;
 mod schema;
@@ -48,19 +49,19 @@ everywhere! {
     sink::a_cell_of_another_type_does_no_harm_to_the_rows_behind_it,
     sink::names_that_a_collation_would_merge_stay_apart,
     sink::large_batches_are_written_whole,
-    sink::a_first_claim_has_no_position_and_the_next_one_has,
-    sink::rows_that_the_ledger_knows_are_not_written_again,
-    sink::a_move_without_rows_is_kept,
-    sink::a_stale_writer_is_fenced_and_writes_nothing,
-    sink::partitions_move_together_or_not_at_all,
+    ledger::a_first_claim_has_no_position_and_the_next_one_has,
+    ledger::rows_that_the_ledger_knows_are_not_written_again,
+    ledger::a_move_without_rows_is_kept,
+    ledger::a_stale_writer_is_fenced_and_writes_nothing,
+    ledger::partitions_move_together_or_not_at_all,
     sink::a_refused_row_stands_alone_and_the_rest_is_written,
     sink::a_refused_row_leaves_its_key_to_the_row_before,
     sink::refused_rows_are_put_aside_before_the_rest_is_committed,
-    sink::rows_that_no_ledger_knows_stop_the_sink,
-    sink::another_application_is_let_in_only_where_the_table_is_shared,
-    sink::a_deleted_or_moved_ledger_stops_the_sink,
-    sink::a_sink_can_be_reset,
-    sink::random_replays_and_take_overs_lose_and_repeat_nothing,
+    ledger::rows_that_no_ledger_knows_stop_the_sink,
+    ledger::another_application_is_let_in_only_where_the_table_is_shared,
+    ledger::a_deleted_or_moved_ledger_stops_the_sink,
+    ledger::a_sink_can_be_reset,
+    ledger::random_replays_and_take_overs_lose_and_repeat_nothing,
     faults::a_dropped_table_is_fatal_and_a_restored_one_is_written_again,
     faults::passing_trouble_is_unavailable_until_it_is_over,
     faults::another_writers_lock_is_waited_for,
@@ -81,7 +82,7 @@ everywhere! {
 }
 
 on_servers! {
-    sink::members_that_claim_and_write_at_once_lose_and_repeat_nothing,
+    ledger::members_that_claim_and_write_at_once_lose_and_repeat_nothing,
     sink::every_kind_of_refusal_isolates_its_row,
     faults::a_commit_that_was_not_answered_is_settled_by_the_ledger,
     faults::a_commit_in_doubt_outlives_an_outage,
