@@ -15,7 +15,8 @@ use std::convert::Infallible;
 use bumpalo::collections::Vec as ArenaVec;
 
 use super::aggregate::check_record_key;
-use super::clock::{NodeProgress, StreamClock, UpstreamTime};
+use super::clock::{NodeProgress, StreamClock};
+use super::input_clocks::InputClocks;
 use super::operator::{Commit, Stateful};
 use super::run::{RowFault, drop_row, pass_on};
 use super::table::{Kept, Lookup, Table};
@@ -82,11 +83,16 @@ pub(super) fn judge_row(
     };
     let (on_error, RowFault { reason, message }) = match key(plan, row) {
         Err(fault) => (plan.on_error, fault),
-        Ok(key) => match deduplicator.judge(context.state, node.as_str(), key, row.time)? {
-            Verdict::Passes => return pass_on(context, operators, id, row),
-            Verdict::Duplicate(of) => duplicate(plan.on_duplicate, row, of),
-            Verdict::Late => late(plan.on_late, row, deduplicator.stream_time()),
-        },
+        Ok(key) => {
+            deduplicator.clock.advance(row.time);
+            let by = deduplicator.clock.judge_by(row);
+            let times = (row.time, by);
+            match deduplicator.judge(context.state, node.as_str(), key, times)? {
+                Verdict::Passes => return pass_on(context, operators, id, row),
+                Verdict::Duplicate(of) => duplicate(plan.on_duplicate, row, of),
+                Verdict::Late => late(plan.on_late, row, by),
+            }
+        }
     };
     let counts = &mut operators[id].counts;
     drop_row(context, counts, node, on_error, reason, &message, row)
@@ -159,7 +165,7 @@ impl Deduplicator {
                 grace_ms: 0,
             },
             passed: Table::new(budget_bytes),
-            clock: StreamClock::new(progress, plan.is_behind_repartition),
+            clock: StreamClock::new(progress, &plan.time),
             complete_behind: None,
             newest: Timestamp::MIN,
             purged_until: Timestamp::MIN,
@@ -168,18 +174,15 @@ impl Deduplicator {
         }
     }
 
-    /// Whether a row passes; if it does, that is remembered.
+    /// Whether a row passes of that time, judged by that stream time; if it does, that is remembered.
     fn judge(
         &mut self,
         state: &dyn TaskState,
         node: &str,
         key: &[u8],
-        time: Timestamp,
+        (time, stream_time): (Timestamp, Timestamp),
     ) -> Result<Verdict, ProcessError> {
-        self.clock.advance(time);
-        let oldest = self.stream_time().plus_millis(-self.grace_ms);
-        // Behind a repartition they were sorted out in front of it.
-        if !self.clock.is_behind_repartition() && time < oldest {
+        if time < stream_time.plus_millis(-self.grace_ms) {
             return Ok(Verdict::Late);
         }
         let bucket = self.buckets.start_of(time);
@@ -246,7 +249,7 @@ impl Deduplicator {
         self.key.extend_from_slice(key);
     }
 
-    /// Writes what has passed since the last commit, and drops what nobody asks for any more.
+    /// Writes what has passed since the last commit.
     fn write(&mut self, batch: &mut StateBatch) {
         let Deduplicator {
             passed,
@@ -260,11 +263,10 @@ impl Deduplicator {
             batch.put(*store, key, buffer);
             Ok::<(), Infallible>(())
         });
-        self.drop_old(batch);
     }
 
-    fn drop_old(&mut self, batch: &mut StateBatch) {
-        let time = self.clock.closing_time();
+    fn drop_old(&mut self, inputs: &InputClocks, batch: &mut StateBatch) {
+        let time = self.clock.closing_time(inputs);
         if time > Timestamp::MIN {
             let needed_from = time.plus_millis(-self.grace_ms);
             self.purge(needed_from.plus_millis(-self.within_ms), batch);
@@ -280,21 +282,17 @@ impl Deduplicator {
             self.purged_until = until;
         }
     }
-
-    /// An upstream partition has said how far it is.
-    pub(super) fn upstream(&mut self, time: &UpstreamTime) {
-        self.clock.upstream(time);
-    }
 }
 
 impl Stateful for Deduplicator {
     fn flush(&mut self, commit: &mut Commit<'_, '_>) -> Result<(), ProcessError> {
         self.write(commit.batch);
+        self.drop_old(commit.context.clocks, commit.batch);
         Ok(())
     }
 
-    fn expire(&mut self, _: &Operator, batch: &mut StateBatch) {
-        self.drop_old(batch);
+    fn expire(&mut self, _: &Operator, inputs: &InputClocks, batch: &mut StateBatch) {
+        self.drop_old(inputs, batch);
     }
 
     fn committed(&mut self) {
@@ -325,6 +323,7 @@ mod tests {
     use super::*;
     use crate::state::StateBackend as _;
     use crate::state::memory::MemoryBackend;
+    use crate::topology::plan::TimeSource;
 
     fn plan(within_ms: i64, grace_ms: i64) -> DeduplicatePlan {
         DeduplicatePlan {
@@ -333,7 +332,7 @@ mod tests {
             partitioned_by: None,
             within_ms,
             grace_ms,
-            is_behind_repartition: false,
+            time: TimeSource::default(),
             on_duplicate: OnDuplicate::Drop,
             on_late: OnLate::Drop,
             on_error: OnError::Drop,
@@ -366,6 +365,20 @@ mod tests {
         }
     }
 
+    /// What becomes of a record that is judged by those that have come.
+    fn judge(
+        deduplicator: &mut Deduplicator,
+        state: &dyn TaskState,
+        key: &str,
+        time: i64,
+    ) -> Verdict {
+        let time = Timestamp(time);
+        deduplicator.clock.advance(time);
+        let times = (time, deduplicator.stream_time());
+        let verdict = deduplicator.judge(state, "n", key.as_bytes(), times);
+        verdict.unwrap()
+    }
+
     /// Whatever a table in memory has room for, and whenever a task begins anew: what passes is what
     /// passes where everything is remembered.
     #[test]
@@ -385,8 +398,7 @@ mod tests {
                 now += random.random_range(0..6);
                 let time = now - random.random_range(0..2) * random.random_range(0..60);
                 let key = ["a", "b", "c"][random.random_range(0..3)];
-                let found = deduplicator.judge(&*state, "n", key.as_bytes(), Timestamp(time));
-                let found = match found.unwrap() {
+                let found = match judge(&mut deduplicator, &*state, key, time) {
                     Verdict::Duplicate(of) => {
                         assert!(of.0.abs_diff(time) <= within as u64);
                         Verdict::Duplicate(Timestamp(time))
@@ -398,6 +410,7 @@ mod tests {
                 if random.random_bool(0.1) {
                     let mut batch = StateBatch::default();
                     deduplicator.write(&mut batch);
+                    deduplicator.drop_old(&InputClocks::none(), &mut batch);
                     state.write(&batch).unwrap();
                     deduplicator.committed();
                     if random.random_bool(0.3) {
@@ -416,8 +429,8 @@ mod tests {
             .open("t", &["s".to_owned()])
             .unwrap();
         let mut deduplicator = Deduplicator::new(&plan, 1 << 20, NodeProgress::default());
-        let verdict = deduplicator.judge(&*state, "n", b"k", Timestamp(61_000));
-        assert_eq!(verdict.unwrap(), Verdict::Passes);
+        let verdict = judge(&mut deduplicator, &*state, "k", 61_000);
+        assert_eq!(verdict, Verdict::Passes);
         let mut batch = StateBatch::default();
         deduplicator.write(&mut batch);
         state.write(&batch).unwrap();

@@ -7,6 +7,7 @@
 
 use super::aggregate::Addition;
 use super::clock::NodeProgress;
+use super::input_clocks::InputClocks;
 use super::operator::{Commit, Stateful};
 use super::table::{Folded, Lookup, Table};
 use super::upstream::TimeTeller;
@@ -54,8 +55,8 @@ impl Fold {
             single: Folded::new(&plan.shape.functions()),
             functions: plan.shape.functions(),
             time: match plan.emit {
-                Emit::Close => TimeTeller::often(progress),
-                Emit::Updates => TimeTeller::rarely(progress),
+                Emit::Close => TimeTeller::often(progress, &plan.time),
+                Emit::Updates => TimeTeller::rarely(progress, &plan.time),
             },
             buffer: Vec::new(),
         }
@@ -129,8 +130,8 @@ impl Stateful for Fold {
         true
     }
 
-    fn acts_after(&self, _: &Operator, idle_ms: i64) -> bool {
-        self.time.acts_after(idle_ms)
+    fn acts_after(&self, _: &Operator, inputs: &InputClocks, idle_ms: i64) -> bool {
+        self.time.acts_after(inputs, idle_ms)
     }
 
     fn stream_time(&self) -> Timestamp {

@@ -227,6 +227,7 @@ fn take_answer<'a>(
     let left = decode_row(node, bytes, row.arena)?;
     row.key = Some(left_key);
     row.time = left.time().max(answer.time);
+    row.judged_by = row.time;
     read_fields(&left, &table_plan.wanted, row.arena, row.fields);
     Events::of_kept(&left, plan.keeps_events, row.arena).give_to(row);
     let is_current =

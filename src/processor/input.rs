@@ -1,13 +1,13 @@
 //! From a record of an input to a row, and on to the first operators.
 
 use super::aggregate::{self, end_of};
-use super::clock::UpstreamTime;
 use super::event_time::{event_time, is_ahead};
 use super::fold::Partial;
+use super::input_clocks::UpstreamTime;
 use super::table::{Folded, FoldedError};
 use super::{
-    Before, Context, DropReason, InRecord, Kind, NodeCounts, OperatorState, ProcessError, Row,
-    RowFault, drop_row, foreign, rows, run_all,
+    Before, Context, DropReason, InRecord, NodeCounts, OperatorState, ProcessError, Row, RowFault,
+    drop_row, foreign, rows, run_all,
 };
 use crate::aggregate::Accumulator;
 use crate::codec::{self, Decode, Encode};
@@ -52,7 +52,7 @@ pub(super) fn read(
             match read_event(source, reader, now, row) {
                 Ok(()) => {
                     counts.output += 1;
-                    context.hosted.clock.advance(number, row.time);
+                    row.judged_by = context.clocks.advance(number, row.time);
                     run_all(context, operators, &input.next, row)?;
                 }
                 Err(Fault::Row(RowFault { reason, message })) => {
@@ -180,6 +180,7 @@ fn read_result(
         source,
     })?;
     row.time = Timestamp(change.time_ms);
+    row.judged_by = row.time;
     row.no_value = change.folded.is_none();
     row.before = match results.emit {
         Emit::Updates => Before::Unknown,
@@ -287,16 +288,12 @@ fn read_partial(
             what,
         }
     };
-    let Kind::Aggregate(aggregate) = &mut operators[id].kind else {
-        unreachable!("the planner puts an aggregate behind a repartition");
-    };
     let value = row.record.value.unwrap_or_default();
     match row.record.key {
         None => {
             let time: UpstreamTime =
                 codec::decode(value).map_err(damaged("an upstream's stream time"))?;
-            aggregate.upstream(&time);
-            context.hosted.clock.upstream(input, &time);
+            context.clocks.upstream(input, &time);
             Ok(())
         }
         Some(group) => {

@@ -199,8 +199,9 @@ impl<'a> Pair<'_, 'a> {
         if let Before::Row(Some(fields)) = &mut row.before {
             self.fill(plan, row.arena, fields);
         }
-        let own = (row.no_value, row.time, row.event, row.joined);
+        let own = (row.no_value, row.time, row.judged_by, row.event, row.joined);
         row.time = self.time(row);
+        row.judged_by = row.judged_by.max(row.time);
         self.events(plan, row).give_to(row);
         row.no_value = !self.now;
         let parts = Parts {
@@ -208,7 +209,7 @@ impl<'a> Pair<'_, 'a> {
             before: self.before,
         };
         let done = partly(parts, row, |row| pass_on(context, operators, id, row));
-        (row.no_value, row.time, row.event, row.joined) = own;
+        (row.no_value, row.time, row.judged_by, row.event, row.joined) = own;
         if only_other {
             row.before = Before::Row(None);
         }

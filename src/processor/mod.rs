@@ -22,6 +22,7 @@ mod fold;
 mod foreign;
 mod global_join;
 mod input;
+mod input_clocks;
 mod join;
 mod joined;
 mod keyed;
@@ -54,6 +55,7 @@ pub use table::{Folded, FoldedError};
 use addressed::Addressed;
 use custom::Hosted;
 use input::InputError;
+use input_clocks::InputClocks;
 use operator::{Commit, Kind, OperatorState, Resources, Stateful};
 use run::{RowFault, drop_row, run_all};
 
@@ -91,6 +93,8 @@ pub struct Processor {
     plan: Arc<SubTopology>,
     share: Share,
     operators: Vec<OperatorState>,
+    /// How far its inputs are.
+    clocks: InputClocks,
     /// What processors of users have together.
     hosted: Hosted,
     /// Of the node that each input is read for.
@@ -110,6 +114,7 @@ pub(crate) struct Context<'c> {
     share: Share,
     state: &'c dyn TaskState,
     outputs: &'c mut dyn Outputs,
+    clocks: &'c mut InputClocks,
     hosted: &'c mut Hosted,
     /// Of each operator whether it sees the record at hand, if that is not for all of them.
     only: Option<Vec<bool>>,
@@ -143,6 +148,9 @@ pub(crate) struct Row<'f, 'a> {
     key: Option<&'a [u8]>,
     /// The event time.
     time: Timestamp,
+    /// The stream time of the partition that it comes from, at that moment; of a row that was made in the
+    /// task its own time. It counts for operators whose rows come from other partitions.
+    judged_by: Timestamp,
     fields: &'f mut [Value<'a>],
     arena: &'a Bump,
     /// The event that it was made of.
@@ -236,7 +244,8 @@ impl Processor {
             is_copy: plan.copies.contains(&operator.node),
         });
         let operators = operators.collect();
-        let hosted = Hosted::new(&plan, budget, progress);
+        let clocks = InputClocks::new(&plan, progress);
+        let hosted = Hosted::new(&plan, budget);
         let input_counts = vec![NodeCounts::default(); plan.inputs.len()];
         let readers = plan.inputs.iter().map(|input| match &input.reader {
             Reader::Source(SourceReader {
@@ -257,6 +266,7 @@ impl Processor {
             plan,
             share,
             operators,
+            clocks,
             hosted,
             input_counts,
             arena: Bump::new(),
@@ -289,6 +299,7 @@ impl Processor {
             plan,
             share,
             operators,
+            clocks,
             hosted,
             input_counts,
             readers,
@@ -303,6 +314,7 @@ impl Processor {
             share: *share,
             state,
             outputs,
+            clocks,
             hosted,
             only: None,
         };
@@ -324,6 +336,7 @@ impl Processor {
                 record,
                 key: record.key,
                 time: record.timestamp,
+                judged_by: record.timestamp,
                 fields: &mut *fields,
                 arena,
                 event: None,
@@ -404,6 +417,7 @@ impl Processor {
             plan,
             share,
             operators,
+            clocks,
             hosted,
             arena,
             ..
@@ -413,6 +427,7 @@ impl Processor {
             share: *share,
             state,
             outputs,
+            clocks,
             hosted,
             only: None,
         };
@@ -441,6 +456,7 @@ impl Processor {
             plan,
             share,
             operators,
+            clocks,
             hosted,
             arena,
             ..
@@ -451,6 +467,7 @@ impl Processor {
             share: *share,
             state,
             outputs,
+            clocks,
             hosted,
             only: None,
         };
@@ -479,7 +496,7 @@ impl Processor {
     pub fn expire(&mut self, batch: &mut StateBatch) {
         for (operator, state) in self.plan.operators.iter().zip(&mut self.operators) {
             if let Some(stateful) = state.kind.stateful_mut() {
-                stateful.expire(operator, batch);
+                stateful.expire(operator, &self.clocks, batch);
             }
         }
     }
@@ -506,7 +523,7 @@ impl Processor {
         for (operator, stateful) in self.stateful() {
             stateful.save(operator, &mut progress);
         }
-        self.hosted.clock.save(&mut progress);
+        self.clocks.save(&mut progress);
         progress
     }
 
@@ -525,14 +542,14 @@ impl Processor {
     /// Whether a flush would do something because nothing has come for so long.
     pub fn acts_after(&self, idle_ms: i64) -> bool {
         let mut all = self.stateful();
-        all.any(|(operator, stateful)| stateful.acts_after(operator, idle_ms))
+        all.any(|(operator, stateful)| stateful.acts_after(operator, &self.clocks, idle_ms))
     }
 
     /// The highest event time that any operator has seen that keeps one.
     pub fn stream_time(&self) -> Timestamp {
         let times = self.stateful().map(|(_, stateful)| stateful.stream_time());
         times
-            .chain(self.hosted.clock.time())
+            .chain(self.clocks.task_time())
             .max()
             .unwrap_or(Timestamp::MIN)
     }

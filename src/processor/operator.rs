@@ -10,6 +10,7 @@ use super::deduplicate::Deduplicator;
 use super::fold::Fold;
 use super::foreign::Subscriptions;
 use super::global_join::{GlobalJoin, GlobalTables};
+use super::input_clocks::InputClocks;
 use super::rows::{RowTable, Sender};
 use super::stream_join::StreamJoin;
 use super::suppress::Suppressor;
@@ -65,7 +66,7 @@ pub(super) trait Stateful {
 
     /// Drops what is too old for its store, by how far it has come. A store that was rebuilt has such
     /// entries again.
-    fn expire(&mut self, _: &Operator, _: &mut StateBatch) {}
+    fn expire(&mut self, _: &Operator, _: &InputClocks, _: &mut StateBatch) {}
 
     /// Lets go of memory after a commit.
     fn committed(&mut self) {}
@@ -84,7 +85,7 @@ pub(super) trait Stateful {
     }
 
     /// Whether a flush would do something because nothing has come for so long.
-    fn acts_after(&self, _: &Operator, _idle_ms: i64) -> bool {
+    fn acts_after(&self, _: &Operator, _: &InputClocks, _idle_ms: i64) -> bool {
         false
     }
 

@@ -4,6 +4,7 @@ use bumpalo::Bump;
 use bumpalo::collections::Vec as ArenaVec;
 
 use super::input::MARKER_KEY;
+use super::input_clocks::InputClocks;
 use super::keyed::{self, KeyedStore};
 use super::operator::{Commit, Stateful};
 use super::run::{RowFault, drop_row, move_fields};
@@ -15,6 +16,7 @@ use super::{
 use crate::codec::{self, DecodeError};
 use crate::headers::PackedHeaders;
 use crate::record::{JoinedEvent, RowChange, StoredRow};
+use crate::time::Timestamp;
 use crate::topology::graph::NodeName;
 use crate::topology::plan::{
     KeyField, Operator, OperatorId, Route, RowTopic, RowsReader, SendPlan, TablePlan, WantedFields,
@@ -96,16 +98,35 @@ pub(super) fn stored_row<'s, 'a: 's>(
     computed: &'s [(String, Slot)],
     row: &Row<'_, 'a>,
 ) -> StoredRow<'s> {
-    let room = row.joined.len() + computed.len();
+    StoredRow::new(row.time, row.event, stored_fields(computed, row, None))
+}
+
+/// The same of a row on its way to operators that judge it by where it comes from.
+pub(super) fn moved_row<'s, 'a: 's>(
+    computed: &'s [(String, Slot)],
+    row: &Row<'_, 'a>,
+    judged_by: Timestamp,
+) -> StoredRow<'s> {
+    let own = (judged_by != row.time).then(|| StoredRow::judged_by_field(judged_by));
+    StoredRow::new(row.time, row.event, stored_fields(computed, row, own))
+}
+
+fn stored_fields<'s, 'a: 's>(
+    computed: &'s [(String, Slot)],
+    row: &Row<'_, 'a>,
+    own: Option<(&'s str, Value<'s>)>,
+) -> &'s [(&'s str, Value<'s>)] {
+    let room = row.joined.len() + computed.len() + own.iter().len();
     let mut fields: ArenaVec<'s, (&'s str, Value<'s>)> =
         ArenaVec::with_capacity_in(room, row.arena);
+    fields.extend(own);
     fields.extend(row.joined.iter().map(|joined| joined.field(row.arena)));
     fields.extend(
         computed
             .iter()
             .map(|(name, slot)| (name.as_str(), row.fields[slot.index()])),
     );
-    StoredRow::new(row.time, row.event, fields.into_bump_slice())
+    fields.into_bump_slice()
 }
 
 pub(super) fn decode_row<'a>(
@@ -166,7 +187,7 @@ impl Sender {
     pub(super) fn new(plan: &SendPlan, progress: &Progress) -> Sender {
         let time = plan
             .tells_time
-            .then(|| TimeTeller::often(&progress.of(&plan.topic)));
+            .then(|| TimeTeller::often(&progress.of(&plan.topic), &plan.time));
         Sender {
             buffer: Vec::new(),
             time,
@@ -197,9 +218,9 @@ impl Stateful for Sender {
         self.time.is_some()
     }
 
-    fn acts_after(&self, _: &Operator, idle_ms: i64) -> bool {
+    fn acts_after(&self, _: &Operator, inputs: &InputClocks, idle_ms: i64) -> bool {
         let time = self.time.as_ref();
-        time.is_some_and(|time| time.acts_after(idle_ms))
+        time.is_some_and(|time| time.acts_after(inputs, idle_ms))
     }
 }
 
@@ -216,8 +237,10 @@ pub(super) fn send_row(
         unreachable!("rows are sent here");
     };
     let Sender { buffer, time } = &mut **sender;
+    let mut judged_by = row.time;
     if let Some(time) = time {
-        let stream_time = time.advance(row.time);
+        let stream_time = time.judge_by(row);
+        judged_by = stream_time;
         if let Some(lateness) = plan.lateness
             && row.time < stream_time.plus_millis(-lateness.grace_ms)
         {
@@ -228,7 +251,7 @@ pub(super) fn send_row(
         }
     }
     buffer.clear();
-    let stored = stored_row(&plan.computed, row);
+    let stored = moved_row(&plan.computed, row, judged_by);
     let change = match row.no_value {
         true => RowChange::Deleted(stored),
         false => RowChange::Row(stored),
@@ -261,7 +284,7 @@ pub(super) fn read_row(
 ) -> Result<(), ProcessError> {
     let input = &context.plan.inputs[number];
     if is_about_time(reader, &row.record) {
-        return take_time(context, operators, reader, number, row);
+        return take_time(context, reader, number, row);
     }
     let Some(change) = read_change(reader, row)? else {
         return Ok(());
@@ -272,7 +295,7 @@ pub(super) fn read_row(
     };
     match change {
         RowChange::Deleted(stored) => {
-            row.time = stored.time();
+            (row.time, row.judged_by) = (stored.time(), stored.judged_by());
             row.no_value = true;
             row.record.value = None;
             row.event = None;
@@ -280,7 +303,7 @@ pub(super) fn read_row(
             fill_key(reader.key, row);
         }
         RowChange::Row(stored) => {
-            row.time = stored.time();
+            (row.time, row.judged_by) = (stored.time(), stored.judged_by());
             row.no_value = false;
             row.event = stored.event();
             row.record.value = row.event.map(|event| event.bytes());
@@ -289,7 +312,7 @@ pub(super) fn read_row(
         }
     }
     counts.output += 1;
-    context.hosted.clock.advance(number, row.time);
+    context.clocks.advance(number, row.time);
     run_all(context, operators, &input.next, row)
 }
 
@@ -301,7 +324,6 @@ pub(super) fn is_about_time(reader: &RowsReader, record: &InRecord<'_>) -> bool 
 /// Tells those behind a repartition how far an upstream is.
 fn take_time(
     context: &mut Context<'_>,
-    operators: &mut [OperatorState],
     reader: &RowsReader,
     number: usize,
     row: &Row<'_, '_>,
@@ -311,21 +333,7 @@ fn take_time(
         node: reader.node.to_string(),
         what: "an upstream's stream time",
     })?;
-    context.hosted.clock.upstream(number, &time);
-    for next in &context.plan.inputs[number].next {
-        match &context.plan.operators[*next].work {
-            Work::StreamJoin(plan) => {
-                if let Kind::StreamJoin(join) = &mut operators[plan.sides[0]].kind {
-                    join.upstream(plan.side, &time);
-                }
-            }
-            _ => {
-                if let Kind::Deduplicate(deduplicator) = &mut operators[*next].kind {
-                    deduplicator.upstream(&time);
-                }
-            }
-        }
-    }
+    context.clocks.upstream(number, &time);
     Ok(())
 }
 

@@ -20,10 +20,11 @@ use bumpalo::Bump;
 use bumpalo::collections::Vec as ArenaVec;
 
 use super::arrivals::{self, Arrivals, Place, Records, Waiting};
-use super::clock::{NodeProgress, Progress, StreamClock, UpstreamTime};
+use super::clock::{NodeProgress, Progress};
+use super::input_clocks::InputClocks;
 use super::joined::Events;
 use super::operator::{Commit, Stateful};
-use super::rows::{decode_row, read_fields, stored_row};
+use super::rows::{decode_row, moved_row, read_fields, stored_row};
 use super::run::{RowFault, drop_row, move_fields, pass_on};
 use super::store::{Store, StoreWriter};
 use super::{Before, Context, DropReason, InRecord, Kind, OperatorState, ProcessError, Row};
@@ -41,8 +42,10 @@ pub(super) struct StreamJoin {
     is_behind_repartition: bool,
     /// The highest time that has come, of whatever record.
     stream_time: Timestamp,
-    /// By side: the highest time of its records that are kept, and how far its upstreams are.
-    clocks: [StreamClock; 2],
+    /// The time by which records are let go.
+    time: Timestamp,
+    /// By side: the highest time of its records that are kept.
+    newest: [Timestamp; 2],
     records: Records,
     waiting: Option<Waiting>,
     key: Vec<u8>,
@@ -62,16 +65,14 @@ impl StreamJoin {
         progress: &Progress,
     ) -> StreamJoin {
         let own = progress.of(node);
-        let clock = |side: Side| {
-            let kept = progress.of(&progress_name(node, side));
-            StreamClock::new(kept, plan.are_moved[side as usize])
-        };
+        let newest = |side: Side| progress.of(&progress_name(node, side)).stream_time_ms;
         let oldest = (own.emitted_until_ms > i64::MIN).then_some(Timestamp(own.emitted_until_ms));
         StreamJoin {
             within: plan.within,
-            is_behind_repartition: plan.are_moved.contains(&true),
+            is_behind_repartition: plan.time.is_upstream(),
             stream_time: Timestamp(own.stream_time_ms),
-            clocks: Side::BOTH.map(clock),
+            time: Timestamp::MIN,
+            newest: Side::BOTH.map(|side| Timestamp(newest(side))),
             records: Records::new(kept_ms(&plan.within), budget_bytes / 2),
             waiting: plan.waiting.map(|_| Waiting::new(oldest, budget_bytes / 2)),
             key: Vec::new(),
@@ -79,27 +80,16 @@ impl StreamJoin {
         }
     }
 
-    /// An upstream partition of a side has said how far it is.
-    pub(super) fn upstream(&mut self, side: Side, time: &UpstreamTime) {
-        self.clocks[side as usize].upstream(time);
-    }
-
-    /// The time by which records are let go.
-    fn time(&self) -> Timestamp {
-        if !self.is_behind_repartition {
-            return self.stream_time;
-        }
-        let clocks = self.clocks.iter();
-        let moved = clocks.filter(|clock| clock.is_behind_repartition());
-        let times = moved.map(StreamClock::closing_time);
-        times.min().unwrap_or(Timestamp::MIN)
+    /// Before a record is joined or records are let go: how far they have come.
+    fn tell_time(&mut self, plan: &StreamJoinPlan, inputs: &InputClocks) {
+        self.time = inputs.time_of(&plan.time, self.stream_time);
     }
 
     /// Records of a side before this are forgotten.
     fn kept_from(&self, side: Side) -> Timestamp {
-        let newest = self.clocks[side as usize].stream_time();
+        let newest = self.newest[side as usize];
         let newest = match self.is_behind_repartition {
-            true => newest.min(self.time()),
+            true => newest.min(self.time),
             false => newest,
         };
         newest.plus_millis(1 - kept_ms(&self.within))
@@ -107,20 +97,13 @@ impl StreamJoin {
 
     /// Whether the time of a record that waits is up.
     fn is_up(&self, side: Side, time: Timestamp) -> bool {
-        let wait_ms = self
-            .within
-            .reach_ms(side)
-            .saturating_add(self.within.grace_ms);
-        self.time() > time.plus_millis(wait_ms)
+        self.time > time.plus_millis(self.within.wait_ms(side))
     }
 
     /// Whether a record of this side is one with which Kafka Streams looks for those whose time is
     /// up.
     fn is_look_due(&self, side: Side, time: Timestamp) -> bool {
-        let wait_ms = self
-            .within
-            .reach_ms(side)
-            .saturating_add(self.within.grace_ms);
+        let wait_ms = self.within.wait_ms(side);
         let oldest = self.waiting.as_ref().and_then(|waiting| waiting.oldest);
         !self.is_behind_repartition
             && time == self.stream_time
@@ -176,7 +159,8 @@ impl StreamJoin {
         place: Place<'_>,
         record: &[u8],
     ) -> Result<(), ProcessError> {
-        self.clocks[place.side as usize].advance(place.time);
+        let newest = &mut self.newest[place.side as usize];
+        *newest = place.time.max(*newest);
         let from = self.kept_from(place.side);
         if place.time < from || self.records.is_purged(place.time) {
             return Ok(());
@@ -227,6 +211,7 @@ impl Stateful for StreamJoin {
         let id = *id;
         let sub_topology = context.plan;
         let plan = plan_of(sub_topology, id);
+        self.tell_time(plan, context.clocks);
         if self.is_behind_repartition {
             let stores = Stores::of(context, id);
             let released = match &stores.waiting {
@@ -245,14 +230,15 @@ impl Stateful for StreamJoin {
             writer.store = store;
             waiting.flush(&mut writer);
         }
-        self.expire(&sub_topology.operators[id], batch);
+        self.expire(&sub_topology.operators[id], context.clocks, batch);
         Ok(())
     }
 
-    fn expire(&mut self, operator: &Operator, batch: &mut StateBatch) {
+    fn expire(&mut self, operator: &Operator, inputs: &InputClocks, batch: &mut StateBatch) {
         let Work::StreamJoin(plan) = &operator.work else {
             unreachable!("a join of streams is at work here");
         };
+        self.tell_time(plan, inputs);
         let until = self.kept_from(Side::Left).min(self.kept_from(Side::Right));
         if until > Timestamp::MIN {
             self.records.purge(plan.store, until, batch);
@@ -276,8 +262,11 @@ impl Stateful for StreamJoin {
         };
         progress.set(node, own);
         for side in Side::BOTH {
-            let clock = &self.clocks[side as usize];
-            progress.set(&progress_name(node, side), clock.progress.clone());
+            let newest = NodeProgress {
+                stream_time_ms: self.newest[side as usize].0,
+                ..NodeProgress::default()
+            };
+            progress.set(&progress_name(node, side), newest);
         }
     }
 
@@ -347,6 +336,7 @@ pub(super) fn join_record<'a>(
         unreachable!("the left side has what both keep");
     };
     join.stream_time = join.stream_time.max(row.time);
+    join.tell_time(plan, context.clocks);
     let fault = match (row.key, row.no_value) {
         (_, true) => Some(RowFault::of(
             DropReason::NoValue,
@@ -398,7 +388,10 @@ fn meet<'a>(
     let matches = join.matches(stores, place, row.arena)?;
     let mut buffer = std::mem::take(&mut join.buffer);
     buffer.clear();
-    stored_row(&plan.computed, row).encode_into(&mut buffer);
+    match join.is_behind_repartition {
+        true => moved_row(&plan.computed, row, row.judged_by).encode_into(&mut buffer),
+        false => stored_row(&plan.computed, row).encode_into(&mut buffer),
+    }
     join.keep(stores, place, &buffer)?;
     let is_alone = matches.is_empty()
         && plan.kind.keeps(plan.side)
@@ -425,12 +418,14 @@ fn send_pair<'a>(
     let node = &sub_topology.operators[id].node;
     let stored = other.map(|bytes| decode_row(node, bytes, row.arena));
     let stored: Option<StoredRow<'a>> = stored.transpose()?;
-    let own = (row.time, row.event, row.joined);
+    let own = (row.time, row.judged_by, row.event, row.joined);
     let mut events = Events::default();
     match &stored {
         Some(stored) => {
             read_fields(stored, &other_side.wanted, row.arena, row.fields);
             row.time = row.time.max(stored.time());
+            // Whichever of the two comes second: the pair is late if one of them is.
+            row.judged_by = row.judged_by.max(stored.judged_by());
             events = Events::of_kept(stored, plan.keeps_events, row.arena);
         }
         None => clear(other_side, row.fields),
@@ -438,7 +433,7 @@ fn send_pair<'a>(
     let prefix = plan.keeps_events.then_some(plan.prefix.as_str());
     Events::of_sides(plan.side, Events::of_row(row), events, prefix, row.arena).give_to(row);
     let done = pass_on(context, operators, id, row);
-    (row.time, row.event, row.joined) = own;
+    (row.time, row.judged_by, row.event, row.joined) = own;
     done
 }
 
@@ -498,6 +493,7 @@ fn send_alone<'a>(
         },
         key: Some(key),
         time: stored.time(),
+        judged_by: stored.judged_by(),
         fields,
         arena,
         event: None,

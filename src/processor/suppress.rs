@@ -22,6 +22,7 @@ use std::ops::ControlFlow;
 use bumpalo::Bump;
 
 use super::clock::NodeProgress;
+use super::input_clocks::InputClocks;
 use super::joined::Events;
 use super::operator::{Commit, Stateful};
 use super::rows::{foreign, read_fields, stored_row};
@@ -178,7 +179,12 @@ impl Suppressor {
     }
 
     /// Rows that wait under a time up to this are due.
-    fn due_until(&self, release: Release, operators: &[OperatorState]) -> Timestamp {
+    fn due_until(
+        &self,
+        release: Release,
+        operators: &[OperatorState],
+        inputs: &InputClocks,
+    ) -> Timestamp {
         match release {
             Release::TimeLimit { ms } => self.stream_time.plus_millis(-ms),
             Release::Close {
@@ -190,7 +196,7 @@ impl Suppressor {
                 };
                 // Behind a repartition a row may come from a partition that is far ahead, while
                 // another one still adds to the window.
-                let time = self.stream_time.min(aggregate.closing_time());
+                let time = self.stream_time.min(aggregate.closing_time(inputs));
                 time.plus_millis(-after_end_ms)
             }
         }
@@ -302,7 +308,7 @@ impl Stateful for Suppressor {
         let Work::Suppress(plan) = &context.plan.operators[id].work else {
             unreachable!("a suppress is at work here");
         };
-        let due_until = self.due_until(plan.release, operators);
+        let due_until = self.due_until(plan.release, operators, context.clocks);
         let mut flush = Flush {
             context,
             operators,
@@ -492,6 +498,7 @@ impl Flush<'_, '_> {
             },
             key,
             time,
+            judged_by: time,
             fields,
             arena,
             event: None,

@@ -2,13 +2,16 @@
 //!
 //! Records reach the far side from many partitions, one of which may be hours ahead of another. So
 //! each of them sends its stream time along, to all partitions, with the commit that holds what came
-//! before; and says so when it has nothing more to send.
+//! before; and says so when it has nothing more to send. A near side whose own rows come from other
+//! partitions passes on how far those are.
 
-use super::clock::{NodeProgress, UpstreamTime};
-use super::{Context, ProcessError, Produced};
+use super::clock::NodeProgress;
+use super::input_clocks::{InputClocks, UpstreamTime};
+use super::{Context, ProcessError, Produced, Row};
 use crate::codec;
 use crate::headers::PackedHeaders;
 use crate::time::Timestamp;
+use crate::topology::plan::TimeSource;
 
 /// A partition that is read to its end says after so long that it is silent.
 const SILENT_AFTER_MS: i64 = 5_000;
@@ -21,7 +24,11 @@ const SILENT_AGAIN_RARELY_MS: i64 = 60_000;
 
 /// The stream time of a near side.
 pub(super) struct TimeTeller {
+    source: TimeSource,
+    /// Of rows from other partitions: the lowest time of those.
     stream_time: Timestamp,
+    /// The highest event time of a row.
+    highest: Timestamp,
     /// What was last sent along.
     sent: Timestamp,
     /// For how long nothing had come when that was last said, in milliseconds; none: something has
@@ -33,18 +40,20 @@ pub(super) struct TimeTeller {
 
 impl TimeTeller {
     /// Going on from there, where something waits on the far side.
-    pub(super) fn often(progress: &NodeProgress) -> TimeTeller {
-        TimeTeller::new(progress, SILENT_AGAIN_MS)
+    pub(super) fn often(progress: &NodeProgress, source: &TimeSource) -> TimeTeller {
+        TimeTeller::new(progress, source, SILENT_AGAIN_MS)
     }
 
     /// Going on from there, where nothing waits.
-    pub(super) fn rarely(progress: &NodeProgress) -> TimeTeller {
-        TimeTeller::new(progress, SILENT_AGAIN_RARELY_MS)
+    pub(super) fn rarely(progress: &NodeProgress, source: &TimeSource) -> TimeTeller {
+        TimeTeller::new(progress, source, SILENT_AGAIN_RARELY_MS)
     }
 
-    fn new(progress: &NodeProgress, silent_again_ms: i64) -> TimeTeller {
+    fn new(progress: &NodeProgress, source: &TimeSource, silent_again_ms: i64) -> TimeTeller {
         TimeTeller {
+            source: source.clone(),
             stream_time: Timestamp(progress.stream_time_ms),
+            highest: Timestamp(progress.stream_time_ms),
             sent: Timestamp(progress.stream_time_ms),
             silent_ms: None,
             silent_again_ms,
@@ -53,12 +62,18 @@ impl TimeTeller {
     }
 
     /// A row has come; gives the stream time that it is judged by.
-    pub(super) fn advance(&mut self, time: Timestamp) -> Timestamp {
-        self.stream_time = self.stream_time.max(time);
-        self.stream_time
+    pub(super) fn judge_by(&mut self, row: &Row<'_, '_>) -> Timestamp {
+        self.highest = self.highest.max(row.time);
+        match self.source.is_upstream() {
+            true => row.judged_by,
+            false => {
+                self.stream_time = self.highest;
+                self.stream_time
+            }
+        }
     }
 
-    /// The highest event time that has come.
+    /// The time that is told.
     pub(super) fn stream_time(&self) -> Timestamp {
         self.stream_time
     }
@@ -70,12 +85,24 @@ impl TimeTeller {
         context: &mut Context<'_>,
         idle_ms: i64,
     ) -> Result<(), ProcessError> {
+        let time = context.clocks.time_of(&self.source, self.highest);
+        self.stream_time = self.stream_time.max(time);
+        let idle_ms = self.silence_ms(context.clocks, idle_ms);
         let speaks_again = self.silent_ms.is_some() && idle_ms < SILENT_AFTER_MS;
-        if self.stream_time > self.sent || speaks_again || self.acts_after(idle_ms) {
+        if self.stream_time > self.sent || speaks_again || self.is_silence_news(idle_ms) {
             self.silent_ms = (idle_ms >= SILENT_AFTER_MS).then_some(idle_ms);
             self.send(topic, context)?;
         }
         Ok(())
+    }
+
+    /// For how long there has been nothing more to send: nothing is on its way from other partitions
+    /// either.
+    fn silence_ms(&self, inputs: &InputClocks, idle_ms: i64) -> i64 {
+        match inputs.are_silent(&self.source) {
+            true => idle_ms,
+            false => 0,
+        }
     }
 
     fn send(&mut self, topic: &str, context: &mut Context<'_>) -> Result<(), ProcessError> {
@@ -103,7 +130,11 @@ impl TimeTeller {
     }
 
     /// Whether it is to be said that nothing has come for so long.
-    pub(super) fn acts_after(&self, idle_ms: i64) -> bool {
+    pub(super) fn acts_after(&self, inputs: &InputClocks, idle_ms: i64) -> bool {
+        self.is_silence_news(self.silence_ms(inputs, idle_ms))
+    }
+
+    fn is_silence_news(&self, idle_ms: i64) -> bool {
         let due_ms = match self.silent_ms {
             None => SILENT_AFTER_MS,
             Some(said_ms) => said_ms + self.silent_again_ms,

@@ -3,7 +3,8 @@
 //! It describes itself: the [`Event`], if that holds the fields, and the names and values of
 //! those that it does not hold. So a topology that asks for another field of the event tomorrow
 //! finds it in what is kept today. A row of a join has the events of what was joined to it among its
-//! fields, each under the name of the join with a dot behind, which no field can have.
+//! fields, each under the name of the join with a dot behind, which no field can have; the stream time of
+//! the partition that a row comes from is among them under a dot alone.
 
 use bumpalo::Bump;
 use bumpalo::collections::Vec as ArenaVec;
@@ -18,6 +19,9 @@ use crate::value::Value;
 
 /// Values inside one another deeper than this are damaged: no reader of events lets them in.
 const MAX_DEPTH: u32 = 256;
+
+/// The name of the time by which a row is judged, where that is not its own.
+const JUDGED_BY: &str = ".";
 
 /// A row that is kept or sent.
 #[derive(Debug, PartialEq)]
@@ -95,6 +99,19 @@ impl<'a> StoredRow<'a> {
     /// Its event time.
     pub fn time(&self) -> Timestamp {
         self.time
+    }
+
+    /// By what stream time it is to be judged whether it comes late: its own, if nothing else is said.
+    pub fn judged_by(&self) -> Timestamp {
+        match self.fields.first() {
+            Some((JUDGED_BY, Value::Time(time))) => *time,
+            _ => self.time,
+        }
+    }
+
+    /// How that is said: as the first of the fields.
+    pub fn judged_by_field<'f>(time: Timestamp) -> (&'f str, Value<'f>) {
+        (JUDGED_BY, Value::Time(time))
     }
 
     /// The event; none where it does not hold the row's fields.

@@ -7,6 +7,8 @@
 //!   a-1  ● ●   ●   ●     ┐                │ and nothing is late that was not
 //!   b-1   ●  ●    ●      ┴→ merged, task 1 ┘
 //! ```
+//!
+//! Between the records and the windows there may be something that moves them one by one ([`Front`]).
 
 use std::collections::BTreeMap;
 
@@ -18,9 +20,9 @@ use super::{DriverOptions, TestRecord, TopologyTestDriver};
 use crate::broker::{Isolation, TopicPartition};
 use crate::processor::DropReason;
 use crate::time::Timestamp;
-use crate::topology::builder::{KafkaSink, Rollup, Source};
+use crate::topology::builder::{Builder, Deduplicate, Join, KafkaSink, Rollup, Source, Table};
 use crate::topology::duration::Millis;
-use crate::topology::graph::{Emit, Topology, WindowKind};
+use crate::topology::graph::{Emit, JoinKind, Topology, WindowKind};
 use crate::window::{Period, Zone};
 
 const PARTITIONS: i32 = 4;
@@ -32,6 +34,21 @@ const DIFFERENCE_MS: i64 = 250;
 const BEGIN_MS: i64 = 100_000;
 /// Times of days are as many times longer.
 const DAYS: i64 = 40_000;
+
+/// What moves records one by one before they come to the windows. All of them get there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Front {
+    Nothing,
+    /// A key that no two records have, by which duplicates are dropped; the windows are of users, so
+    /// there is a second repartition.
+    Deduplicate,
+    /// The row of a user, whose key the records get; the windows are where it is.
+    Table,
+    /// A record of another stream, of which there is none: they leave when their time is up.
+    Stream,
+    /// The same, and moved on.
+    StreamAndKey,
+}
 
 /// A record, where it lies.
 #[derive(Clone, Debug)]
@@ -65,7 +82,7 @@ struct Shape {
 /// By user, start and end: how many.
 type Results = BTreeMap<(String, i64, i64), i64>;
 
-fn topology(shape: Shape, topics: &[&'static str]) -> Topology {
+fn topology(shape: Shape, front: Front, topics: &[&'static str]) -> Topology {
     let mut builder = Topology::builder("app");
     for topic in topics {
         let source = Source::json(topic).timestamp("at").no_max_ahead();
@@ -79,6 +96,33 @@ fn topology(shape: Shape, topics: &[&'static str]) -> Topology {
             "all".to_owned()
         }
     };
+    let hour = Millis(3_600_000);
+    let others = |builder: Builder| {
+        let builder = builder.source("others", Source::json("others").key("user"));
+        builder.select_key("by_user", &from, "user")
+    };
+    let alone = Join::with("others", "other").within(Millis(SIZE_MS * shape.scale));
+    let alone = alone.kind(JoinKind::Left);
+    let (builder, from) = match front {
+        Front::Nothing => (builder, from.as_str()),
+        Front::Deduplicate => {
+            let deduplicate = Deduplicate::within(Millis(1)).grace(Millis(i64::MAX / 4));
+            let builder = builder.select_key("by_id", &from, "id");
+            (builder.deduplicate("front", "by_id", deduplicate), "front")
+        }
+        Front::Table => {
+            let table = Join::with("rows", "other").kind(JoinKind::Left);
+            let builder = others(builder).table("rows", "others", Table::new());
+            (builder.join("front", "by_user", table), "front")
+        }
+        Front::Stream => (others(builder).join("front", "by_user", alone), "front"),
+        Front::StreamAndKey => {
+            let deduplicate = Deduplicate::within(hour).grace(Millis(i64::MAX / 4));
+            let builder = others(builder).join("alone", "by_user", alone);
+            let builder = builder.select_key("by_id", "alone", "id");
+            (builder.deduplicate("front", "by_id", deduplicate), "front")
+        }
+    };
     let rollup = Rollup::by(["user"])
         .windows(shape.kind)
         .grace(Millis(GRACE_MS * shape.scale))
@@ -86,7 +130,7 @@ fn topology(shape: Shape, topics: &[&'static str]) -> Topology {
         .set("n", "count()");
     let sink = KafkaSink::topic("out").key("json([user, window_start, window_end])");
     builder
-        .aggregate("windows", &from, rollup)
+        .aggregate("windows", from, rollup)
         .kafka("out", "windows", sink.field("n", "n"))
         .build()
         .unwrap_or_else(|error| panic!("{error}"))
@@ -211,19 +255,23 @@ fn in_sessions(sent: &[Sent]) -> Results {
 /// A run of the engine.
 struct Play {
     driver: TopologyTestDriver,
+    /// How many records there are.
+    piped: usize,
     topics: Vec<&'static str>,
     random: StdRng,
 }
 
 impl Play {
     fn pipe(&mut self, record: &Sent) {
-        let (user, at) = (record.user, record.time);
-        let value = format!(r#"{{"user":"u{user}","at":{at}}}"#);
-        self.pipe_text(record.topic, record.partition, at, &value);
+        let user = format!("u{}", record.user);
+        self.pipe_of(record.topic, record.partition, record.time, &user);
     }
 
-    fn pipe_text(&mut self, topic: &str, partition: i32, at: i64, value: &str) {
-        let record = TestRecord::text(value).in_partition(partition);
+    fn pipe_of(&mut self, topic: &str, partition: i32, at: i64, user: &str) {
+        self.piped += 1;
+        let id = format!("id {}", self.piped);
+        let value = format!(r#"{{"user":"{user}","at":{at},"id":"{id}"}}"#);
+        let record = TestRecord::text(&value).in_partition(partition);
         let piped = self.driver.pipe_record(topic, &record.at(Timestamp(at)));
         piped.unwrap();
     }
@@ -295,11 +343,10 @@ impl Play {
     fn results(mut self, end_ms: i64) -> (Results, u64) {
         for topic in self.topics.clone() {
             for partition in 0..PARTITIONS {
-                let value = format!(r#"{{"user":"end of {topic}","at":{end_ms}}}"#);
-                self.pipe_text(topic, partition, end_ms, &value);
+                self.pipe_of(topic, partition, end_ms, &format!("end of {topic}"));
             }
         }
-        for _ in 0..3 {
+        for _ in 0..6 {
             self.driver.commit().unwrap();
         }
         let mut results = Results::new();
@@ -317,8 +364,17 @@ impl Play {
     }
 }
 
-#[track_caller]
 fn one_answer(shape: Shape, topics: &[&'static str], with_late: bool, seed: u64) {
+    one_answer_behind(Front::Nothing, shape, topics, with_late, seed);
+}
+
+fn one_answer_behind(
+    front: Front,
+    shape: Shape,
+    topics: &[&'static str],
+    with_late: bool,
+    seed: u64,
+) {
     let random = &mut StdRng::seed_from_u64(seed);
     let sent = records(random, shape, topics, with_late);
     let (expected, late) = match shape.kind {
@@ -340,16 +396,17 @@ fn one_answer(shape: Shape, topics: &[&'static str], with_late: bool, seed: u64)
             commit_each: random.random_bool(0.5),
             ..DriverOptions::default()
         };
-        let topology = topology(shape, topics);
+        let topology = topology(shape, front, topics);
         let mut play = Play {
             driver: TopologyTestDriver::with_options(&topology, options).unwrap(),
+            piped: 0,
             topics: topics.to_vec(),
             random: StdRng::seed_from_u64(random.random()),
         };
         play.records(&sent, pace);
         let (found, dropped) = play.results(shape.begin_ms + 10_000_000 * shape.scale);
-        assert_eq!(found, expected, "seed {seed}, {pace:?}");
-        assert_eq!(dropped, late, "seed {seed}, {pace:?}");
+        assert_eq!(found, expected, "seed {seed}, {front:?}, {pace:?}");
+        assert_eq!(dropped, late, "seed {seed}, {front:?}, {pace:?}");
     }
 }
 
@@ -408,4 +465,26 @@ fn sessions_behind_a_repartition_have_one_answer() {
 #[test]
 fn merged_inputs_have_one_answer() {
     (200..215).for_each(|seed| one_answer(of(TUMBLING), &["a", "b"], false, seed));
+}
+
+#[test]
+fn behind_what_moves_records_one_by_one_there_is_one_answer_too() {
+    let fronts = [
+        Front::Deduplicate,
+        Front::Table,
+        Front::Stream,
+        Front::StreamAndKey,
+    ];
+    for (at, front) in (0..).zip(fronts) {
+        let seeds = 600 + 10 * at..607 + 10 * at;
+        seeds.for_each(|seed| one_answer_behind(front, of(TUMBLING), &["a"], true, seed));
+    }
+}
+
+#[test]
+fn sessions_behind_what_moves_records_one_by_one_have_one_answer_too() {
+    let sessions = of(WindowKind::Session { gap_ms: GAP_MS });
+    for front in [Front::Deduplicate, Front::Table, Front::StreamAndKey] {
+        (700..704).for_each(|seed| one_answer_behind(front, sessions, &["a"], false, seed));
+    }
 }

@@ -82,6 +82,11 @@ impl JoinWindow {
         }
     }
 
+    /// For how long, in stream time, a record of a side waits for one of the other side.
+    pub fn wait_ms(&self, side: Side) -> i64 {
+        self.reach_ms(side).saturating_add(self.grace_ms)
+    }
+
     /// For how long, in stream time, a record is kept.
     pub fn kept_ms(&self) -> i64 {
         let window_ms = self.before_ms.saturating_add(self.after_ms);

@@ -107,6 +107,7 @@ impl<'c> Flush<'_, 'c> {
             record,
             key: record.key,
             time,
+            judged_by: time,
             fields,
             arena,
             event: None,

@@ -127,7 +127,7 @@ fn add(
     let operator = &context.plan.operators[id];
     let (added, shape) = match (&mut operators[id].kind, &operator.work) {
         (Kind::Fold(fold), Work::Fold(plan)) => {
-            let stream_time = fold.time.advance(row.time);
+            let stream_time = fold.time.judge_by(row);
             let Placed { place, late } = plan.shape.windows.place(row.time, stream_time);
             match place {
                 Some(place) if plan.one_by_one => {
@@ -140,7 +140,7 @@ fn add(
         }
         (Kind::Aggregate(aggregate), Work::Aggregate(plan)) => {
             aggregate.clock.advance(row.time);
-            let stream_time = aggregate.clock.stream_time();
+            let stream_time = aggregate.clock.judge_by(row);
             let Placed { place, late } = plan.shape.windows.place(row.time, stream_time);
             let mut added = match place {
                 Some(place) => aggregate.add(context, id, place, group, addition, row)?,

@@ -35,7 +35,8 @@ use flush::Flush;
 pub(super) use input::{check_record_key, fold_partial, fold_row};
 pub(crate) use read::stored_results;
 
-use super::clock::{NodeProgress, StreamClock, UpstreamTime};
+use super::clock::{NodeProgress, StreamClock};
+use super::input_clocks::InputClocks;
 use super::operator::{Commit, Stateful};
 use super::store::Store;
 use super::table::Folded;
@@ -188,15 +189,10 @@ impl Aggregator {
         };
         Aggregator {
             functions: plan.shape.functions(),
-            clock: StreamClock::new(progress, plan.is_behind_repartition),
+            clock: StreamClock::new(progress, &plan.time),
             keeper,
             idle_close: emit == Emit::Close && plan.idle_close_ms.is_some(),
         }
-    }
-
-    /// How far an upstream partition has come.
-    pub(super) fn upstream(&mut self, time: &UpstreamTime) {
-        self.clock.upstream(time);
     }
 
     /// Folds in what comes with a record, at a place.
@@ -233,8 +229,8 @@ impl Aggregator {
     }
 
     /// The time by which windows close.
-    pub(super) fn closing_time(&self) -> Timestamp {
-        self.clock.closing_time()
+    pub(super) fn closing_time(&self, inputs: &InputClocks) -> Timestamp {
+        self.clock.closing_time(inputs)
     }
 }
 
@@ -254,7 +250,8 @@ impl Stateful for Aggregator {
             unreachable!("an aggregate is at work here");
         };
         let open_from = {
-            let time = self.clock.closing_time_after(plan.idle_close_ms, idle_ms);
+            let clock = &self.clock;
+            let time = clock.closing_time_after(context.clocks, plan.idle_close_ms, idle_ms);
             plan.shape.windows.open_from(time)
         };
         let emitted_until = Timestamp(self.clock.progress.emitted_until_ms);
@@ -274,15 +271,15 @@ impl Stateful for Aggregator {
         if closing.is_some() {
             self.clock.progress.emitted_until_ms = open_from.0;
         }
-        self.expire(operator, batch);
+        self.expire(operator, context.clocks, batch);
         Ok(())
     }
 
-    fn expire(&mut self, operator: &Operator, batch: &mut StateBatch) {
+    fn expire(&mut self, operator: &Operator, inputs: &InputClocks, batch: &mut StateBatch) {
         let Work::Aggregate(plan) = &operator.work else {
             unreachable!("an aggregate is at work here");
         };
-        let closing_time = self.clock.closing_time();
+        let closing_time = self.clock.closing_time(inputs);
         if let (Some(retention_ms), true) = (plan.retention_ms, closing_time > Timestamp::MIN) {
             let until = plan.shape.windows.kept_from(closing_time, retention_ms);
             self.keeper.purge(plan.store, until, batch);
@@ -316,11 +313,12 @@ impl Stateful for Aggregator {
         self.idle_close && stream_time_ms > i64::MIN && stream_time_ms >= emitted_until_ms
     }
 
-    fn acts_after(&self, operator: &Operator, idle_ms: i64) -> bool {
+    fn acts_after(&self, operator: &Operator, inputs: &InputClocks, idle_ms: i64) -> bool {
         let Work::Aggregate(plan) = &operator.work else {
             unreachable!("an aggregate is at work here");
         };
-        let time = self.clock.closing_time_after(plan.idle_close_ms, idle_ms);
+        let clock = &self.clock;
+        let time = clock.closing_time_after(inputs, plan.idle_close_ms, idle_ms);
         let open_from = plan.shape.windows.open_from(time);
         self.waits_for_silence() && open_from.0 > self.clock.progress.emitted_until_ms
     }

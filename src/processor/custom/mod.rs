@@ -12,7 +12,6 @@
 //! The invariant: what stream time brings about depends on the records that were read and their
 //! order, not on how they were batched: schedules are looked at after each record.
 
-mod clock;
 mod entries;
 mod schedules;
 
@@ -20,9 +19,7 @@ use bumpalo::Bump;
 use bumpalo::collections::Vec as ArenaVec;
 
 use super::run::{RowFault, drop_row, pass_on};
-use super::{
-    Before, Context, DropReason, InRecord, Kind, OperatorState, ProcessError, Progress, Row,
-};
+use super::{Before, Context, DropReason, InRecord, Kind, OperatorState, ProcessError, Row};
 use crate::headers::PackedHeaders;
 use crate::state::{OnEntry, StateBatch, TaskState};
 use crate::time::Timestamp;
@@ -31,7 +28,6 @@ use crate::topology::process::{
     self as api, Failure, Host, Output, Punctuation, PunctuationType, Record, RecordParts, Schedule,
 };
 use crate::value::{Value, ValueType};
-use clock::TaskClock;
 use entries::EntryStore;
 use schedules::Schedules;
 
@@ -42,7 +38,6 @@ pub(super) struct Hosted {
     /// By the number of the store; none of a store of another operator.
     stores: Vec<Option<EntryStore>>,
     schedules: Schedules,
-    pub(super) clock: TaskClock,
     /// The wall clock.
     now: Timestamp,
     is_open: bool,
@@ -73,7 +68,7 @@ impl Drop for User {
 
 impl Hosted {
     /// What the processors of a sub-topology have, with caches of `budget_bytes` for each store.
-    pub(super) fn new(plan: &SubTopology, budget_bytes: usize, progress: &Progress) -> Hosted {
+    pub(super) fn new(plan: &SubTopology, budget_bytes: usize) -> Hosted {
         let mut operators = Vec::new();
         let mut stores: Vec<Option<EntryStore>> = plan.stores.iter().map(|_| None).collect();
         for (id, operator) in plan.operators.iter().enumerate() {
@@ -84,15 +79,10 @@ impl Hosted {
                 }
             }
         }
-        let clock = match operators.is_empty() {
-            true => TaskClock::none(),
-            false => TaskClock::new(&plan.inputs, progress),
-        };
         Hosted {
             operators,
             stores,
             schedules: Schedules::default(),
-            clock,
             now: Timestamp::MIN,
             is_open: false,
         }
@@ -123,13 +113,6 @@ impl Hosted {
     /// Whether a commit is due, to bound memory.
     pub(super) fn is_full(&self) -> bool {
         self.stores.iter().flatten().any(EntryStore::is_full)
-    }
-
-    fn time_by(&self, by: PunctuationType) -> Option<Timestamp> {
-        match by {
-            PunctuationType::StreamTime => self.clock.time(),
-            PunctuationType::WallClockTime => Some(self.now),
-        }
     }
 }
 
@@ -179,7 +162,7 @@ pub(super) fn punctuate(
     arena: &Bump,
 ) -> Result<bool, ProcessError> {
     let mut was_due = false;
-    while let Some(time) = context.hosted.time_by(by)
+    while let Some(time) = time_by(context, by)
         && let Some((id, schedule)) = context.hosted.schedules.take_due(by, time)
     {
         was_due = true;
@@ -191,6 +174,13 @@ pub(super) fn punctuate(
         done.map_err(|failure| failed(context, id, "at a punctuation", &failure))?;
     }
     Ok(was_due)
+}
+
+fn time_by(context: &Context<'_>, by: PunctuationType) -> Option<Timestamp> {
+    match by {
+        PunctuationType::StreamTime => context.clocks.task_time(),
+        PunctuationType::WallClockTime => Some(context.hosted.now),
+    }
 }
 
 /// Gives a row to a processor.
@@ -274,6 +264,7 @@ fn row_without_record<'a>(context: &Context<'_>, time: Timestamp, arena: &'a Bum
         record,
         key: None,
         time,
+        judged_by: time,
         fields: arena.alloc_slice_fill_copy(context.plan.slots, Value::Missing),
         arena,
         event: None,
@@ -384,7 +375,7 @@ impl Host for Call<'_, '_, '_, '_> {
     }
 
     fn stream_time(&self) -> Option<Timestamp> {
-        self.context.hosted.clock.time()
+        self.context.clocks.task_time()
     }
 
     fn wall_clock(&self) -> Timestamp {
@@ -397,9 +388,14 @@ impl Host for Call<'_, '_, '_, '_> {
         let key = output.key.map(|key| &*row.arena.alloc_slice_copy(key));
         let keeps_event = self.plan.keeps_fields && !output.is_deletion;
         let record = (row.key, row.time, row.event, row.joined, row.no_value);
+        let judged_by = row.judged_by;
         let before = std::mem::replace(&mut row.before, Before::Stream);
         row.key = key;
         row.time = output.time;
+        if output.time != record.1 {
+            // It is of the processor's own making, or has waited there.
+            row.judged_by = output.time;
+        }
         row.no_value = output.is_deletion;
         if !keeps_event {
             row.event = None;
@@ -408,13 +404,15 @@ impl Host for Call<'_, '_, '_, '_> {
         let done = pass_on(self.context, self.operators, self.id, row);
         row.before = before;
         (row.key, row.time, row.event, row.joined, row.no_value) = record;
+        row.judged_by = judged_by;
         done.map_err(|error| self.keep(error))
     }
 
     fn schedule(&mut self, every_ms: i64, by: PunctuationType) -> Schedule {
         let hosted = &mut *self.context.hosted;
         // Those of the start go on; later ones begin with what there is.
-        let reached = hosted.clock.time().filter(|_| !hosted.is_open);
+        let reached = self.context.clocks.task_time();
+        let reached = reached.filter(|_| !hosted.is_open);
         hosted
             .schedules
             .add(self.id, by, every_ms, reached, hosted.now)

@@ -4,6 +4,7 @@ use super::graph::Graph;
 use super::planner::{PlanError, compile, error};
 use super::reader::{KeyField, ResultTopic};
 use super::scope::{Layout, Scope};
+use super::time::TimeSource;
 use crate::expr::Evaluator;
 use crate::topology::aggregation::shared;
 use crate::topology::graph::{
@@ -36,8 +37,8 @@ pub struct FoldShape {
 pub struct AggregatePlan {
     /// How rows are folded; behind a repartition, how partial results are merged.
     pub shape: FoldShape,
-    /// Whether it merges what the near sides of a repartition have folded.
-    pub is_behind_repartition: bool,
+    /// By what time rows are judged and windows close.
+    pub time: TimeSource,
     /// Where results are kept.
     pub store: usize,
     /// When results leave.
@@ -63,6 +64,8 @@ pub struct FoldPlan {
     pub shape: FoldShape,
     /// Where partial results go, partitioned by the new key.
     pub topic: String,
+    /// By what time rows are judged.
+    pub time: TimeSource,
     /// Whether somebody behind it waits for time to go on, as for windows to close.
     pub emit: Emit,
     /// Whether each row is sent by itself: the far side has to see them one after the other.

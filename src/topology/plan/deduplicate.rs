@@ -1,5 +1,6 @@
 //! What a deduplicate is planned as.
 
+use super::time::TimeSource;
 use crate::expr::Evaluator;
 use crate::topology::graph::{OnDuplicate, OnError, OnLate};
 use crate::value::Slot;
@@ -18,8 +19,8 @@ pub struct DeduplicatePlan {
     pub within_ms: i64,
     /// So far behind stream time a row is judged, in milliseconds.
     pub grace_ms: i64,
-    /// Whether rows come through a repartition, in front of which it was judged which are late.
-    pub is_behind_repartition: bool,
+    /// By what time they are judged.
+    pub time: TimeSource,
     /// What happens to duplicates.
     pub on_duplicate: OnDuplicate,
     /// What happens to rows that are too old to be judged.

@@ -19,7 +19,7 @@ use super::sinks::{kafka_plan, sql_plan};
 use super::stateless;
 use super::{
     Input, InternalTopic, Operator, OperatorId, Purpose, Reader, StorePlan, SubTopology,
-    WantedFields, Work,
+    TimeSource, WantedFields, Work,
 };
 use crate::record::Projection;
 use crate::topology::graph::{Aggregate, KafkaSink, Node, NodeKind, NodeName, SqlSink};
@@ -50,6 +50,8 @@ pub(super) struct Outlet<'l> {
     pub(super) scope: Scope<'l>,
     /// Where rows come from: whoever is behind the node is to be linked to all of these.
     pub(super) links: Vec<Link>,
+    /// By what time they are judged.
+    pub(super) time: TimeSource,
 }
 
 #[derive(Clone, Copy)]
@@ -188,6 +190,7 @@ impl<'l, 't> Draft<'l, 't> {
     fn add_merge(&mut self, node: &'t Node, from: &[NodeName]) -> Result<(), PlanError> {
         let mut links = Vec::new();
         let mut scopes = Vec::new();
+        let mut time = TimeSource::default();
         for input in 0..from.len() {
             let outlet = self.before_input(node, input)?;
             let work = Work::Merge { moves: Vec::new() };
@@ -198,11 +201,13 @@ impl<'l, 't> Draft<'l, 't> {
                 input,
             });
             links.push(Link::Operator(operator));
+            time = time.and(&outlet.time);
             scopes.push(outlet.scope);
         }
         let outlet = Outlet {
             scope: Scope::of_merge(self.layout, &node.name, scopes),
             links,
+            time,
         };
         self.outlets.insert(&node.name, outlet);
         Ok(())

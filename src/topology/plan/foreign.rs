@@ -16,9 +16,10 @@
 //! So all results of a left row come from one place, the last one last.
 
 use super::draft::{Draft, Filling, Link};
-use super::joins::place;
+use super::joins::{Joined, place};
 use super::planner::{PlanError, compile};
 use super::scope::Scope;
+use super::time::TimeSource;
 use super::{Input, OperatorId, Purpose, Reader, WantedFields, Work};
 use crate::expr::{Evaluator, Expression};
 use crate::topology::graph::{Join, JoinKind, Node, OnError, Side};
@@ -59,13 +60,13 @@ pub struct SubscriptionsPlan {
 }
 
 impl<'l, 't> Draft<'l, 't> {
-    /// The left side; gives what is seen of both, and where results come from.
+    /// The left side.
     pub(super) fn add_foreign_join(
         &mut self,
         node: &'t Node,
         join: &Join,
         key: &Expression,
-    ) -> Result<(Scope<'l>, Scope<'l>, Vec<Link>), PlanError> {
+    ) -> Result<Joined<'l>, PlanError> {
         let (outlet, table) = self.kept_side(node, join, Side::Left)?;
         let [left, right] = Side::BOTH.map(|side| place(node, side));
         let from = self.graph.node(join.input(Side::Right));
@@ -94,11 +95,13 @@ impl<'l, 't> Draft<'l, 't> {
             place: right.clone(),
             prefixes: self.prefixes(join, Side::Right),
         });
-        let scopes = (
-            Scope::of_merge(self.layout, &left, vec![outlet.scope]),
-            Scope::of_rows(self.layout, &right, shape),
-        );
-        Ok((scopes.0, scopes.1, vec![Link::Operator(operator)]))
+        Ok(Joined {
+            left: Scope::of_merge(self.layout, &left, vec![outlet.scope]),
+            right: Scope::of_rows(self.layout, &right, shape),
+            links: vec![Link::Operator(operator)],
+            // Results come from wherever right rows are.
+            time: TimeSource::default(),
+        })
     }
 
     /// The right side.

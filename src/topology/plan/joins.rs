@@ -21,6 +21,7 @@
 use super::draft::{Draft, Filling, Link, Outlet, computed};
 use super::planner::PlanError;
 use super::scope::Scope;
+use super::time::TimeSource;
 use super::{Operator, OperatorId, WantedFields, Work, WrittenValue};
 use crate::topology::duration::Millis;
 use crate::topology::graph::{Join, JoinKind, JoinWindow, Node, NodeName, OnError, Side};
@@ -68,8 +69,8 @@ pub struct StreamJoinPlan {
     pub store: usize,
     /// Where those are kept that wait for another one, and have a result without it.
     pub waiting: Option<usize>,
-    /// Whether the records of the left side, and of the right one, come through a repartition.
-    pub are_moved: [bool; 2],
+    /// By what time records are let go.
+    pub time: TimeSource,
     /// What the paths of the right side's fields begin with behind the join, with the dot.
     pub prefix: String,
     /// Whether anybody behind it keeps or sends rows, with the events that they were made of.
@@ -84,26 +85,41 @@ struct Half<'l> {
     scope: Scope<'l>,
     /// Where its rows come from.
     links: Vec<Link>,
+    /// By what time those are judged.
+    time: TimeSource,
     /// The operator that keeps them; none for a stream.
     table: Option<OperatorId>,
     /// Where its fields are in the layout, if they have a place there of their own.
     place: Option<NodeName>,
 }
 
-/// What is seen of the sides, and where results come from.
-pub(super) type Joined<'l> = (Scope<'l>, Scope<'l>, Vec<Link>);
+/// What is seen behind a join, before that is put together.
+pub(super) struct Joined<'l> {
+    /// What is seen of the left side.
+    pub(super) left: Scope<'l>,
+    /// What is seen of the right side.
+    pub(super) right: Scope<'l>,
+    /// Where results come from.
+    pub(super) links: Vec<Link>,
+    /// By what time those are judged.
+    pub(super) time: TimeSource,
+}
 
 impl<'l, 't> Draft<'l, 't> {
     /// A join whose inputs are partitioned by their keys.
     pub(super) fn add_join(&mut self, node: &'t Node, join: &Join) -> Result<(), PlanError> {
-        let (left, right, links) = match (self.graph.global_table(node), join.within, &join.on) {
+        let joined = match (self.graph.global_table(node), join.within, &join.on) {
             (Some(table), ..) => self.add_global_join(node, join, table)?,
             (None, Some(within), _) => self.add_stream_join(node, join, within)?,
             (None, None, Some(key)) => self.add_foreign_join(node, join, key)?,
             (None, None, None) => self.add_table_join(node, join)?,
         };
-        let scope = Scope::of_join(left, &join.prefix, right);
-        self.set_outlet(node, Outlet { scope, links });
+        let outlet = Outlet {
+            scope: Scope::of_join(joined.left, &join.prefix, joined.right),
+            links: joined.links,
+            time: joined.time,
+        };
+        self.set_outlet(node, outlet);
         self.add_results_topic(node, join.on_error);
         Ok(())
     }
@@ -114,10 +130,11 @@ impl<'l, 't> Draft<'l, 't> {
         let left = match self.graph.shape(left).replace() {
             true => self.table_half(node, join, Side::Left)?,
             false => {
-                let Outlet { scope, links } = self.before_input(node, 0)?;
+                let Outlet { scope, links, time } = self.before_input(node, 0)?;
                 Half {
                     scope,
                     links,
+                    time,
                     table: None,
                     place: None,
                 }
@@ -125,10 +142,17 @@ impl<'l, 't> Draft<'l, 't> {
         };
         let right = self.table_half(node, join, Side::Right)?;
         let mut links = vec![self.add_half(node, join, Side::Left, &left, &right)];
-        if left.table.is_some() {
+        let mut time = left.time.clone();
+        if self.graph.brings_results(join, Side::Right as usize) {
             links.push(self.add_half(node, join, Side::Right, &right, &left));
+            time = time.and(&right.time);
         }
-        Ok((left.scope, right.scope, links))
+        Ok(Joined {
+            left: left.scope,
+            right: right.scope,
+            links,
+            time,
+        })
     }
 
     /// A join of two streams. The operator of the left side keeps the records of both.
@@ -152,8 +176,12 @@ impl<'l, 't> Draft<'l, 't> {
         });
         let first = self.operators.len();
         let mut scopes = Vec::new();
-        for side in Side::BOTH {
-            let outlet = self.before_input(node, side as usize)?;
+        let outlets = [
+            self.before_input(node, Side::Left as usize)?,
+            self.before_input(node, Side::Right as usize)?,
+        ];
+        let time = outlets[0].time.clone().and(&outlets[1].time);
+        for (side, outlet) in Side::BOTH.into_iter().zip(outlets) {
             let place = place(node, side);
             let scope = Scope::of_merge(self.layout, &place, vec![outlet.scope]);
             let work = Work::StreamJoin(StreamJoinPlan {
@@ -166,7 +194,7 @@ impl<'l, 't> Draft<'l, 't> {
                 sides: [first, first + 1],
                 store,
                 waiting,
-                are_moved: [0, 1].map(|input| self.graph.is_moved(node, input)),
+                time: time.clone(),
                 prefix: format!("{}.", join.prefix),
                 keeps_events: false,
                 on_error: join.on_error,
@@ -188,7 +216,15 @@ impl<'l, 't> Draft<'l, 't> {
         let links = vec![Link::Operator(first), Link::Operator(first + 1)];
         let right = scopes.pop().expect("two sides");
         let left = scopes.pop().expect("two sides");
-        Ok((left, right, links))
+        // One without a match leaves when none can come for it any more.
+        let kept = Side::BOTH.into_iter().filter(|side| join.kind.keeps(*side));
+        let held = kept.map(|side| within.wait_ms(side)).max().unwrap_or(0);
+        Ok(Joined {
+            left,
+            right,
+            links,
+            time: time.held_back(held),
+        })
     }
 
     /// A side whose rows are kept, and where.
@@ -223,6 +259,7 @@ impl<'l, 't> Draft<'l, 't> {
         Ok(Half {
             scope: Scope::of_merge(self.layout, &place, vec![outlet.scope]),
             links: outlet.links,
+            time: outlet.time,
             table: Some(table),
             place: Some(place),
         })

@@ -30,6 +30,7 @@ mod sinks;
 mod stages;
 mod stateless;
 mod suppress;
+mod time;
 mod work;
 
 use std::fmt;
@@ -50,6 +51,7 @@ pub use reader::{
 pub use sinks::{KafkaPlan, SqlColumn, SqlPlan, WrittenValue};
 pub use stateless::{Assignment, Way};
 pub use suppress::{Bounds, Identity, Release, SuppressPlan};
+pub use time::TimeSource;
 pub use work::{Lateness, Operator, OperatorId, Route, SendPlan, TablePlan, Work};
 
 use crate::topology::graph::{AppId, Guarantee, NodeName};

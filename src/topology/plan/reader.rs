@@ -52,6 +52,8 @@ pub struct RowsReader {
     pub key: Option<KeyField>,
     /// Whether they replace one another.
     pub replace: bool,
+    /// Whether the near sides of the repartition say how far they are.
+    pub brings_time: bool,
 }
 
 /// Where rows are read.
@@ -136,6 +138,15 @@ pub enum ResultTopic {
 }
 
 impl Reader {
+    /// Whether records come from other partitions, whose near sides say how far they are.
+    pub fn brings_time(&self) -> bool {
+        match self {
+            Reader::Partials => true,
+            Reader::Rows(rows) => rows.brings_time,
+            Reader::Source(_) | Reader::Results(_) | Reader::Foreign => false,
+        }
+    }
+
     /// The node that a record is read for.
     pub fn node(&self) -> Option<&NodeName> {
         match self {

@@ -10,6 +10,7 @@ use super::reader::WantedFields;
 use super::sinks::{KafkaPlan, SqlPlan};
 use super::stateless::{Assignment, Way};
 use super::suppress::SuppressPlan;
+use super::time::TimeSource;
 use crate::expr::Evaluator;
 use crate::topology::graph::{NodeName, OnError, OnLate};
 use crate::value::Slot;
@@ -148,6 +149,8 @@ pub struct SendPlan {
     pub route: Route,
     /// Whether the stream time goes along.
     pub tells_time: bool,
+    /// By what time rows are judged.
+    pub time: TimeSource,
     /// Which rows are too late to be sent: where they arrive, this cannot be told any more.
     pub lateness: Option<Lateness>,
     /// The fields that the event does not hold, or otherwise.
@@ -212,6 +215,18 @@ impl Work {
             | Work::Process(_) => true,
             Work::Send(send) => send.tells_time,
             _ => false,
+        }
+    }
+
+    /// By what time it judges rows, if it does.
+    pub fn time(&self) -> Option<&TimeSource> {
+        match self {
+            Work::Aggregate(plan) => Some(&plan.time),
+            Work::Fold(plan) => Some(&plan.time),
+            Work::StreamJoin(plan) => Some(&plan.time),
+            Work::Deduplicate(plan) => Some(&plan.time),
+            Work::Send(plan) => Some(&plan.time),
+            _ => None,
         }
     }
 

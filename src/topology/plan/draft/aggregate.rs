@@ -4,10 +4,10 @@ use super::super::aggregates::{
     content, deletion, fold_shape, functions, result_topic, result_types, results_scope, windows,
 };
 use super::super::{
-    AggregatePlan, FoldPlan, FoldShape, Input, InternalTopic, Purpose, Reader, ResultTopic,
-    StorePlan, Work,
+    AggregatePlan, FoldPlan, FoldShape, Input, InternalTopic, Purpose, Reader, ResultSlots,
+    ResultTopic, StorePlan, TimeSource, Work,
 };
-use super::{Draft, Link, Outlet, PlanError};
+use super::{Draft, Link, Outlet, PlanError, Scope};
 use crate::topology::graph::{Aggregate, Emit, Node, NodeName};
 use crate::value::ValueType;
 
@@ -21,7 +21,9 @@ impl<'l, 't> Draft<'l, 't> {
         let outlet = self.before_fold(node, aggregate)?;
         let (shape, by_types) = fold_shape(node, aggregate, &outlet.scope, self.graph)?;
         let types = result_types(aggregate);
-        self.add_store(node, aggregate, shape, &by_types, &types, &outlet.links)
+        let results = results_scope(aggregate, self.layout, &by_types, &types);
+        let Outlet { links, time, .. } = outlet;
+        self.add_store(node, aggregate, shape, results, &links, time)
     }
 
     /// What is known in front of an aggregate. Rows that replace one another and do not say which ones
@@ -65,6 +67,7 @@ impl<'l, 't> Draft<'l, 't> {
         let work = Work::Fold(FoldPlan {
             shape,
             topic,
+            time: outlet.time,
             emit,
             one_by_one: aggregate.delete_if.is_some(),
         });
@@ -97,8 +100,10 @@ impl<'l, 't> Draft<'l, 't> {
         };
         let by_types = vec![ValueType::Any; aggregate.by.len()];
         let types = vec![ValueType::Any; aggregate.set.len()];
-        let links = [Link::Input(self.inputs.len() - 1)];
-        self.add_store(node, aggregate, shape, &by_types, &types, &links)
+        let results = results_scope(aggregate, self.layout, &by_types, &types);
+        let input = self.inputs.len() - 1;
+        let (links, time) = ([Link::Input(input)], self.time_of_input(input));
+        self.add_store(node, aggregate, shape, results, &links, time)
     }
 
     fn add_store(
@@ -106,9 +111,9 @@ impl<'l, 't> Draft<'l, 't> {
         node: &'t Node,
         aggregate: &Aggregate,
         shape: FoldShape,
-        by_types: &[ValueType],
-        result_types: &[ValueType],
+        (scope, slots): (Scope<'l>, ResultSlots),
         behind: &[Link],
+        time: TimeSource,
     ) -> Result<(), PlanError> {
         let least_ms = shape.windows.least_retention_ms();
         let retention_ms = aggregate
@@ -128,9 +133,8 @@ impl<'l, 't> Draft<'l, 't> {
         let writes_results = result_topic(aggregate) == ResultTopic::Results;
         let results_topic = (writes_results && self.graph.feeds_sql(node))
             .then(|| self.own_topic(node, "results", Purpose::Results));
-        let (scope, slots) = results_scope(aggregate, self.layout, by_types, result_types);
         let work = Work::Aggregate(AggregatePlan {
-            is_behind_repartition: matches!(behind, [Link::Input(input)] if self.reads_partials(*input)),
+            time,
             shape,
             store,
             emit: aggregate.emit,
@@ -144,12 +148,10 @@ impl<'l, 't> Draft<'l, 't> {
         let outlet = Outlet {
             scope,
             links: vec![Link::Operator(id)],
+            // Results have a time of their own.
+            time: TimeSource::default(),
         };
         self.outlets.insert(&node.name, outlet);
         Ok(())
-    }
-
-    fn reads_partials(&self, input: usize) -> bool {
-        matches!(self.inputs[input].reader, Reader::Partials)
     }
 }

@@ -29,7 +29,7 @@ impl<'t> Draft<'_, 't> {
             partitioned_by: partitioned_by.map(|(slot, _)| slot),
             within_ms,
             grace_ms,
-            is_behind_repartition: self.graph.is_moved(node, 0),
+            time: outlet.time.clone(),
             on_duplicate: deduplicate.on_duplicate,
             on_late: deduplicate.on_late,
             on_error: deduplicate.on_error,

@@ -23,7 +23,11 @@ impl<'l, 't> Draft<'l, 't> {
         join: &Join,
         table: &GlobalTable,
     ) -> Result<Joined<'l>, PlanError> {
-        let Outlet { scope: left, links } = self.before_input(node, Side::Left as usize)?;
+        let Outlet {
+            scope: left,
+            links,
+            time,
+        } = self.before_input(node, Side::Left as usize)?;
         let on = join.on.as_ref();
         let on = on.map(|on| compile(node, on, &left)).transpose()?;
         let work = Work::GlobalJoin(GlobalJoinPlan {
@@ -40,6 +44,11 @@ impl<'l, 't> Draft<'l, 't> {
         let place = place(node, Side::Right);
         let right = Scope::of_source(self.layout, &place, &table.source.fields);
         self.fill(Filling::Row { operator, place });
-        Ok((left, right, vec![Link::Operator(operator)]))
+        Ok(Joined {
+            left,
+            right,
+            links: vec![Link::Operator(operator)],
+            time,
+        })
     }
 }

@@ -5,7 +5,7 @@ use super::super::aggregates::{functions, result_topic, result_types, results_sc
 use super::super::suppress::replaces;
 use super::super::{
     Input, InternalTopic, KeyField, Lateness, Purpose, Reader, ResultReader, ResultTopic, Route,
-    RowTopic, RowsReader, SendPlan, SourceReader, WantedFields, Work,
+    RowTopic, RowsReader, SendPlan, SourceReader, TimeSource, WantedFields, Work,
 };
 use super::{Draft, Link, Outlet, PlanError, Scope, computed, error};
 use crate::record::Projection;
@@ -38,6 +38,7 @@ impl<'l, 't> Draft<'l, 't> {
         let outlet = Outlet {
             scope: Scope::of_source(self.layout, &node.name, self.graph.shape(node).fields()),
             links: vec![Link::Input(self.inputs.len() - 1)],
+            time: TimeSource::default(),
         };
         self.outlets.insert(&node.name, outlet);
     }
@@ -59,7 +60,7 @@ impl<'l, 't> Draft<'l, 't> {
             _ => ("results", RowTopic::Results),
         };
         let name = self.graph.internal_topic(&node.name, suffix);
-        let outlet = self.read_rows(node, name, topic);
+        let outlet = self.read_rows(node, name, topic, false);
         self.outlets.insert(&node.name, outlet);
     }
 
@@ -67,12 +68,19 @@ impl<'l, 't> Draft<'l, 't> {
     pub(in super::super) fn add_arrival(&mut self, node: &'t Node, input: usize) {
         let from = self.graph.node(&node.kind.inputs()[input]);
         let name = self.graph.repartition_topic(node, input);
-        let outlet = self.read_rows(from, name, RowTopic::Repartition);
+        let brings_time = self.graph.needs_time(node, input);
+        let outlet = self.read_rows(from, name, RowTopic::Repartition, brings_time);
         self.arrivals.insert((&node.name, input), outlet);
     }
 
     /// The rows that leave a node, read from that topic.
-    fn read_rows(&mut self, node: &Node, name: String, topic: RowTopic) -> Outlet<'l> {
+    fn read_rows(
+        &mut self,
+        node: &Node,
+        name: String,
+        topic: RowTopic,
+        brings_time: bool,
+    ) -> Outlet<'l> {
         let shape = self.graph.shape(node);
         let replace = match (&node.kind, self.graph.suppressed(node)) {
             (NodeKind::Suppress(held), found) => {
@@ -88,13 +96,16 @@ impl<'l, 't> Draft<'l, 't> {
                 wanted: WantedFields::default(),
                 key: self.key_field(node),
                 replace,
+                brings_time,
             }),
             with_headers: false,
             next: Vec::new(),
         });
+        let input = self.inputs.len() - 1;
         Outlet {
             scope: Scope::of_rows(self.layout, &node.name, shape),
-            links: vec![Link::Input(self.inputs.len() - 1)],
+            links: vec![Link::Input(input)],
+            time: self.time_of_input(input),
         }
     }
 
@@ -114,14 +125,13 @@ impl<'l, 't> Draft<'l, 't> {
             purpose: Purpose::Repartition,
             sized_like,
         });
-        let (on_error, tells_time) = match &node.kind {
-            NodeKind::Join(join) => (join.on_error, join.within.is_some()),
-            NodeKind::Table(table) => (table.on_error, false),
-            NodeKind::Deduplicate(node) => (node.on_error, true),
-            NodeKind::Process(process) => (process.on_error, true),
-            _ => (OnError::default(), false),
+        let on_error = match &node.kind {
+            NodeKind::Join(join) => join.on_error,
+            NodeKind::Table(table) => table.on_error,
+            NodeKind::Deduplicate(node) => node.on_error,
+            NodeKind::Process(process) => process.on_error,
+            _ => OnError::default(),
         };
-        let tells_time = tells_time || self.graph.leads_to_processor(node);
         let lateness = match &node.kind {
             NodeKind::Deduplicate(node) => Some(Lateness {
                 grace_ms: node.grace_ms(),
@@ -133,7 +143,8 @@ impl<'l, 't> Draft<'l, 't> {
             computed: computed(&outlet.scope),
             topic,
             route: Route::ByKey,
-            tells_time,
+            tells_time: self.graph.needs_time(node, input),
+            time: outlet.time,
             lateness,
             passes_headers: self.graph.reads_headers(node, &|_| true),
             on_error,
@@ -152,6 +163,7 @@ impl<'l, 't> Draft<'l, 't> {
                 topic,
                 route: Route::Same,
                 tells_time: false,
+                time: TimeSource::default(),
                 lateness: None,
                 passes_headers: self.graph.are_headers_read_behind(&node.name, &|_| true),
                 on_error,
@@ -186,6 +198,7 @@ impl<'l, 't> Draft<'l, 't> {
         let outlet = Outlet {
             scope,
             links: vec![Link::Input(self.inputs.len() - 1)],
+            time: TimeSource::default(),
         };
         self.outlets.insert(&node.name, outlet);
     }

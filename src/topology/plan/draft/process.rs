@@ -42,7 +42,8 @@ impl<'t> Draft<'_, 't> {
         });
         let id = self.push(node, work, &outlet.links);
         let links = vec![Link::Operator(id)];
-        self.set_outlet(node, Outlet { scope, links });
+        let time = outlet.time.processed();
+        self.set_outlet(node, Outlet { scope, links, time });
         self.add_results_topic(node, process.on_error);
         Ok(())
     }

@@ -3,7 +3,8 @@
 use super::super::aggregates::content;
 use super::super::suppress::{closes_after_end_ms, replaces};
 use super::super::{
-    Bounds, Identity, OperatorId, Release, ResultSlots, SuppressPlan, WantedFields, Work,
+    Bounds, Identity, OperatorId, Release, ResultSlots, SuppressPlan, TimeSource, WantedFields,
+    Work,
 };
 use super::{Draft, Filling, Link, Outlet, PlanError, Scope, computed, error, windows};
 use crate::topology::graph::{Node, OnError, Suppress, Until};
@@ -58,6 +59,8 @@ impl<'t> Draft<'_, 't> {
         let outlet = Outlet {
             scope: Scope::of_merge(self.layout, &node.name, vec![outlet.scope]),
             links: vec![Link::Operator(id)],
+            // They leave in the order of their times.
+            time: TimeSource::default(),
         };
         self.outlets.insert(&node.name, outlet);
         self.add_results_topic(node, OnError::default());

@@ -51,6 +51,7 @@ impl<'l, 't> Draft<'l, 't> {
         Outlet {
             scope,
             links: vec![Link::Operator(operator)],
+            time: outlet.time.clone(),
         }
     }
 

@@ -1,0 +1,369 @@
+//! How far the inputs of a task have come: by that time goes on for operators whose rows come from other
+//! partitions, and for processors of users.
+//!
+//! The near sides of a repartition say how far they are. The time of an input is the lowest of those that
+//! its upstream partitions have reached; until each has said something, nothing is known.
+//!
+//! An upstream that is read to its end and silent holds nothing up for long: it says so again and
+//! again, and each time vouches for what the others had reached when it last said so, those of other
+//! inputs too. What came into it before that has been read since. One that cannot speak, because its
+//! process stands still or is gone, vouches for nothing.
+
+use std::collections::BTreeMap;
+
+use super::clock::{NodeProgress, Progress, Upstream};
+use crate::codec::{Decode, Encode};
+use crate::time::Timestamp;
+use crate::topology::plan::{SubTopology, TimeSource, Work};
+
+/// Under which name it is kept how far the task has come: that of no node.
+const TOLD: &str = "task:";
+
+/// The stream time of one writer of a repartition topic, sent along with its partial results.
+#[derive(Debug, Encode, Decode)]
+pub(super) struct UpstreamTime {
+    pub(super) partition: i32,
+    pub(super) partitions: u32,
+    pub(super) stream_time_ms: i64,
+    pub(super) silent: bool,
+}
+
+/// The clocks of a task's inputs.
+pub(super) struct InputClocks {
+    /// None, where nobody asks for them.
+    inputs: Vec<InputClock>,
+    /// The highest time that processors of users were told. After a restart the upstreams have to say again
+    /// what they vouch for; until then this holds.
+    told: Timestamp,
+}
+
+/// The clock of an input.
+struct InputClock {
+    /// Under which name its progress is kept: that of no node.
+    name: String,
+    progress: NodeProgress,
+    /// Whether its records come from other partitions, whose near sides say how far they are.
+    is_moved: bool,
+    /// What silent upstreams vouch for. Not kept: after a restart they soon say it again.
+    vouched: BTreeMap<i32, Vouched>,
+    /// The lowest time that the upstreams have reached or vouch for.
+    reached: Timestamp,
+}
+
+/// For what a silent upstream vouches: whatever it had of before that time has come.
+#[derive(Clone, Copy)]
+struct Vouched {
+    until_ms: i64,
+    /// For what it will when it says again that it is silent.
+    next_ms: i64,
+}
+
+impl InputClocks {
+    /// Those of a task in which nobody asks for them.
+    pub(super) fn none() -> InputClocks {
+        InputClocks {
+            inputs: Vec::new(),
+            told: Timestamp::MIN,
+        }
+    }
+
+    /// Those of a task, going on from `progress`.
+    pub(super) fn new(plan: &SubTopology, progress: &Progress) -> InputClocks {
+        let is_needed = plan.operators.iter().any(|operator| match &operator.work {
+            Work::Process(_) => true,
+            work => work.time().is_some_and(TimeSource::is_upstream),
+        });
+        if !is_needed {
+            return InputClocks::none();
+        }
+        let inputs = plan.inputs.iter().map(|input| {
+            let name = format!("input:{}", input.topics[0]);
+            let progress = progress.of(&name);
+            InputClock::new(name, input.reader.brings_time(), progress)
+        });
+        InputClocks {
+            inputs: inputs.collect(),
+            told: Timestamp(progress.of(TOLD).stream_time_ms),
+        }
+    }
+
+    /// A record of this event time is read from an input. Gives the highest of that input.
+    pub(super) fn advance(&mut self, input: usize, time: Timestamp) -> Timestamp {
+        let Some(input) = self.inputs.get_mut(input) else {
+            return time;
+        };
+        let highest_ms = &mut input.progress.stream_time_ms;
+        *highest_ms = time.0.max(*highest_ms);
+        let highest = Timestamp(*highest_ms);
+        self.tell();
+        highest
+    }
+
+    /// An upstream partition of an input has said how far it is.
+    pub(super) fn upstream(&mut self, input: usize, time: &UpstreamTime) {
+        let Some(clock) = self.inputs.get_mut(input) else {
+            return;
+        };
+        clock.take(time);
+        match time.silent {
+            false => {
+                clock.vouched.remove(&time.partition);
+            }
+            true => {
+                let highest = self.inputs.iter().map(InputClock::highest_ms).max();
+                let highest_ms = highest.unwrap_or(i64::MIN);
+                self.inputs[input].vouch(time.partition, highest_ms);
+            }
+        }
+        self.inputs[input].reach();
+        self.tell();
+    }
+
+    /// The time of an operator whose own rows have come to `own`.
+    pub(super) fn time_of(&self, source: &TimeSource, own: Timestamp) -> Timestamp {
+        let inputs = source
+            .inputs
+            .iter()
+            .map(|input| self.inputs[*input].reached);
+        let Some(time) = inputs.min() else {
+            return own;
+        };
+        let time = match time {
+            Timestamp::MIN => time,
+            time => time.plus_millis(-source.held_ms),
+        };
+        match source.waits_for_rows {
+            true => time.min(own),
+            false => time,
+        }
+    }
+
+    /// Whether nothing is on its way to an operator from other partitions: they all have said so, and
+    /// vouch for everything that has come.
+    pub(super) fn are_silent(&self, source: &TimeSource) -> bool {
+        let mut inputs = source.inputs.iter();
+        inputs.all(|input| self.inputs[*input].is_silent())
+    }
+
+    /// How far the task has come, as its processors see it: the lowest time of the inputs whose records come
+    /// from other partitions; without such, the highest that was read. None before that is known.
+    pub(super) fn task_time(&self) -> Option<Timestamp> {
+        (self.told > Timestamp::MIN).then_some(self.told)
+    }
+
+    fn tell(&mut self) {
+        let moved = self.inputs.iter().filter(|input| input.is_moved);
+        let lowest = moved.map(|input| input.reached).min();
+        let highest = || {
+            let times = self.inputs.iter().map(|it| it.progress.stream_time_ms);
+            Timestamp(times.max().unwrap_or(i64::MIN))
+        };
+        self.told = self.told.max(lowest.unwrap_or_else(highest));
+    }
+
+    /// To be stored with the commit.
+    pub(super) fn save(&self, progress: &mut Progress) {
+        for input in &self.inputs {
+            progress.set(&input.name, input.progress.clone());
+        }
+        if !self.inputs.is_empty() {
+            let told = NodeProgress {
+                stream_time_ms: self.told.0,
+                ..NodeProgress::default()
+            };
+            progress.set(TOLD, told);
+        }
+    }
+}
+
+impl InputClock {
+    fn new(name: String, is_moved: bool, progress: NodeProgress) -> InputClock {
+        let mut clock = InputClock {
+            name,
+            progress,
+            is_moved,
+            vouched: BTreeMap::new(),
+            reached: Timestamp::MIN,
+        };
+        clock.reach();
+        clock
+    }
+
+    /// An upstream partition has said how far it is.
+    fn take(&mut self, time: &UpstreamTime) {
+        self.progress.upstream_partitions = time.partitions;
+        let unknown = Upstream {
+            stream_time_ms: i64::MIN,
+            silent: false,
+        };
+        let known = self.progress.upstream.entry(time.partition);
+        let known = known.or_insert(unknown);
+        *known = Upstream {
+            stream_time_ms: time.stream_time_ms.max(known.stream_time_ms),
+            silent: time.silent,
+        };
+    }
+
+    /// A silent upstream vouches for what was the highest when it last said so.
+    fn vouch(&mut self, partition: i32, highest_ms: i64) {
+        let known = self.vouched.entry(partition).or_insert(Vouched {
+            until_ms: i64::MIN,
+            next_ms: i64::MIN,
+        });
+        known.until_ms = known.next_ms;
+        known.next_ms = highest_ms;
+    }
+
+    /// Whether some upstreams have not said yet how far they are.
+    fn lacks_upstreams(&self) -> bool {
+        let known = self.progress.upstream.len();
+        known == 0 || known < self.progress.upstream_partitions as usize
+    }
+
+    /// The highest time of a record or an upstream.
+    fn highest_ms(&self) -> i64 {
+        let upstream = self.progress.upstream.values();
+        let times = upstream.map(|upstream| upstream.stream_time_ms);
+        times.fold(self.progress.stream_time_ms, i64::max)
+    }
+
+    fn reach(&mut self) {
+        if self.lacks_upstreams() {
+            return;
+        }
+        let upstream = self.progress.upstream.iter().map(|(partition, upstream)| {
+            let vouched = self.vouched.get(partition);
+            vouched.map_or(upstream.stream_time_ms, |vouched| {
+                upstream.stream_time_ms.max(vouched.until_ms)
+            })
+        });
+        self.reached = Timestamp(upstream.min().unwrap_or(i64::MIN));
+    }
+
+    /// Whether all upstreams have said that they are silent, and vouch for everything that has come.
+    fn is_silent(&self) -> bool {
+        let is_silent = self.progress.upstream.values().all(|u| u.silent);
+        !self.lacks_upstreams() && is_silent && self.reached.0 >= self.highest_ms()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Clocks of so many inputs, all of them behind repartitions.
+    fn clocks(inputs: usize) -> InputClocks {
+        let input = |input| InputClock::new(format!("{input}"), true, NodeProgress::default());
+        InputClocks {
+            inputs: (0..inputs).map(input).collect(),
+            told: Timestamp::MIN,
+        }
+    }
+
+    fn say(clocks: &mut InputClocks, input: usize, partition: i32, time_ms: i64, silent: bool) {
+        let time = UpstreamTime {
+            partition,
+            partitions: 2,
+            stream_time_ms: time_ms,
+            silent,
+        };
+        clocks.upstream(input, &time);
+    }
+
+    fn source(inputs: &[usize]) -> TimeSource {
+        TimeSource {
+            inputs: inputs.to_vec(),
+            ..TimeSource::default()
+        }
+    }
+
+    /// The time of an operator behind these inputs.
+    fn time(clocks: &InputClocks, inputs: &[usize]) -> Timestamp {
+        clocks.time_of(&source(inputs), Timestamp(1_000))
+    }
+
+    #[test]
+    fn a_silent_upstream_vouches_for_what_others_had_reached_when_it_last_said_so() {
+        let clocks = &mut clocks(1);
+        say(clocks, 0, 0, 5, false);
+        assert_eq!(time(clocks, &[0]), Timestamp::MIN, "one is not known");
+        say(clocks, 0, 1, 3, true);
+        assert_eq!(time(clocks, &[0]), Timestamp(3));
+        say(clocks, 0, 0, 100, false);
+        assert_eq!(time(clocks, &[0]), Timestamp(3), "it had not reached that");
+        say(clocks, 0, 1, 3, true);
+        assert_eq!(time(clocks, &[0]), Timestamp(5));
+        say(clocks, 0, 1, 3, true);
+        assert_eq!(time(clocks, &[0]), Timestamp(100));
+        say(clocks, 0, 1, 50, false);
+        assert_eq!(time(clocks, &[0]), Timestamp(50), "by its own time again");
+    }
+
+    #[test]
+    fn an_input_that_is_silent_does_not_hold_up_another_one() {
+        let clocks = &mut clocks(2);
+        for partition in 0..2 {
+            say(clocks, 0, partition, 3, true);
+            say(clocks, 1, partition, 100, false);
+        }
+        assert_eq!(time(clocks, &[0, 1]), Timestamp(3));
+        for partition in [0, 1, 0, 1] {
+            say(clocks, 0, partition, 3, true);
+        }
+        assert_eq!(time(clocks, &[0, 1]), Timestamp(100));
+        assert_eq!(clocks.task_time(), Some(Timestamp(100)));
+        assert!(!clocks.are_silent(&source(&[0, 1])));
+    }
+
+    /// Rows may be read in one commit, and how far their partition is with the next.
+    #[test]
+    fn nothing_is_known_before_the_first_word() {
+        let clocks = &mut clocks(1);
+        assert_eq!(clocks.advance(0, Timestamp(100)), Timestamp(100));
+        assert_eq!(time(clocks, &[0]), Timestamp::MIN);
+        assert!(!clocks.are_silent(&source(&[0])));
+        assert_eq!(time(clocks, &[]), Timestamp(1_000), "its own");
+    }
+
+    #[test]
+    fn what_is_held_back_holds_time_back() {
+        let clocks = &mut clocks(1);
+        let mut source = source(&[0]);
+        source.held_ms = 30;
+        let time = |clocks: &InputClocks, own| clocks.time_of(&source, Timestamp(own));
+        assert_eq!(time(clocks, 40), Timestamp::MIN);
+        say(clocks, 0, 0, 100, false);
+        say(clocks, 0, 1, 100, false);
+        assert_eq!(time(clocks, 40), Timestamp(70));
+        source.waits_for_rows = true;
+        let time = |clocks: &InputClocks, own| clocks.time_of(&source, Timestamp(own));
+        assert_eq!(time(clocks, 40), Timestamp(40));
+        assert_eq!(time(clocks, 80), Timestamp(70));
+    }
+
+    #[test]
+    fn silence_counts_once_all_vouch_for_everything() {
+        let clocks = &mut clocks(1);
+        say(clocks, 0, 0, 100, true);
+        say(clocks, 0, 1, 3, true);
+        assert!(!clocks.are_silent(&source(&[0])));
+        say(clocks, 0, 1, 3, true);
+        assert!(clocks.are_silent(&source(&[0])));
+    }
+
+    #[test]
+    fn after_a_restart_silence_has_to_be_said_anew() {
+        let before = &mut clocks(1);
+        say(before, 0, 0, 100, false);
+        say(before, 0, 1, 3, true);
+        say(before, 0, 1, 3, true);
+        assert_eq!(time(before, &[0]), Timestamp(100));
+        let clocks = &mut clocks(1);
+        let progress = before.inputs[0].progress.clone();
+        clocks.inputs[0] = InputClock::new("0".to_owned(), true, progress);
+        assert_eq!(time(clocks, &[0]), Timestamp(3));
+        say(clocks, 0, 1, 3, true);
+        say(clocks, 0, 1, 3, true);
+        assert_eq!(time(clocks, &[0]), Timestamp(100));
+    }
+}

@@ -1,0 +1,109 @@
+//! By what time an operator judges its rows, and lets go of what it keeps.
+
+use super::draft::Draft;
+use super::graph::Graph;
+use crate::topology::graph::{Join, Node, NodeKind, Side};
+
+/// Where the time of an operator comes from.
+///
+/// ```text
+///   partition 0 ──┐                            a row is judged by the stream time of the partition
+///   partition 1 ──┼─ repartition ──▶ operator  that it comes from, which it brings along; windows
+///   partition 2 ──┘                            close by the lowest of all of them
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TimeSource {
+    /// The inputs of the sub-topology through which rows come to it from other partitions, whose
+    /// upstreams say how far they are. None: the highest time of its own rows is what counts.
+    pub inputs: Vec<usize>,
+    /// By how much rows may be older than what the upstreams have reached because an outer join has held
+    /// them back, in milliseconds.
+    pub held_ms: i64,
+    /// Whether rows may be held back for longer by a processor of a user's, so that time goes on with its
+    /// rows only.
+    pub waits_for_rows: bool,
+}
+
+impl TimeSource {
+    /// That of rows that come through this input.
+    pub(super) fn of_input(input: usize) -> TimeSource {
+        TimeSource {
+            inputs: vec![input],
+            ..TimeSource::default()
+        }
+    }
+
+    /// That of rows that come from either.
+    pub(super) fn and(mut self, other: &TimeSource) -> TimeSource {
+        self.inputs.extend(&other.inputs);
+        self.inputs.sort_unstable();
+        self.inputs.dedup();
+        self.held_ms = self.held_ms.max(other.held_ms);
+        self.waits_for_rows |= other.waits_for_rows;
+        self
+    }
+
+    /// That of rows of which some are held back for so long.
+    pub(super) fn held_back(mut self, ms: i64) -> TimeSource {
+        self.held_ms = self.held_ms.saturating_add(ms);
+        self
+    }
+
+    /// That of what a processor of a user's makes of the rows.
+    pub(super) fn processed(mut self) -> TimeSource {
+        self.waits_for_rows = true;
+        self
+    }
+
+    /// Whether its rows come from other partitions.
+    pub fn is_upstream(&self) -> bool {
+        !self.inputs.is_empty()
+    }
+}
+
+impl Graph<'_> {
+    /// Whether the far side of a repartition of this input of a node has to know how far the near sides
+    /// are: the node or one behind it judges rows by time, or waits for time to go on.
+    pub(super) fn needs_time(&self, node: &Node, input: usize) -> bool {
+        let passes_on = match &node.kind {
+            NodeKind::Aggregate(_) | NodeKind::Suppress(_) => false,
+            NodeKind::Join(join) => {
+                let is_global = self.global_table(node).is_some();
+                is_global || join.within.is_some() || self.brings_results(join, input)
+            }
+            NodeKind::Deduplicate(_) | NodeKind::Process(_) => return true,
+            _ => true,
+        };
+        let is_judge = match &node.kind {
+            NodeKind::Aggregate(aggregate) => aggregate.window.is_some(),
+            NodeKind::Join(join) => join.within.is_some(),
+            _ => false,
+        };
+        is_judge || self.leads_to_processor(node) || (passes_on && self.needs_time_behind(node))
+    }
+
+    fn needs_time_behind(&self, node: &Node) -> bool {
+        self.consumers(&node.name).iter().any(|consumer| {
+            let inputs = consumer.kind.inputs().iter().enumerate();
+            let mut from_here = inputs.filter(|(_, from)| **from == node.name);
+            from_here.any(|(input, _)| self.needs_time(consumer, input))
+        })
+    }
+
+    /// Whether a row of this side of a join with a table has results when it comes. Those of a join by a
+    /// foreign key come from elsewhere.
+    pub(super) fn brings_results(&self, join: &Join, input: usize) -> bool {
+        let is_looked_up = |side: Side| self.shape(self.node(join.input(side))).replace();
+        join.on.is_none() && (input == Side::Left as usize || is_looked_up(Side::Left))
+    }
+}
+
+impl Draft<'_, '_> {
+    /// The time of rows as they come from an input of the sub-topology.
+    pub(super) fn time_of_input(&self, input: usize) -> TimeSource {
+        match self.inputs[input].reader.brings_time() {
+            true => TimeSource::of_input(input),
+            false => TimeSource::default(),
+        }
+    }
+}
