@@ -94,6 +94,19 @@ impl Expression {
         }))
     }
 
+    /// That a record's field is read, whatever its name is.
+    pub fn of_field(path: &FieldPath) -> Expression {
+        let text = path.as_str();
+        Expression(Arc::new(Parsed {
+            text: text.into(),
+            root: Some(Node {
+                range: 0..text.len(),
+                kind: NodeKind::Field(path.clone()),
+            }),
+            errors: Vec::new(),
+        }))
+    }
+
     /// Reads a text that is one call, `top(10, title)`, of a function that need not be one of the
     /// language: aggregate functions are called so. Mistakes within the arguments are kept by the
     /// arguments.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{DriverOptions, TopologyTestDriver};
+use super::{DriverOptions, TestRecord, TopologyTestDriver};
 use crate::processor::DropReason;
 use crate::time::Timestamp;
 use crate::topology::builder::{Builder, Join, JoinKind, KafkaSink, Rollup, Source, Table};
@@ -566,6 +566,53 @@ fn behind_a_repartition_the_slowest_partition_decides_what_is_forgotten() {
         z,
     ];
     assert_eq!(found, expected);
+}
+
+/// ```text
+///   left   a 1 ──────────── b 9    then nothing more to the right, for good
+///   right      c 1
+/// ```
+///
+/// Each side is moved. What waits leaves by the time of the side on which records still come.
+#[test]
+fn a_side_that_falls_silent_holds_up_nothing() {
+    let join = Join::with("right_by_k", "other")
+        .within(Millis(1_000))
+        .kind(JoinKind::Outer);
+    let moved = |builder: Builder, side: &str| {
+        let source = Source::json(side).timestamp("at");
+        let by_k = format!("{side}_by_k");
+        builder.source(side, source).select_key(&by_k, side, "k")
+    };
+    let builder = moved(moved(Topology::builder("app"), "left"), "right");
+    let builder = builder.join("both", "left_by_k", join);
+    let builder = builder.kafka("out", "both", KafkaSink::topic("out").field("at", "at"));
+    let mut driver = with_partitions(builder, 2);
+    let second = |n: i64| n * 1_000;
+    let pipe = |driver: &mut TopologyTestDriver, side: &str, key: &str, at: i64| {
+        let value = format!(r#"{{"k":"{key}","at":{at}}}"#);
+        for partition in 0..2 {
+            let record = TestRecord::text(&value).in_partition(partition);
+            driver.pipe_record(side, &record).unwrap();
+        }
+    };
+    pipe(&mut driver, "left", "a", second(1));
+    pipe(&mut driver, "right", "c", second(1));
+    pipe(&mut driver, "left", "b", second(9));
+    assert_eq!(
+        written(&mut driver),
+        [],
+        "the right side may still be behind"
+    );
+    for _ in 0..3 {
+        driver.advance_wall_clock(6_000).unwrap();
+    }
+    let mut left: Vec<String> = written(&mut driver)
+        .into_iter()
+        .map(|(key, _)| key)
+        .collect();
+    left.sort_unstable();
+    assert_eq!(left, ["a", "a", "c", "c"]);
 }
 
 /// ```text

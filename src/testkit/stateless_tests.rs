@@ -107,6 +107,34 @@ fn each_element_of_a_list_becomes_a_record_with_the_fields_around_it() {
 }
 
 /// ```text
+///   {"items":[{"sku":"a"},{"sku":"b"},{}]}  ─→  flat_map items as it  ─→  count by it.sku
+/// ```
+#[test]
+fn what_lies_inside_a_computed_field_can_be_a_key() {
+    let mut driver = driver(
+        changes()
+            .flat_map("each", "changes", FlatMap::new("items", "it"))
+            .aggregate(
+                "skus",
+                "each",
+                Rollup::by(["it.sku"]).unbounded().set("n", "count()"),
+            )
+            .kafka("out", "skus", KafkaSink::topic("out").field("n", "n")),
+    );
+    driver.pipe("changes", None, r#"{"items":[{"sku":"a"},{"sku":"b"}]}"#);
+    driver.pipe("changes", None, r#"{"items":[{"sku":"a"},{},"x"]}"#);
+    assert_eq!(
+        written(&mut driver, "out"),
+        [
+            keyed("a", json!({"n": 1})),
+            keyed("b", json!({"n": 1})),
+            keyed("a", json!({"n": 2})),
+        ]
+    );
+    assert_eq!(driver.drops("skus", DropReason::NullKey), 2);
+}
+
+/// ```text
 ///              ┌ a new page       ─→ new
 ///   changes ─→ ┤ else an edit     ─→ edits
 ///              └ everything else  ─→ rest

@@ -59,6 +59,51 @@ nodes:
 }
 
 #[test]
+fn t020_an_expression_is_no_path() {
+    shows(
+        "
+app: a
+nodes:
+  s: { source: { topic: t, timestamp: int(at), key: record_key() } }
+  n:
+    aggregate: { from: s, by: [\"lower(user)\", a.b(c)], window: { tumbling: 1m }, set: { n: count() } }
+  out: { kafka: { from: n, topic: o } }",
+        expect![[r#"
+            error[T020]: `int(at)` is not the path of a field: it is an expression
+             --> t.yaml:4:39
+              |
+            4 |   s: { source: { topic: t, timestamp: int(at), key: record_key() } }
+              |                                       ^^^^^^^
+              |
+              = help: name a field of the record; what is computed is set by a `map` node behind the source
+
+            error[T020]: `record_key()` is not the path of a field: it is an expression
+             --> t.yaml:4:53
+              |
+            4 |   s: { source: { topic: t, timestamp: int(at), key: record_key() } }
+              |                                                     ^^^^^^^^^^^^
+              |
+              = help: name a field of the record; what is computed is set by a `map` node behind the source
+
+            error[T020]: `lower(user)` is not the path of a field: it is an expression
+             --> t.yaml:6:32
+              |
+            6 |     aggregate: { from: s, by: ["lower(user)", a.b(c)], window: { tumbling: 1m }, set: { n: count() } }
+              |                                ^^^^^^^^^^^^^
+              |
+              = help: let a `map` node in front set a field to it, and name that field
+
+            error[T020]: `a.b(c)` is not the path of a field: it is an expression
+             --> t.yaml:6:47
+              |
+            6 |     aggregate: { from: s, by: ["lower(user)", a.b(c)], window: { tumbling: 1m }, set: { n: count() } }
+              |                                               ^^^^^^
+              |
+              = help: let a `map` node in front set a field to it, and name that field"#]],
+    );
+}
+
+#[test]
 fn t021_a_name_that_no_made_field_can_have() {
     shows(
         "

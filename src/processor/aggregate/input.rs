@@ -15,7 +15,7 @@ use crate::processor::{Before, Context, DropReason, Kind, OperatorState, Process
 use crate::state::keys;
 use crate::time::Timestamp;
 use crate::topology::graph::{OnError, OnLate};
-use crate::topology::plan::{FoldShape, OperatorId, Work};
+use crate::topology::plan::{FoldShape, KeyPlace, OperatorId, Work};
 use crate::value::{Value, ValueType};
 use crate::window::Placed;
 
@@ -173,9 +173,14 @@ fn prepare<'a>(
         check_record_key(view.fields[slot.index()], row.record.key)?;
     }
     let mut key = ArenaVec::with_capacity_in(64, row.arena);
-    for field in &shape.by {
-        let value = view.fields[field.slot.index()];
-        keys::push_field(as_declared(value, field.kind, row.arena), &mut key)
+    for part in &shape.by {
+        let value = match &part.place {
+            KeyPlace::Field(slot) => view.fields[slot.index()],
+            KeyPlace::Inside(part) => part
+                .eval(view)
+                .map_err(|error| RowFault::of(DropReason::NullKey, &error))?,
+        };
+        keys::push_field(as_declared(value, part.kind, row.arena), &mut key)
             .map_err(|error| RowFault::of(DropReason::NullKey, &error))?;
     }
     let mut arguments = ArenaVec::with_capacity_in(shape.calls.len() + 4, row.arena);

@@ -18,9 +18,10 @@ use crate::topology::graph::{NodeKind, Topology};
 use crate::topology::plan::Purpose;
 
 /// Behind a repartition windows wait for partitions in which nothing comes, until these have twice said
-/// so: each time after five seconds of silence.
+/// so: each time after five seconds of silence. A repartition behind another one is silent when that one
+/// has been.
 const SILENCE_MS: i64 = 5_001;
-const SILENCES: usize = 3;
+const SILENCES_EACH: usize = 3;
 
 /// What came of a test.
 #[derive(Debug, Default)]
@@ -128,10 +129,11 @@ fn commit_all(driver: &mut TopologyTestDriver) -> Result<(), DriverError> {
 
 /// Time goes by at the end where windows wait for it: with one partition none does.
 fn wait_for_silence(driver: &mut TopologyTestDriver) -> Result<(), DriverError> {
-    let mut topics = driver.plan.internal_topics.iter();
-    let is_repartitioned = topics.any(|topic| topic.purpose == Purpose::Repartition);
-    if is_repartitioned && driver.options.partitions > 1 {
-        for _ in 0..SILENCES {
+    let topics = driver.plan.internal_topics.iter();
+    let repartitions = topics.filter(|topic| topic.purpose == Purpose::Repartition);
+    let silences = SILENCES_EACH * repartitions.count();
+    if driver.options.partitions > 1 {
+        for _ in 0..silences {
             driver.advance_wall_clock(SILENCE_MS)?;
             commit_all(driver)?;
         }

@@ -14,11 +14,13 @@ pub(super) const RULE: Rule = Rule {
 fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
     for (number, kind) in cx.kinds() {
         for (place, path) in paths(&Place::node(number), kind) {
-            let Some(reason) = reason(path.as_str()) else {
-                continue;
+            let usual = "write the names from the outside in, with dots: `meta.dt`";
+            let (reason, help) = match reason(path.as_str()) {
+                Some(reason) => (reason, usual),
+                None if is_call(path.as_str()) => ("it is an expression".to_owned(), map_it(kind)),
+                None => continue,
             };
             let message = format!("`{path}` is not the path of a field: {reason}");
-            let help = "write the names from the outside in, with dots: `meta.dt`";
             out.push(RULE.finding(place, message).help(help));
         }
     }
@@ -46,6 +48,28 @@ fn paths<'k>(node: &Place, kind: &'k NodeKind) -> Vec<(Place, &'k FieldPath)> {
             by.map(|(item, path)| (at("by").item(item), path)).collect()
         }
         _ => Vec::new(),
+    }
+}
+
+/// Whether it is the call of a function, in which a dot means something else.
+fn is_call(path: &str) -> bool {
+    let name = path.split_once('(').map(|(name, _)| name);
+    let is_name = |name: &str| {
+        let mut chars = name.chars();
+        chars.next().is_some_and(char::is_alphabetic)
+            && chars.all(|c| c.is_alphanumeric() || c == '_' || c == '.')
+    };
+    path.ends_with(')') && name.is_some_and(is_name)
+}
+
+fn map_it(kind: &NodeKind) -> &'static str {
+    match kind {
+        NodeKind::Aggregate(_) => {
+            "let a `map` node in front set a field to it, and name that field"
+        }
+        _ => {
+            "name a field of the record; what is computed is set by a `map` node behind the source"
+        }
     }
 }
 

@@ -1,11 +1,11 @@
 //! What an aggregate is planned as: how it folds, what is seen behind it, what its store holds.
 
 use super::graph::Graph;
-use super::planner::{PlanError, compile, error};
-use super::reader::{KeyField, ResultTopic};
+use super::planner::{PlanError, compile};
+use super::reader::ResultTopic;
 use super::scope::{Layout, Scope};
 use super::time::TimeSource;
-use crate::expr::Evaluator;
+use crate::expr::{Evaluator, Expression};
 use crate::topology::aggregation::shared;
 use crate::topology::graph::{
     Aggregate, Aggregation, Emit, Function, Node, OnError, OnLate, WINDOW_END, WINDOW_START,
@@ -17,8 +17,8 @@ use crate::window::{Calendar, Hopping, Session, Sliding, Tumbling, Windows};
 /// How rows are folded.
 #[derive(Debug)]
 pub struct FoldShape {
-    /// The fields of the key.
-    pub by: Vec<KeyField>,
+    /// The parts of the key.
+    pub by: Vec<KeyPart>,
     /// The field whose text must equal the record's key, when the input is trusted to be
     /// partitioned by it.
     pub partitioned_by: Option<Slot>,
@@ -30,6 +30,24 @@ pub struct FoldShape {
     pub on_late: OnLate,
     /// When an expression fails or a key field is missing.
     pub on_error: OnError,
+}
+
+/// A part of a key.
+#[derive(Debug)]
+pub struct KeyPart {
+    /// Where it is.
+    pub place: KeyPlace,
+    /// What it is declared to hold.
+    pub kind: ValueType,
+}
+
+/// Where a part of a key is.
+#[derive(Debug)]
+pub enum KeyPlace {
+    /// In a field.
+    Field(Slot),
+    /// Inside a field that a node has computed; gives that part.
+    Inside(Evaluator),
 }
 
 /// An aggregate with its store.
@@ -121,9 +139,14 @@ pub(super) fn fold_shape(
     let mut by = Vec::new();
     let mut by_types = Vec::new();
     for path in &aggregate.by {
-        let found = scope.find(path);
-        let (slot, kind) = found.ok_or_else(|| error(node, format!("no field {path}")))?;
-        by.push(KeyField { slot, kind });
+        let (place, kind) = match scope.find(path) {
+            Some((slot, kind)) => (KeyPlace::Field(slot), kind),
+            None => {
+                let inside = compile(node, &Expression::of_field(path), scope)?;
+                (KeyPlace::Inside(inside), ValueType::Any)
+            }
+        };
+        by.push(KeyPart { place, kind });
         by_types.push(kind);
     }
     let mut calls = Vec::new();
@@ -135,8 +158,10 @@ pub(super) fn fold_shape(
             .collect::<Result<Vec<_>, _>>()?;
         calls.push((aggregation.function.clone(), arguments));
     }
+    let partitioned_by = graph.partitioned_by(aggregate);
+    let partitioned_by = partitioned_by.map(|at| &aggregate.by[at]);
     let shape = FoldShape {
-        partitioned_by: graph.partitioned_by(aggregate).map(|at| by[at].slot),
+        partitioned_by: partitioned_by.and_then(|path| Some(scope.find(path)?.0)),
         by,
         windows: windows(aggregate),
         calls,

@@ -36,7 +36,9 @@ mod work;
 use std::fmt;
 use std::sync::Arc;
 
-pub use aggregates::{AggregatePlan, Deletion, FoldPlan, FoldShape, ResultRead, ResultSlots};
+pub use aggregates::{
+    AggregatePlan, Deletion, FoldPlan, FoldShape, KeyPart, KeyPlace, ResultRead, ResultSlots,
+};
 pub use deduplicate::DeduplicatePlan;
 pub use foreign::{ForeignJoinPlan, SubscriptionsPlan};
 pub use global::{GlobalJoinPlan, GlobalTablePlan};
