@@ -13,7 +13,7 @@ use super::report::Diagnostic;
 use crate::time::Timestamp;
 use crate::topology::duration::Millis;
 use crate::topology::finding::Place;
-use crate::topology::nearest::{did_you_mean, nearest};
+use crate::topology::nearest::{did_you_mean_word, word_meant};
 
 /// What has been found while reading.
 #[derive(Default)]
@@ -196,7 +196,7 @@ impl<'d, 'f> Keys<'d, 'f> {
             match choices.iter().find(|(word, _)| *word == text) {
                 Some((_, choice)) => chosen.push((name, *choice)),
                 None => {
-                    let help = did_you_mean(text, &format!("{what}s"), words.iter().copied());
+                    let help = did_you_mean_word(text, &format!("{what}s"), words.iter().copied());
                     let message = format!("there is no {what} `{text}`");
                     self.unknown_choice(key, name, message, help.unwrap_or_default());
                 }
@@ -450,7 +450,7 @@ impl<'d, 'f> Keys<'d, 'f> {
 
     /// The known key that is nearest to one that is not.
     fn meant_by(&self, entry: &Entry) -> Option<&'static str> {
-        let near = nearest(&entry.key, self.known.iter().copied())?;
+        let near = word_meant(&entry.key, self.known.iter().copied())?;
         self.known.iter().find(|key| **key == near).copied()
     }
 
@@ -474,7 +474,7 @@ impl<'d, 'f> Keys<'d, 'f> {
             }
             let message = format!("there is no key `{}` here", entry.key);
             let diagnostic = UNKNOWN_KEY.at(Some(entry.key_span.clone()), message);
-            let help = did_you_mean(&entry.key, "keys here", known);
+            let help = did_you_mean_word(&entry.key, "keys here", known);
             self.push(&entry.key, diagnostic.maybe_help(help));
         }
     }

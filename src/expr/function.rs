@@ -91,10 +91,26 @@ const ALIASES: &[(&str, &str)] = &[
     ("math.round", "round"),
 ];
 
-/// Functions of CEL that are left out on purpose, and what to write instead.
+/// Functions of CEL that are left out on purpose, and those that other languages have, and what to write
+/// instead.
 const REFUSED: &[(&str, &str)] = &[
     ("type", "`type_of(x)` gives the type's name as a text"),
     ("uint", "whole numbers are signed: `int(x)`"),
+    ("concat", "texts are put together with `a + b`"),
+    ("float", "that is `double(x)`"),
+    ("if", "that is `condition ? this : that`"),
+    ("ifnull", "that is `coalesce(x, otherwise)`"),
+    ("length", "that is `size(x)`"),
+    ("len", "that is `size(x)`"),
+    (
+        "now",
+        "a replay has to give the same again: `record_timestamp()` is the time of the record",
+    ),
+    ("nvl", "that is `coalesce(x, otherwise)`"),
+    ("str", "that is `string(x)`"),
+    ("substr", "that is `x.substring(from, to)`"),
+    ("toLowerCase", "that is `x.lower()`"),
+    ("toUpperCase", "that is `x.upper()`"),
 ];
 
 /// The function of that name.

@@ -2,6 +2,89 @@
 
 pub use crate::expr::nearest;
 
+/// Words of SQL, Kafka Streams and ksqlDB, and those that are meant here, if they are among the candidates.
+const SYNONYMS: &[(&str, &str)] = &[
+    // Keys of nodes.
+    ("advance_by", "advance"),
+    ("aggregations", "set"),
+    ("columns", "fields"),
+    ("condition", "where"),
+    ("event_time", "timestamp"),
+    ("format", "value_format"),
+    ("gap", "session"),
+    ("group_by", "by"),
+    ("input", "from"),
+    ("inputs", "from"),
+    ("keyed_by", "key"),
+    ("length", "tumbling"),
+    ("predicate", "where"),
+    ("primary_key", "key"),
+    ("select", "set"),
+    ("session_gap", "session"),
+    ("size", "tumbling"),
+    ("source", "from"),
+    ("time_difference", "sliding"),
+    ("topics", "topic"),
+    ("tz", "time_zone"),
+    ("window_size", "tumbling"),
+    // Aggregate functions.
+    ("approx_count_distinct", "distinct"),
+    ("array_agg", "collect_list"),
+    ("average", "avg"),
+    ("cardinality", "distinct"),
+    ("count_distinct", "distinct"),
+    ("earliest_by_offset", "first"),
+    ("latest_by_offset", "last"),
+    ("mean", "avg"),
+    ("percentile", "quantile"),
+    ("percentiles", "quantiles"),
+    ("std", "stddev_samp"),
+    ("stddev", "stddev_samp"),
+    ("topk", "top_k"),
+    // Types.
+    ("bigint", "int"),
+    ("boolean", "bool"),
+    ("date", "timestamp"),
+    ("datetime", "timestamp"),
+    ("decimal", "double"),
+    ("float", "double"),
+    ("integer", "int"),
+    ("long", "int"),
+    ("number", "double"),
+    ("str", "string"),
+    ("text", "string"),
+    ("time", "timestamp"),
+    ("varchar", "string"),
+];
+
+/// The word of ours that is meant by one of others, or by one that is misspelt.
+pub fn word_meant<'a>(
+    word: &str,
+    candidates: impl IntoIterator<Item = &'a str> + Clone,
+) -> Option<&'a str> {
+    let lower = word.to_lowercase();
+    let ours = SYNONYMS.iter().filter(|(theirs, _)| *theirs == lower);
+    let mut candidate = ours.filter_map(|(_, ours)| {
+        let mut candidates = candidates.clone().into_iter();
+        candidates.find(|candidate| candidate == ours)
+    });
+    candidate
+        .next()
+        .or_else(|| nearest(word, candidates.clone()))
+}
+
+/// The same as [`did_you_mean`] for the words of topology files.
+pub fn did_you_mean_word<'a>(
+    word: &str,
+    what: &str,
+    candidates: impl IntoIterator<Item = &'a str> + Clone,
+) -> Option<String> {
+    match word_meant(word, candidates.clone()) {
+        Some(meant) => Some(format!("did you mean `{meant}`?")),
+        None => did_you_mean(word, what, candidates),
+    }
+}
+
 /// A help text: the nearest candidate, or all of them while they are few.
 pub fn did_you_mean<'a>(
     name: &str,
@@ -29,6 +112,16 @@ mod tests {
     fn check(name: &str, candidates: &[&str], expected: Option<&str>) {
         let help = did_you_mean(name, "nodes", candidates.iter().copied());
         assert_eq!(help.as_deref(), expected, "{name}");
+    }
+
+    #[test]
+    fn a_word_of_others_means_one_of_ours_where_that_stands() {
+        let keys = ["from", "by", "window", "set"];
+        assert_eq!(word_meant("group_by", keys), Some("by"));
+        assert_eq!(word_meant("GROUP_BY", keys), Some("by"));
+        assert_eq!(word_meant("size", keys), None);
+        assert_eq!(word_meant("windwo", keys), Some("window"));
+        assert_eq!(word_meant("mean", ["sum", "avg"]), Some("avg"));
     }
 
     #[test]

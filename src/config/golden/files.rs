@@ -499,7 +499,7 @@ nodes:
             5 |   s: { source: { topic: t, format: avro, on_error: ignore, fields: { wiki: text, bot: boolean } } }
               |                                                                            ^^^^
               |
-              = help: the types: bool, int, double, string, bytes, timestamp, duration, list, map, any
+              = help: did you mean `string`?
 
             error[Y009]: there is no type `boolean`
              --> t.yaml:5:87
@@ -507,7 +507,7 @@ nodes:
             5 |   s: { source: { topic: t, format: avro, on_error: ignore, fields: { wiki: text, bot: boolean } } }
               |                                                                                       ^^^^^^^
               |
-              = help: the types: bool, int, double, string, bytes, timestamp, duration, list, map, any
+              = help: did you mean `bool`?
 
             error[Y009]: `emit` cannot be `final`
               --> t.yaml:11:13

@@ -3,7 +3,7 @@
 use super::{Context, Finding, Rule, Severity};
 use crate::topology::aggregation::{AggregationError, SIGNATURES};
 use crate::topology::builder::Problem;
-use crate::topology::nearest::did_you_mean;
+use crate::topology::nearest::did_you_mean_word;
 
 pub(super) const RULE: Rule = Rule {
     code: "T047",
@@ -20,7 +20,7 @@ fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
         };
         let message = format!("there is no aggregate function `{name}`");
         let known = SIGNATURES.iter().map(|signature| signature.name);
-        let help = did_you_mean(name, "aggregate functions", known);
+        let help = did_you_mean_word(name, "aggregate functions", known);
         let finding = RULE.finding(place.clone(), message).maybe_help(help);
         out.push(finding.within(range.clone()));
     }
