@@ -16,25 +16,31 @@ use super::{DriverOptions, TestRecord, TopologyTestDriver};
 use crate::processor::DropReason;
 use crate::time::Timestamp;
 use crate::topology::builder::{KafkaSink, Rollup, Source};
+use crate::topology::duration::Millis;
 use crate::topology::graph::{Emit, Topology, WindowKind};
+use crate::window::{Period, Zone};
 use oracle::{Results, expected};
 
 const PARTITIONS: i32 = 3;
 
-/// Where the clocks of partitions begin. All windows lie behind the epoch.
-const BEGIN_MS: i64 = 10_000;
+/// Where the clocks of partitions begin, in units. All windows lie behind the epoch.
+const BEGIN: i64 = 10_000;
 
 /// So far behind its partition's clock a record is late for everything.
-const HOPELESS_MS: i64 = 5_000;
+const HOPELESS: i64 = 5_000;
 
 /// How an aggregate folds.
 #[derive(Clone, Copy, Debug)]
 struct Case {
     kind: WindowKind,
-    grace_ms: i64,
+    grace: i64,
     emit: Emit,
     /// Whether it is behind a repartition.
     is_moved: bool,
+    /// How long a unit of the times of records is, and of the grace: of days there have to be some.
+    unit_ms: i64,
+    /// Where those times begin.
+    zero_ms: i64,
 }
 
 /// What happens, one after the other.
@@ -44,8 +50,8 @@ enum Step {
         /// Behind a repartition; beside the source it is that of the key.
         partition: i32,
         key: u8,
-        /// How far the partition's clock goes on.
-        advance_ms: i64,
+        /// How far the partition's clock goes on, in units.
+        advance: i64,
         late: Late,
         x: i64,
     },
@@ -67,6 +73,7 @@ enum Late {
 struct Sent {
     partition: i32,
     key: u8,
+    /// In milliseconds.
     time: i64,
     x: i64,
 }
@@ -80,8 +87,8 @@ fn step() -> impl Strategy<Value = Step> {
     ];
     let record = (0..PARTITIONS, 0..3u8, 0..25i64, late, 0..100i64);
     prop_oneof![
-        14 => record.prop_map(|(partition, key, advance_ms, late, x)| Step::Record {
-            partition, key, advance_ms, late, x,
+        14 => record.prop_map(|(partition, key, advance, late, x)| Step::Record {
+            partition, key, advance, late, x,
         }),
         5 => fate().prop_map(Step::Fate),
     ]
@@ -89,23 +96,68 @@ fn step() -> impl Strategy<Value = Step> {
 
 fn case(kind: impl Strategy<Value = WindowKind>) -> impl Strategy<Value = Case> {
     let emit = prop::sample::select(vec![Emit::Updates, Emit::Close]);
-    (kind, 0..40i64, emit, any::<bool>()).prop_map(|(kind, grace_ms, emit, is_moved)| Case {
+    (kind, 0..40i64, emit, any::<bool>()).prop_map(|(kind, grace, emit, is_moved)| Case {
         kind,
-        grace_ms,
+        grace,
         emit,
         is_moved,
+        unit_ms: 1,
+        zero_ms: 0,
     })
 }
 
+/// Days, weeks and months of zones whose clocks change: at midnight, by half an hour, or by a whole day;
+/// over some weeks in different seasons.
+fn calendar_case() -> impl Strategy<Value = Case> {
+    let zones = [
+        "Europe/Berlin",
+        "America/New_York",
+        "America/Santiago",
+        "Australia/Lord_Howe",
+        "Asia/Kathmandu",
+        "Pacific/Apia",
+        "UTC",
+    ];
+    let zone = prop::sample::select(zones.to_vec());
+    let periods = [
+        Period::Days(1),
+        Period::Days(3),
+        Period::Week,
+        Period::Month,
+    ];
+    let kind = (zone, prop::sample::select(periods.to_vec()));
+    let kind = kind.prop_map(|(zone, period)| WindowKind::Calendar {
+        period,
+        zone: Zone::find(zone).expect("a zone"),
+    });
+    // From the end of 2010, in steps of a day; Apia left out a day at the end of 2011.
+    (case(kind), 0..900i64).prop_map(|(case, days)| Case {
+        unit_ms: 40 * 60_000,
+        zero_ms: 1_269_000_000_000 + days * 24 * 3_600_000,
+        ..case
+    })
+}
+
+impl Case {
+    /// The time of so many units, in milliseconds.
+    fn at(&self, units: i64) -> i64 {
+        self.zero_ms + units * self.unit_ms
+    }
+
+    fn grace_ms(&self) -> i64 {
+        self.grace * self.unit_ms
+    }
+}
+
 fn topology(case: Case) -> Topology {
-    let source = Source::json("in").timestamp("at");
+    let source = Source::json("in").timestamp("at").no_max_ahead();
     let source = match case.is_moved {
         true => source,
         false => source.key("k"),
     };
     let rollup = Rollup::by(["k"])
         .windows(case.kind)
-        .grace(crate::topology::duration::Millis(case.grace_ms))
+        .grace(Millis(case.grace_ms()))
         .emit(case.emit)
         .set("n", "count()")
         .set("sum", "sum(x)");
@@ -137,7 +189,7 @@ fn played(case: Case, steps: &[Step]) -> Played {
     let mut driver = TopologyTestDriver::with_options(&topology(case), options).unwrap();
     // Partitions are far apart in time, as when a backlog is read.
     let mut clocks: Vec<i64> = (0..PARTITIONS)
-        .map(|partition| BEGIN_MS + i64::from(partition) * 100)
+        .map(|partition| BEGIN + i64::from(partition) * 100)
         .collect();
     let mut sent = Vec::new();
     for step in steps {
@@ -145,7 +197,7 @@ fn played(case: Case, steps: &[Step]) -> Played {
             Step::Record {
                 partition,
                 key,
-                advance_ms,
+                advance,
                 late,
                 x,
             } => {
@@ -154,8 +206,8 @@ fn played(case: Case, steps: &[Step]) -> Played {
                     false => i32::from(key) % PARTITIONS,
                 };
                 let clock = &mut clocks[partition as usize];
-                *clock += advance_ms;
-                let time = *clock - late.behind_ms(case);
+                *clock += advance;
+                let time = case.at(*clock - late.behind(case));
                 pipe(&mut driver, partition, &format!("k{key}"), time, x);
                 sent.push(Sent {
                     partition,
@@ -170,7 +222,7 @@ fn played(case: Case, steps: &[Step]) -> Played {
     // Time goes on everywhere, so that no window is open any more.
     for partition in 0..PARTITIONS {
         let key = format!("end {partition}");
-        pipe(&mut driver, partition, &key, 1_000_000, 0);
+        pipe(&mut driver, partition, &key, case.at(1_000_000), 0);
     }
     for _ in 0..3 {
         driver.commit().unwrap();
@@ -183,14 +235,15 @@ fn played(case: Case, steps: &[Step]) -> Played {
 }
 
 impl Late {
-    fn behind_ms(self, case: Case) -> i64 {
+    fn behind(self, case: Case) -> i64 {
+        use WindowKind::{Calendar, Hopping, Tumbling};
         match (self, case.kind) {
-            (Late::WithinGrace(part), _) => case.grace_ms * part / 1_000,
-            (Late::Any(ms), WindowKind::Tumbling { .. } | WindowKind::Hopping { .. }) => ms,
+            (Late::WithinGrace(part), _) => case.grace * part / 1_000,
+            (Late::Any(units), Tumbling { .. } | Hopping { .. } | Calendar { .. }) => units,
             // Which sessions and sliding windows such a record meets is a matter of what else has
             // come: the conformance cases have those.
-            (Late::Any(ms), _) => ms.min(case.grace_ms),
-            (Late::Hopeless, _) => HOPELESS_MS,
+            (Late::Any(units), _) => units.min(case.grace),
+            (Late::Hopeless, _) => HOPELESS,
         }
     }
 }
@@ -246,6 +299,11 @@ proptest! {
         case in case((1..60i64).prop_map(|size_ms| WindowKind::Tumbling { size_ms })),
         steps in steps(),
     ) {
+        holds(case, &steps)?;
+    }
+
+    #[test]
+    fn days_weeks_and_months_hold_what_is_in_them(case in calendar_case(), steps in steps()) {
         holds(case, &steps)?;
     }
 

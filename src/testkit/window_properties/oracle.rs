@@ -3,8 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::civil::Date;
+use jiff::tz::{TimeZone, TimeZoneDatabase};
+
 use super::{Case, PARTITIONS, Sent};
 use crate::topology::graph::WindowKind;
+use crate::window::Period;
 
 /// By key, start and end: how many records, and the sum of their `x`.
 pub(super) type Results = BTreeMap<(String, i64, i64), (i64, i64)>;
@@ -18,18 +22,24 @@ pub(super) struct Expected {
 pub(super) fn expected(case: Case, sent: &[Sent]) -> Expected {
     let judged = judge(sent);
     match case.kind {
-        WindowKind::Tumbling { size_ms } => grid(case, size_ms, size_ms, &judged),
+        WindowKind::Tumbling { size_ms } => {
+            grid(case, &judged, |time| hops(time, size_ms, size_ms))
+        }
         WindowKind::Hopping {
             size_ms,
             advance_ms,
-        } => grid(case, size_ms, advance_ms, &judged),
+        } => grid(case, &judged, |time| hops(time, size_ms, advance_ms)),
+        WindowKind::Calendar { period, zone } => {
+            let zone = TimeZoneDatabase::bundled().get(&zone.to_string());
+            let zone = zone.expect("a zone");
+            grid(case, &judged, |time| vec![in_calendar(time, period, &zone)])
+        }
         WindowKind::Sliding { difference_ms } => {
             of_records(case, &judged, |times| sliding(times, difference_ms))
         }
         WindowKind::Session { gap_ms } => {
             of_records(case, &judged, |times| sessions(times, gap_ms))
         }
-        kind => unreachable!("no property looks at {kind}"),
     }
 }
 
@@ -45,17 +55,56 @@ fn judge(sent: &[Sent]) -> Vec<(Sent, i64)> {
     sent.iter().map(judge).collect()
 }
 
-/// Windows that begin at multiples of the advance. Each is closed when its end and the grace have
-/// been reached.
-fn grid(case: Case, size_ms: i64, advance_ms: i64, judged: &[(Sent, i64)]) -> Expected {
+/// Windows that begin at multiples of the advance.
+fn hops(time: i64, size_ms: i64, advance_ms: i64) -> Vec<(i64, i64)> {
+    let last = time.div_euclid(advance_ms) * advance_ms;
+    let starts = (0..).map(|back| last - back * advance_ms);
+    let starts = starts.take_while(|start| start + size_ms > time);
+    starts.map(|start| (start, start + size_ms)).collect()
+}
+
+/// As far as clocks of the zone show a date of the same window: looked for in steps of half a day, and
+/// from there in steps of a minute.
+fn in_calendar(time: i64, period: Period, zone: &TimeZone) -> (i64, i64) {
+    const MINUTE_MS: i64 = 60_000;
+    const HALF_DAY_MS: i64 = 12 * 60 * MINUTE_MS;
+    let window = |time: i64| {
+        let at = jiff::Timestamp::from_millisecond(time).expect("a time");
+        let date = zone.to_datetime(at).date();
+        let day = (date - Date::constant(1970, 1, 1)).get_days();
+        match period {
+            Period::Days(days) => (day.div_euclid(days as i32), 0),
+            // The first of January 1970 was a Thursday.
+            Period::Week => ((day + 3).div_euclid(7), 0),
+            Period::Month => (i32::from(date.year()), i32::from(date.month())),
+            Period::Year => (i32::from(date.year()), 0),
+        }
+    };
+    let is_in = |other: i64| window(other) == window(time);
+    let mut start = time.div_euclid(MINUTE_MS) * MINUTE_MS;
+    let mut end = start;
+    while is_in(start) {
+        start -= HALF_DAY_MS;
+    }
+    while !is_in(start) {
+        start += MINUTE_MS;
+    }
+    while is_in(end) {
+        end += HALF_DAY_MS;
+    }
+    while !is_in(end - MINUTE_MS) {
+        end -= MINUTE_MS;
+    }
+    (start, end)
+}
+
+/// Windows that lie fast. Each is closed when its end and the grace have been reached.
+fn grid(case: Case, judged: &[(Sent, i64)], windows: impl Fn(i64) -> Vec<(i64, i64)>) -> Expected {
     let mut results = Results::new();
     let mut late = 0;
     for (record, stream_time) in judged {
-        let last = record.time.div_euclid(advance_ms) * advance_ms;
-        let starts = (0..).map(|back| last - back * advance_ms);
-        for start in starts.take_while(|start| start + size_ms > record.time) {
-            let end = start + size_ms;
-            match end + case.grace_ms <= *stream_time {
+        for (start, end) in windows(record.time) {
+            match end + case.grace_ms() <= *stream_time {
                 true => late += 1,
                 false => add(&mut results, record, (start, end)),
             }
@@ -71,7 +120,8 @@ fn of_records(
     judged: &[(Sent, i64)],
     windows: impl Fn(&BTreeSet<i64>) -> Vec<(i64, i64)>,
 ) -> Expected {
-    let is_late = |(record, stream_time): &&(Sent, i64)| record.time < stream_time - case.grace_ms;
+    let is_late =
+        |(record, stream_time): &&(Sent, i64)| record.time < stream_time - case.grace_ms();
     let (late, taken): (Vec<_>, Vec<_>) = judged.iter().partition(is_late);
     let mut times: BTreeMap<u8, BTreeSet<i64>> = BTreeMap::new();
     for (record, _) in &taken {
