@@ -100,7 +100,7 @@ impl StreamClock {
 
     /// The time by which a row is judged that has just come.
     pub(super) fn judge_by(&self, row: &Row<'_, '_>) -> Timestamp {
-        match self.source.is_upstream() {
+        match self.source.is_upstream {
             true => row.judged_by,
             false => self.stream_time(),
         }

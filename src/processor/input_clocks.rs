@@ -2,12 +2,13 @@
 //! partitions, and for processors of users.
 //!
 //! The near sides of a repartition say how far they are. The time of an input is the lowest of those that
-//! its upstream partitions have reached; until each has said something, nothing is known.
+//! its upstream partitions have reached; until each has said something, nothing is known. The time of an
+//! input that is read from its source is the highest that was read.
 //!
 //! An upstream that is read to its end and silent holds nothing up for long: it says so again and
 //! again, and each time vouches for what the others had reached when it last said so, those of other
-//! inputs too. What came into it before that has been read since. One that cannot speak, because its
-//! process stands still or is gone, vouches for nothing.
+//! inputs too. What came into it before that has been read since. So does a source that the task reads
+//! beside others. One that cannot speak, because its process stands still or is gone, vouches for nothing.
 
 use std::collections::BTreeMap;
 
@@ -18,6 +19,19 @@ use crate::topology::plan::{SubTopology, TimeSource, Work};
 
 /// Under which name it is kept how far the task has come: that of no node.
 const TOLD: &str = "task:";
+
+/// The only upstream of a source: its own partition.
+const OWN: i32 = -1;
+
+/// For how long nothing has come, in milliseconds.
+#[derive(Clone, Debug, Default)]
+pub struct Idle {
+    /// For how long all inputs of the task have been at their ends and nothing has come but the word of
+    /// upstreams how far they are.
+    pub task_ms: i64,
+    /// By input: for how long that has been at its end, and nothing at all has come.
+    pub inputs_ms: Vec<i64>,
+}
 
 /// The stream time of one writer of a repartition topic, sent along with its partial results.
 #[derive(Debug, Encode, Decode)]
@@ -37,6 +51,9 @@ pub(super) struct InputClocks {
     told: Timestamp,
 }
 
+/// A source that is read to its end says after so long that it is silent, and again after as long.
+const SILENT_AFTER_MS: i64 = 5_000;
+
 /// The clock of an input.
 struct InputClock {
     /// Under which name its progress is kept: that of no node.
@@ -46,7 +63,10 @@ struct InputClock {
     is_moved: bool,
     /// What silent upstreams vouch for. Not kept: after a restart they soon say it again.
     vouched: BTreeMap<i32, Vouched>,
-    /// The lowest time that the upstreams have reached or vouch for.
+    /// Of a source, for how long nothing had come when that was last said, in milliseconds; none: something
+    /// has come since.
+    silent_ms: Option<i64>,
+    /// The lowest time that the upstreams have reached or vouch for; of a source, that it has.
     reached: Timestamp,
 }
 
@@ -71,7 +91,7 @@ impl InputClocks {
     pub(super) fn new(plan: &SubTopology, progress: &Progress) -> InputClocks {
         let is_needed = plan.operators.iter().any(|operator| match &operator.work {
             Work::Process(_) => true,
-            work => work.time().is_some_and(TimeSource::is_upstream),
+            work => work.time().is_some_and(|time| time.is_upstream),
         });
         if !is_needed {
             return InputClocks::none();
@@ -95,8 +115,47 @@ impl InputClocks {
         let highest_ms = &mut input.progress.stream_time_ms;
         *highest_ms = time.0.max(*highest_ms);
         let highest = Timestamp(*highest_ms);
+        if !input.is_moved {
+            input.vouched.clear();
+            input.silent_ms = None;
+            input.reached = highest;
+        }
         self.tell();
         highest
+    }
+
+    /// Before a commit: for how long each input has been at its end, and nothing has come.
+    pub(super) fn listen(&mut self, idle: &Idle) {
+        for (input, idle_ms) in idle.inputs_ms.iter().enumerate() {
+            if self
+                .inputs
+                .get(input)
+                .is_some_and(|it| it.is_silence_news(*idle_ms))
+            {
+                let highest_ms = self.highest_ms();
+                let source = &mut self.inputs[input];
+                source.silent_ms = Some(*idle_ms);
+                source.vouch(OWN, highest_ms);
+                source.reach();
+            }
+        }
+        self.tell();
+    }
+
+    /// Whether it matters for how long nothing has come from a source: it is read beside a repartition.
+    pub(super) fn listens(&self) -> bool {
+        self.inputs.iter().any(|input| !input.is_moved) && self.inputs.iter().any(|it| it.is_moved)
+    }
+
+    /// Whether [`InputClocks::listen`] would hear something new.
+    pub(super) fn hears(&self, idle: &Idle) -> bool {
+        let mut inputs = self.inputs.iter().zip(&idle.inputs_ms);
+        self.listens() && inputs.any(|(input, idle_ms)| input.is_silence_news(*idle_ms))
+    }
+
+    fn highest_ms(&self) -> i64 {
+        let highest = self.inputs.iter().map(InputClock::highest_ms).max();
+        highest.unwrap_or(i64::MIN)
     }
 
     /// An upstream partition of an input has said how far it is.
@@ -110,8 +169,7 @@ impl InputClocks {
                 clock.vouched.remove(&time.partition);
             }
             true => {
-                let highest = self.inputs.iter().map(InputClock::highest_ms).max();
-                let highest_ms = highest.unwrap_or(i64::MIN);
+                let highest_ms = self.highest_ms();
                 self.inputs[input].vouch(time.partition, highest_ms);
             }
         }
@@ -121,13 +179,12 @@ impl InputClocks {
 
     /// The time of an operator whose own rows have come to `own`.
     pub(super) fn time_of(&self, source: &TimeSource, own: Timestamp) -> Timestamp {
-        let inputs = source
-            .inputs
-            .iter()
-            .map(|input| self.inputs[*input].reached);
-        let Some(time) = inputs.min() else {
+        if !source.is_upstream {
             return own;
-        };
+        }
+        let inputs = source.inputs.iter();
+        let times = inputs.map(|input| self.inputs[*input].reached);
+        let time = times.min().unwrap_or(Timestamp::MIN);
         let time = match time {
             Timestamp::MIN => time,
             time => time.plus_millis(-source.held_ms),
@@ -142,7 +199,7 @@ impl InputClocks {
     /// vouch for everything that has come.
     pub(super) fn are_silent(&self, source: &TimeSource) -> bool {
         let mut inputs = source.inputs.iter();
-        inputs.all(|input| self.inputs[*input].is_silent())
+        !source.is_upstream || inputs.all(|input| self.inputs[*input].is_silent())
     }
 
     /// How far the task has come, as its processors see it: the lowest time of the inputs whose records come
@@ -183,6 +240,7 @@ impl InputClock {
             progress,
             is_moved,
             vouched: BTreeMap::new(),
+            silent_ms: None,
             reached: Timestamp::MIN,
         };
         clock.reach();
@@ -228,6 +286,12 @@ impl InputClock {
     }
 
     fn reach(&mut self) {
+        if !self.is_moved {
+            let vouched_ms = self.vouched.get(&OWN).map(|vouched| vouched.until_ms);
+            let reached_ms = self.progress.stream_time_ms;
+            self.reached = Timestamp(vouched_ms.map_or(reached_ms, |ms| ms.max(reached_ms)));
+            return;
+        }
         if self.lacks_upstreams() {
             return;
         }
@@ -242,8 +306,17 @@ impl InputClock {
 
     /// Whether all upstreams have said that they are silent, and vouch for everything that has come.
     fn is_silent(&self) -> bool {
-        let is_silent = self.progress.upstream.values().all(|u| u.silent);
-        !self.lacks_upstreams() && is_silent && self.reached.0 >= self.highest_ms()
+        let is_silent = match self.is_moved {
+            true => !self.lacks_upstreams() && self.progress.upstream.values().all(|u| u.silent),
+            false => self.silent_ms.is_some(),
+        };
+        is_silent && self.reached.0 >= self.highest_ms()
+    }
+
+    /// Whether it is to be said of a source that nothing has come for so long.
+    fn is_silence_news(&self, idle_ms: i64) -> bool {
+        let due_ms = self.silent_ms.unwrap_or(0) + SILENT_AFTER_MS;
+        !self.is_moved && idle_ms >= due_ms
     }
 }
 
@@ -273,6 +346,7 @@ mod tests {
     fn source(inputs: &[usize]) -> TimeSource {
         TimeSource {
             inputs: inputs.to_vec(),
+            is_upstream: !inputs.is_empty(),
             ..TimeSource::default()
         }
     }
@@ -313,6 +387,34 @@ mod tests {
         assert_eq!(time(clocks, &[0, 1]), Timestamp(100));
         assert_eq!(clocks.task_time(), Some(Timestamp(100)));
         assert!(!clocks.are_silent(&source(&[0, 1])));
+    }
+
+    #[test]
+    fn a_source_beside_a_repartition_counts_until_it_is_silent() {
+        let clocks = &mut clocks(2);
+        clocks.inputs[1] = InputClock::new("1".to_owned(), false, NodeProgress::default());
+        let idle = |ms| Idle {
+            task_ms: 0,
+            inputs_ms: vec![0, ms],
+        };
+        say(clocks, 0, 0, 100, false);
+        say(clocks, 0, 1, 100, false);
+        assert_eq!(time(clocks, &[0, 1]), Timestamp::MIN);
+        assert_eq!(clocks.advance(1, Timestamp(7)), Timestamp(7));
+        assert_eq!(clocks.advance(1, Timestamp(5)), Timestamp(7));
+        assert_eq!(time(clocks, &[0, 1]), Timestamp(7));
+        for (ms, heard, expected) in [
+            (4_000, false, 7),
+            (5_000, true, 7),
+            (9_000, false, 7),
+            (10_000, true, 100),
+        ] {
+            assert_eq!(clocks.hears(&idle(ms)), heard, "{ms}");
+            clocks.listen(&idle(ms));
+            assert_eq!(time(clocks, &[0, 1]), Timestamp(expected), "{ms}");
+        }
+        clocks.advance(1, Timestamp(8));
+        assert_eq!(time(clocks, &[0, 1]), Timestamp(8), "by its own time again");
     }
 
     /// Rows may be read in one commit, and how far their partition is with the next.

@@ -48,6 +48,7 @@ pub use error::{ProcessError, Wait};
 pub(crate) use event_time::EventClock;
 pub use global_join::GlobalTables;
 pub(crate) use input::MARKER_KEY;
+pub use input_clocks::Idle;
 pub(crate) use keyed::record_key as stored_key;
 pub use outputs::{DeadLetter, OutputError, Outputs, Produced, TableRow};
 pub use table::{Folded, FoldedError};
@@ -438,9 +439,8 @@ impl Processor {
     }
 
     /// Hands results to the outputs and collects in `batch` what has changed in the stores, to be
-    /// written to their changelogs, and to them after the log has committed. `idle_ms` says for how
-    /// long the task has been caught
-    /// up with all its inputs and silent.
+    /// written to their changelogs, and to them after the log has committed. `idle` says for how
+    /// long nothing has come.
     ///
     /// # Errors
     /// When the task cannot go on.
@@ -449,7 +449,7 @@ impl Processor {
         state: &dyn TaskState,
         outputs: &mut dyn Outputs,
         batch: &mut StateBatch,
-        idle_ms: i64,
+        idle: &Idle,
     ) -> Result<(), ProcessError> {
         self.arena.reset();
         let Processor {
@@ -471,6 +471,7 @@ impl Processor {
             hosted,
             only: None,
         };
+        context.clocks.listen(idle);
         for id in 0..operators.len() {
             // Whatever a flush sends on goes to later operators only, so the one at work can be
             // taken out for as long.
@@ -481,7 +482,7 @@ impl Processor {
                     operators,
                     id,
                     batch,
-                    idle_ms,
+                    idle_ms: idle.task_ms,
                     arena,
                 })?;
             }
@@ -536,13 +537,16 @@ impl Processor {
     /// side of a repartition has to know.
     pub fn waits_for_silence(&self) -> bool {
         let mut all = self.stateful();
-        all.any(|(_, stateful)| stateful.waits_for_silence())
+        self.clocks.listens() || all.any(|(_, stateful)| stateful.waits_for_silence())
     }
 
     /// Whether a flush would do something because nothing has come for so long.
-    pub fn acts_after(&self, idle_ms: i64) -> bool {
+    pub fn acts_after(&self, idle: &Idle) -> bool {
         let mut all = self.stateful();
-        all.any(|(operator, stateful)| stateful.acts_after(operator, &self.clocks, idle_ms))
+        let acts = |(operator, stateful): (&Operator, &dyn Stateful)| {
+            stateful.acts_after(operator, &self.clocks, idle.task_ms)
+        };
+        self.clocks.hears(idle) || all.any(acts)
     }
 
     /// The highest event time that any operator has seen that keeps one.

@@ -69,7 +69,7 @@ impl StreamJoin {
         let oldest = (own.emitted_until_ms > i64::MIN).then_some(Timestamp(own.emitted_until_ms));
         StreamJoin {
             within: plan.within,
-            is_behind_repartition: plan.time.is_upstream(),
+            is_behind_repartition: plan.time.is_upstream,
             stream_time: Timestamp(own.stream_time_ms),
             time: Timestamp::MIN,
             newest: Side::BOTH.map(|side| Timestamp(newest(side))),

@@ -64,7 +64,7 @@ impl TimeTeller {
     /// A row has come; gives the stream time that it is judged by.
     pub(super) fn judge_by(&mut self, row: &Row<'_, '_>) -> Timestamp {
         self.highest = self.highest.max(row.time);
-        match self.source.is_upstream() {
+        match self.source.is_upstream {
             true => row.judged_by,
             false => {
                 self.stream_time = self.highest;

@@ -13,7 +13,8 @@ use super::queue::{RecordClock, RecordQueue};
 use crate::broker::{BrokerError, Fetched, Offset, Outgoing, TopicPartition};
 use crate::format::Registries;
 use crate::processor::{
-    GlobalTables, MARKER_KEY, NodeCounts, Outputs, ProcessError, Processor, Progress, Share, Wait,
+    GlobalTables, Idle, MARKER_KEY, NodeCounts, Outputs, ProcessError, Processor, Progress, Share,
+    Wait,
 };
 use crate::state::{Change, StateBatch, StateError, TaskState};
 use crate::time::Timestamp;
@@ -40,8 +41,10 @@ pub(super) struct Task {
     punctuated: bool,
     batch: StateBatch,
     buffer: Vec<u8>,
-    /// The wall-clock time at which the last record came.
+    /// The wall-clock time at which the last record came that was more than an upstream's word.
     last_record: Timestamp,
+    /// The same of anything, by queue.
+    last_read: Vec<Timestamp>,
     /// When a schema is asked for again that could not be had; none: nothing is waited for.
     asks_again: Option<Timestamp>,
     /// How long schemas could not be had.
@@ -105,6 +108,7 @@ impl Task {
             .iter()
             .map(|(_, queue)| positions[queue.partition()])
             .collect();
+        let last_read = vec![now; queues.len()];
         let mut processor = Processor::new(
             Arc::clone(&plan),
             share,
@@ -131,6 +135,7 @@ impl Task {
             batch,
             buffer: Vec::new(),
             last_record: now,
+            last_read,
             asks_again: None,
             outage: Outage::default(),
         })
@@ -199,6 +204,7 @@ impl Task {
             let count = wait.as_ref().map_or(all, |wait| wait.processed);
             if let Some(next) = records.advance(count) {
                 self.positions[queue] = next;
+                self.last_read[queue] = now;
                 self.moved = true;
             }
             processed += count;
@@ -294,19 +300,28 @@ impl Task {
         at_end: &dyn Fn(&TopicPartition) -> bool,
     ) -> bool {
         let silence = || {
-            self.processor.waits_for_silence()
-                && self.processor.acts_after(self.idle_ms(now, at_end))
+            self.processor.waits_for_silence() && self.processor.acts_after(&self.idle(now, at_end))
         };
         self.moved || self.punctuated || silence()
     }
 
-    /// For how long all inputs have been at their ends and nothing has come.
-    fn idle_ms(&self, now: Timestamp, at_end: &dyn Fn(&TopicPartition) -> bool) -> i64 {
-        let is_through = |queue: &RecordQueue| queue.is_empty() && at_end(queue.partition());
-        match self.queues.iter().all(|(_, queue)| is_through(queue)) {
-            true => (now.0 - self.last_record.0).max(0),
-            false => 0,
+    /// For how long inputs have been at their ends and nothing has come.
+    fn idle(&self, now: Timestamp, at_end: &dyn Fn(&TopicPartition) -> bool) -> Idle {
+        let since = |last: Timestamp| (now.0 - last.0).max(0);
+        let mut idle = Idle {
+            task_ms: since(self.last_record),
+            inputs_ms: vec![i64::MAX; self.plan.inputs.len()],
+        };
+        for ((input, queue), last_read) in self.queues.iter().zip(&self.last_read) {
+            let is_through = queue.is_empty() && at_end(queue.partition());
+            if !is_through {
+                idle.task_ms = 0;
+            }
+            let input_ms = &mut idle.inputs_ms[*input];
+            let queue_ms = if is_through { since(*last_read) } else { 0 };
+            *input_ms = queue_ms.min(*input_ms);
         }
+        idle
     }
 
     /// Whether a commit is due before its time, to bound memory.
@@ -322,9 +337,9 @@ impl Task {
         now: Timestamp,
         at_end: &dyn Fn(&TopicPartition) -> bool,
     ) -> Result<(), ProcessError> {
-        let idle_ms = self.idle_ms(now, at_end);
+        let idle = self.idle(now, at_end);
         self.processor
-            .flush(&*self.state, outputs, &mut self.batch, idle_ms)?;
+            .flush(&*self.state, outputs, &mut self.batch, &idle)?;
         self.add_marker();
         Ok(())
     }

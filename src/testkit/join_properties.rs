@@ -6,17 +6,61 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::fate::{Fate, config, fate};
-use super::{DriverOptions, TopologyTestDriver};
+use super::{DriverOptions, TestRecord, TopologyTestDriver};
+use crate::broker::partitioner::partition_of;
 use crate::time::Timestamp;
 use crate::topology::builder::{Join, JoinKind, KafkaSink, Source, Table};
 use crate::topology::duration::Millis;
 use crate::topology::graph::{NullValues, Side, Topology};
 
 const PARTITIONS: i32 = 3;
-const BEFORE_MS: i64 = 30;
-const AFTER_MS: i64 = 10;
 /// No record is later than this in its own partition.
 const GRACE_MS: i64 = 20;
+
+/// A join of two streams.
+#[derive(Clone, Copy, Debug)]
+struct Shape {
+    kind: JoinKind,
+    before_ms: i64,
+    after_ms: i64,
+    /// Which sides are keyed by something else in their topics, by [`Side`]; one of them at least. (Where
+    /// neither is, Kafka Streams' own rules decide by the order of arrival.)
+    are_moved: [bool; 2],
+    end: End,
+}
+
+/// What comes behind everything else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// A record in each partition of both topics.
+    Everywhere,
+    /// In each partition of this side; the other one is silent from then on.
+    On(Side),
+}
+
+const USUAL: Shape = Shape {
+    kind: JoinKind::Inner,
+    before_ms: 30,
+    after_ms: 10,
+    are_moved: [true, true],
+    end: End::Everywhere,
+};
+
+fn shape() -> impl Strategy<Value = Shape> {
+    let kind = prop::sample::select(vec![JoinKind::Inner, JoinKind::Left, JoinKind::Outer]);
+    let are_moved = prop::sample::select(vec![[true, true], [true, false], [false, true]]);
+    let ends = vec![End::Everywhere, End::On(Side::Left), End::On(Side::Right)];
+    let end = prop::sample::select(ends);
+    (kind, 0..40i64, 0..40i64, are_moved, end).prop_map(
+        |(kind, before_ms, after_ms, are_moved, end)| Shape {
+            kind,
+            before_ms,
+            after_ms,
+            are_moved,
+            end,
+        },
+    )
+}
 
 /// What happens, one after the other.
 #[derive(Clone, Copy, Debug)]
@@ -58,27 +102,21 @@ const END_MS: i64 = 10_000_000_000_000;
 /// One is the beginning of another.
 const KEYS: [&str; 3] = ["k", "k1", "k1é"];
 
-/// Both streams are keyed by something else than what they are joined by.
-fn topology(kind: JoinKind) -> Topology {
-    let builder = Topology::builder("app")
-        .source(
-            "left_in",
-            Source::json("left").timestamp("at").no_max_ahead(),
-        )
-        .source(
-            "right_in",
-            Source::json("right").timestamp("at").no_max_ahead(),
-        )
-        .select_key("left_by_k", "left_in", "k")
-        .select_key("right_by_k", "right_in", "k")
-        .join(
-            "both",
-            "left_by_k",
-            Join::with("right_by_k", "r")
-                .before_and_after(Millis(BEFORE_MS), Millis(AFTER_MS))
-                .grace(Millis(GRACE_MS))
-                .kind(kind),
-        );
+fn topology(shape: Shape) -> Topology {
+    let mut builder = Topology::builder("app");
+    for side in Side::BOTH {
+        let (name, topic) = (format!("{}_by_k", side.word()), side.word());
+        let source = Source::json(topic).timestamp("at").no_max_ahead();
+        builder = match shape.are_moved[side as usize] {
+            true => builder.source(topic, source).select_key(&name, topic, "k"),
+            false => builder.source(&name, source),
+        };
+    }
+    let join = Join::with("right_by_k", "r")
+        .before_and_after(Millis(shape.before_ms), Millis(shape.after_ms))
+        .grace(Millis(GRACE_MS))
+        .kind(shape.kind);
+    let builder = builder.join("both", "left_by_k", join);
     let sink = KafkaSink::topic("out").field("l", "n").field("r", "r.n");
     builder.kafka("out", "both", sink).build().unwrap()
 }
@@ -87,10 +125,12 @@ fn topology(kind: JoinKind) -> Topology {
 type Results = BTreeMap<(Option<usize>, Option<usize>), usize>;
 
 /// What the definition of the join says.
-fn expected(sent: &[Sent], kind: JoinKind) -> Results {
+fn expected(sent: &[Sent], shape: Shape) -> Results {
+    let kind = shape.kind;
     let of = |side| sent.iter().filter(move |record| record.side == side);
     let meet = |l: &Sent, r: &Sent| {
-        l.key == r.key && (l.time - BEFORE_MS..=l.time + AFTER_MS).contains(&r.time)
+        let around = l.time - shape.before_ms..=l.time + shape.after_ms;
+        l.key == r.key && around.contains(&r.time)
     };
     let mut results = Results::new();
     for l in of(Side::Left) {
@@ -110,20 +150,21 @@ fn expected(sent: &[Sent], kind: JoinKind) -> Results {
 }
 
 /// What the engine says.
-fn played(steps: &[Step], kind: JoinKind) -> (Vec<Sent>, Results) {
+fn played(steps: &[Step], shape: Shape) -> (Vec<Sent>, Results) {
     let options = DriverOptions {
         partitions: PARTITIONS as u32,
         commit_each: false,
         ..DriverOptions::default()
     };
-    let mut driver = TopologyTestDriver::with_options(&topology(kind), options).unwrap();
+    let mut driver = TopologyTestDriver::with_options(&topology(shape), options).unwrap();
     driver.broker().shuffle_reads(steps.len() as u64);
     // Partitions are far apart in time, as when a backlog is read.
     let mut clocks: Vec<i64> = (0..PARTITIONS).map(|p| i64::from(p) * 100).collect();
     let mut sent = Vec::new();
-    let pipe = |driver: &mut TopologyTestDriver, topic, partition, time, k: &str, n: usize| {
+    let pipe = |driver: &mut TopologyTestDriver, side: Side, partition, time, k: &str, n: usize| {
         let value = format!(r#"{{"at":{time},"k":"{k}","n":{n}}}"#);
-        driver.pipe_to(topic, partition, &value);
+        let record = TestRecord::text(&value).key(k).in_partition(partition);
+        driver.pipe_record(side.word(), &record).unwrap();
     };
     for step in steps {
         match *step {
@@ -134,21 +175,19 @@ fn played(steps: &[Step], kind: JoinKind) -> (Vec<Sent>, Results) {
                 advance_ms,
                 late_ms,
             } => {
+                let side = match is_left {
+                    true => Side::Left,
+                    false => Side::Right,
+                };
+                let k = KEYS[key as usize];
+                let partition = match shape.are_moved[side as usize] {
+                    true => partition,
+                    false => partition_of(k.as_bytes(), PARTITIONS as u32),
+                };
                 let clock = &mut clocks[partition as usize];
                 *clock += advance_ms;
-                let (side, topic) = match is_left {
-                    true => (Side::Left, "left"),
-                    false => (Side::Right, "right"),
-                };
                 let (time, number) = (*clock - late_ms, sent.len());
-                pipe(
-                    &mut driver,
-                    topic,
-                    partition,
-                    time,
-                    KEYS[key as usize],
-                    number,
-                );
+                pipe(&mut driver, side, partition, time, k, number);
                 sent.push(Sent {
                     side,
                     key,
@@ -159,11 +198,18 @@ fn played(steps: &[Step], kind: JoinKind) -> (Vec<Sent>, Results) {
             Step::Fate(fate) => driver.meet(fate),
         }
     }
-    // Time goes on everywhere, so that nothing waits any more.
-    for topic in ["left", "right"] {
+    // Time goes on, so that nothing waits any more.
+    let goes_on = |side: &Side| shape.end == End::Everywhere || shape.end == End::On(*side);
+    for side in Side::BOTH.into_iter().filter(goes_on) {
         for partition in 0..PARTITIONS {
-            let k = format!("end of {topic} {partition}");
-            pipe(&mut driver, topic, partition, END_MS, &k, usize::MAX);
+            let k = format!("end of {} {partition}", side.word());
+            pipe(&mut driver, side, partition, END_MS, &k, usize::MAX);
+        }
+    }
+    if shape.end != End::Everywhere {
+        for _ in 0..6 {
+            driver.commit().unwrap();
+            driver.advance_wall_clock(5_001).unwrap();
         }
     }
     // Reads are in portions, of which a driver may see none for a while.
@@ -203,23 +249,24 @@ fn a_partition_that_is_far_ahead_holds_up_nothing() {
         ));
     }
     for kind in [JoinKind::Inner, JoinKind::Outer] {
-        let (sent, found) = played(&steps, kind);
-        assert_eq!(found, expected(&sent, kind), "{kind:?}");
+        let shape = Shape { kind, ..USUAL };
+        let (sent, found) = played(&steps, shape);
+        assert_eq!(found, expected(&sent, shape), "{kind:?}");
     }
 }
 
 proptest! {
-    #![proptest_config(config(40))]
+    #![proptest_config(config(120))]
 
     /// Nothing is missed and nothing comes twice, whatever the order in which partitions are read,
     /// and wherever the process dies.
     #[test]
     fn two_streams_give_all_pairs_that_there_are(
         steps in prop::collection::vec(step(), 1..60),
-        kind in prop::sample::select(vec![JoinKind::Inner, JoinKind::Left, JoinKind::Outer]),
+        shape in shape(),
     ) {
-        let (sent, found) = played(&steps, kind);
-        prop_assert_eq!(found, expected(&sent, kind));
+        let (sent, found) = played(&steps, shape);
+        prop_assert_eq!(found, expected(&sent, shape));
     }
 }
 

@@ -13,9 +13,11 @@ use crate::topology::graph::{Join, Node, NodeKind, Side};
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TimeSource {
-    /// The inputs of the sub-topology through which rows come to it from other partitions, whose
-    /// upstreams say how far they are. None: the highest time of its own rows is what counts.
+    /// The inputs of the sub-topology through which rows come to it.
     pub inputs: Vec<usize>,
+    /// Whether some of these have rows from other partitions, which say how far they are. Otherwise the
+    /// highest time of the operator's own rows is what counts.
+    pub is_upstream: bool,
     /// By how much rows may be older than what the upstreams have reached because an outer join has held
     /// them back, in milliseconds.
     pub held_ms: i64,
@@ -25,19 +27,12 @@ pub struct TimeSource {
 }
 
 impl TimeSource {
-    /// That of rows that come through this input.
-    pub(super) fn of_input(input: usize) -> TimeSource {
-        TimeSource {
-            inputs: vec![input],
-            ..TimeSource::default()
-        }
-    }
-
     /// That of rows that come from either.
     pub(super) fn and(mut self, other: &TimeSource) -> TimeSource {
         self.inputs.extend(&other.inputs);
         self.inputs.sort_unstable();
         self.inputs.dedup();
+        self.is_upstream |= other.is_upstream;
         self.held_ms = self.held_ms.max(other.held_ms);
         self.waits_for_rows |= other.waits_for_rows;
         self
@@ -53,11 +48,6 @@ impl TimeSource {
     pub(super) fn processed(mut self) -> TimeSource {
         self.waits_for_rows = true;
         self
-    }
-
-    /// Whether its rows come from other partitions.
-    pub fn is_upstream(&self) -> bool {
-        !self.inputs.is_empty()
     }
 }
 
@@ -101,9 +91,10 @@ impl Graph<'_> {
 impl Draft<'_, '_> {
     /// The time of rows as they come from an input of the sub-topology.
     pub(super) fn time_of_input(&self, input: usize) -> TimeSource {
-        match self.inputs[input].reader.brings_time() {
-            true => TimeSource::of_input(input),
-            false => TimeSource::default(),
+        TimeSource {
+            inputs: vec![input],
+            is_upstream: self.inputs[input].reader.brings_time(),
+            ..TimeSource::default()
         }
     }
 }

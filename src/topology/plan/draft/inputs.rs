@@ -35,10 +35,11 @@ impl<'l, 't> Draft<'l, 't> {
             with_headers: false,
             next: Vec::new(),
         });
+        let input = self.inputs.len() - 1;
         let outlet = Outlet {
             scope: Scope::of_source(self.layout, &node.name, self.graph.shape(node).fields()),
-            links: vec![Link::Input(self.inputs.len() - 1)],
-            time: TimeSource::default(),
+            links: vec![Link::Input(input)],
+            time: self.time_of_input(input),
         };
         self.outlets.insert(&node.name, outlet);
     }
