@@ -7,7 +7,7 @@
 
 use super::aggregate::Addition;
 use super::clock::NodeProgress;
-use super::input_clocks::InputClocks;
+use super::input_clocks::{Idle, InputClocks};
 use super::operator::{Commit, Stateful};
 use super::table::{Folded, Lookup, Table};
 use super::upstream::TimeTeller;
@@ -16,7 +16,7 @@ use crate::codec::{self, Decode, Encode};
 use crate::headers::PackedHeaders;
 use crate::state::keys;
 use crate::time::Timestamp;
-use crate::topology::graph::{Emit, Function};
+use crate::topology::graph::Function;
 use crate::topology::plan::{FoldPlan, Operator, Work};
 use crate::window::Place;
 
@@ -54,10 +54,7 @@ impl Fold {
             table: Table::new(budget_bytes),
             single: Folded::new(&plan.shape.functions()),
             functions: plan.shape.functions(),
-            time: match plan.emit {
-                Emit::Close => TimeTeller::often(progress, &plan.time),
-                Emit::Updates => TimeTeller::rarely(progress, &plan.time),
-            },
+            time: TimeTeller::new(progress, &plan.time, plan.tells_time),
             buffer: Vec::new(),
         }
     }
@@ -115,7 +112,7 @@ impl Stateful for Fold {
         })?;
         // A partial result is added on the far side: it must not be sent a second time.
         table.clear();
-        self.time.tell(&plan.topic, context, commit.idle_ms)
+        self.time.tell(&plan.topic, context, commit.idle)
     }
 
     fn save(&self, operator: &Operator, progress: &mut Progress) {
@@ -130,8 +127,8 @@ impl Stateful for Fold {
         true
     }
 
-    fn acts_after(&self, _: &Operator, inputs: &InputClocks, idle_ms: i64) -> bool {
-        self.time.acts_after(inputs, idle_ms)
+    fn acts_after(&self, _: &Operator, inputs: &InputClocks, idle: &Idle) -> bool {
+        self.time.acts_after(inputs, idle)
     }
 
     fn stream_time(&self) -> Timestamp {

@@ -7,8 +7,8 @@
 //!
 //! An upstream that is read to its end and silent holds nothing up for long: it says so again and
 //! again, and each time vouches for what the others had reached when it last said so, those of other
-//! inputs too. What came into it before that has been read since. So does a source that the task reads
-//! beside others. One that cannot speak, because its process stands still or is gone, vouches for nothing.
+//! inputs of the same operator too. What came into it before that has been read since. So does a source that
+//! is read beside a repartition. One that cannot speak, because its process stands still or is gone, vouches for nothing.
 
 use std::collections::BTreeMap;
 
@@ -27,8 +27,10 @@ const OWN: i32 = -1;
 #[derive(Clone, Debug, Default)]
 pub struct Idle {
     /// For how long all inputs of the task have been at their ends and nothing has come but the word of
-    /// upstreams how far they are.
+    /// upstreams how far they are; 0 while something waits to be read, be it such a word.
     pub task_ms: i64,
+    /// For how long nothing but such words has come, whether or not something waits.
+    pub quiet_ms: i64,
     /// By input: for how long that has been at its end, and nothing at all has come.
     pub inputs_ms: Vec<i64>,
 }
@@ -61,6 +63,8 @@ struct InputClock {
     progress: NodeProgress,
     /// Whether its records come from other partitions, whose near sides say how far they are.
     is_moved: bool,
+    /// The inputs whose rows come to the same operators, itself included: for those a silent upstream vouches.
+    peers: Vec<usize>,
     /// What silent upstreams vouch for. Not kept: after a restart they soon say it again.
     vouched: BTreeMap<i32, Vouched>,
     /// Of a source, for how long nothing had come when that was last said, in milliseconds; none: something
@@ -96,10 +100,11 @@ impl InputClocks {
         if !is_needed {
             return InputClocks::none();
         }
-        let inputs = plan.inputs.iter().map(|input| {
+        let inputs = plan.inputs.iter().enumerate().map(|(number, input)| {
             let name = format!("input:{}", input.topics[0]);
             let progress = progress.of(&name);
-            InputClock::new(name, input.reader.brings_time(), progress)
+            let is_moved = input.reader.brings_time();
+            InputClock::new(name, is_moved, peers(plan, number), progress)
         });
         InputClocks {
             inputs: inputs.collect(),
@@ -132,7 +137,7 @@ impl InputClocks {
                 .get(input)
                 .is_some_and(|it| it.is_silence_news(*idle_ms))
             {
-                let highest_ms = self.highest_ms();
+                let highest_ms = self.highest_ms(input);
                 let source = &mut self.inputs[input];
                 source.silent_ms = Some(*idle_ms);
                 source.vouch(OWN, highest_ms);
@@ -153,9 +158,11 @@ impl InputClocks {
         self.listens() && inputs.any(|(input, idle_ms)| input.is_silence_news(*idle_ms))
     }
 
-    fn highest_ms(&self) -> i64 {
-        let highest = self.inputs.iter().map(InputClock::highest_ms).max();
-        highest.unwrap_or(i64::MIN)
+    /// The highest time of an input and its peers.
+    fn highest_ms(&self, input: usize) -> i64 {
+        let peers = self.inputs[input].peers.iter();
+        let times = peers.map(|peer| self.inputs[*peer].highest_ms());
+        times.max().unwrap_or(i64::MIN)
     }
 
     /// An upstream partition of an input has said how far it is.
@@ -169,7 +176,7 @@ impl InputClocks {
                 clock.vouched.remove(&time.partition);
             }
             true => {
-                let highest_ms = self.highest_ms();
+                let highest_ms = self.highest_ms(input);
                 self.inputs[input].vouch(time.partition, highest_ms);
             }
         }
@@ -233,12 +240,26 @@ impl InputClocks {
     }
 }
 
+/// The inputs whose rows come to an operator to which those of this one come. The rows of a table that is
+/// only looked up come to none: however new they are, they say nothing of the stream.
+fn peers(plan: &SubTopology, input: usize) -> Vec<usize> {
+    let sources = plan.operators.iter().filter_map(|it| it.work.time());
+    let mut peers = vec![input];
+    for source in sources.filter(|source| source.inputs.contains(&input)) {
+        peers.extend(&source.inputs);
+    }
+    peers.sort_unstable();
+    peers.dedup();
+    peers
+}
+
 impl InputClock {
-    fn new(name: String, is_moved: bool, progress: NodeProgress) -> InputClock {
+    fn new(name: String, is_moved: bool, peers: Vec<usize>, progress: NodeProgress) -> InputClock {
         let mut clock = InputClock {
             name,
             progress,
             is_moved,
+            peers,
             vouched: BTreeMap::new(),
             silent_ms: None,
             reached: Timestamp::MIN,
@@ -326,9 +347,17 @@ mod tests {
 
     /// Clocks of so many inputs, all of them behind repartitions.
     fn clocks(inputs: usize) -> InputClocks {
-        let input = |input| InputClock::new(format!("{input}"), true, NodeProgress::default());
+        let all: Vec<usize> = (0..inputs).collect();
+        let input = |input: &usize| {
+            InputClock::new(
+                format!("{input}"),
+                true,
+                all.clone(),
+                NodeProgress::default(),
+            )
+        };
         InputClocks {
-            inputs: (0..inputs).map(input).collect(),
+            inputs: all.iter().map(input).collect(),
             told: Timestamp::MIN,
         }
     }
@@ -392,10 +421,10 @@ mod tests {
     #[test]
     fn a_source_beside_a_repartition_counts_until_it_is_silent() {
         let clocks = &mut clocks(2);
-        clocks.inputs[1] = InputClock::new("1".to_owned(), false, NodeProgress::default());
+        clocks.inputs[1].is_moved = false;
         let idle = |ms| Idle {
-            task_ms: 0,
             inputs_ms: vec![0, ms],
+            ..Idle::default()
         };
         say(clocks, 0, 0, 100, false);
         say(clocks, 0, 1, 100, false);
@@ -462,7 +491,7 @@ mod tests {
         assert_eq!(time(before, &[0]), Timestamp(100));
         let clocks = &mut clocks(1);
         let progress = before.inputs[0].progress.clone();
-        clocks.inputs[0] = InputClock::new("0".to_owned(), true, progress);
+        clocks.inputs[0] = InputClock::new("0".to_owned(), true, vec![0], progress);
         assert_eq!(time(clocks, &[0]), Timestamp(3));
         say(clocks, 0, 1, 3, true);
         say(clocks, 0, 1, 3, true);

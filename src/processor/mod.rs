@@ -482,7 +482,7 @@ impl Processor {
                     operators,
                     id,
                     batch,
-                    idle_ms: idle.task_ms,
+                    idle,
                     arena,
                 })?;
             }
@@ -544,7 +544,7 @@ impl Processor {
     pub fn acts_after(&self, idle: &Idle) -> bool {
         let mut all = self.stateful();
         let acts = |(operator, stateful): (&Operator, &dyn Stateful)| {
-            stateful.acts_after(operator, &self.clocks, idle.task_ms)
+            stateful.acts_after(operator, &self.clocks, idle)
         };
         self.clocks.hears(idle) || all.any(acts)
     }

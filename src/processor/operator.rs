@@ -10,7 +10,7 @@ use super::deduplicate::Deduplicator;
 use super::fold::Fold;
 use super::foreign::Subscriptions;
 use super::global_join::{GlobalJoin, GlobalTables};
-use super::input_clocks::InputClocks;
+use super::input_clocks::{Idle, InputClocks};
 use super::rows::{RowTable, Sender};
 use super::stream_join::StreamJoin;
 use super::suppress::Suppressor;
@@ -85,7 +85,7 @@ pub(super) trait Stateful {
     }
 
     /// Whether a flush would do something because nothing has come for so long.
-    fn acts_after(&self, _: &Operator, _: &InputClocks, _idle_ms: i64) -> bool {
+    fn acts_after(&self, _: &Operator, _: &InputClocks, _: &Idle) -> bool {
         false
     }
 
@@ -103,8 +103,8 @@ pub(super) struct Commit<'k, 'c> {
     pub(super) id: OperatorId,
     /// Collects what has changed in the stores.
     pub(super) batch: &'k mut StateBatch,
-    /// For how long the task has been caught up and silent.
-    pub(super) idle_ms: i64,
+    /// For how long nothing has come.
+    pub(super) idle: &'k Idle,
     pub(super) arena: &'k Bump,
 }
 

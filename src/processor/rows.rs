@@ -4,7 +4,7 @@ use bumpalo::Bump;
 use bumpalo::collections::Vec as ArenaVec;
 
 use super::input::MARKER_KEY;
-use super::input_clocks::InputClocks;
+use super::input_clocks::{Idle, InputClocks};
 use super::keyed::{self, KeyedStore};
 use super::operator::{Commit, Stateful};
 use super::run::{RowFault, drop_row, move_fields};
@@ -185,9 +185,10 @@ pub(super) struct Sender {
 
 impl Sender {
     pub(super) fn new(plan: &SendPlan, progress: &Progress) -> Sender {
+        let own = progress.of(&plan.topic);
         let time = plan
             .tells_time
-            .then(|| TimeTeller::often(&progress.of(&plan.topic), &plan.time));
+            .map(|need| TimeTeller::new(&own, &plan.time, need));
         Sender {
             buffer: Vec::new(),
             time,
@@ -202,7 +203,7 @@ impl Stateful for Sender {
             unreachable!("rows are sent here");
         };
         match &mut self.time {
-            Some(time) => time.tell(&plan.topic, context, commit.idle_ms),
+            Some(time) => time.tell(&plan.topic, context, commit.idle),
             None => Ok(()),
         }
     }
@@ -218,9 +219,9 @@ impl Stateful for Sender {
         self.time.is_some()
     }
 
-    fn acts_after(&self, _: &Operator, inputs: &InputClocks, idle_ms: i64) -> bool {
+    fn acts_after(&self, _: &Operator, inputs: &InputClocks, idle: &Idle) -> bool {
         let time = self.time.as_ref();
-        time.is_some_and(|time| time.acts_after(inputs, idle_ms))
+        time.is_some_and(|time| time.acts_after(inputs, idle))
     }
 }
 

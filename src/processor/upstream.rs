@@ -6,12 +6,12 @@
 //! partitions passes on how far those are.
 
 use super::clock::NodeProgress;
-use super::input_clocks::{InputClocks, UpstreamTime};
+use super::input_clocks::{Idle, InputClocks, UpstreamTime};
 use super::{Context, ProcessError, Produced, Row};
 use crate::codec;
 use crate::headers::PackedHeaders;
 use crate::time::Timestamp;
-use crate::topology::plan::TimeSource;
+use crate::topology::plan::{TimeNeed, TimeSource};
 
 /// A partition that is read to its end says after so long that it is silent.
 const SILENT_AFTER_MS: i64 = 5_000;
@@ -39,17 +39,12 @@ pub(super) struct TimeTeller {
 }
 
 impl TimeTeller {
-    /// Going on from there, where something waits on the far side.
-    pub(super) fn often(progress: &NodeProgress, source: &TimeSource) -> TimeTeller {
-        TimeTeller::new(progress, source, SILENT_AGAIN_MS)
-    }
-
-    /// Going on from there, where nothing waits.
-    pub(super) fn rarely(progress: &NodeProgress, source: &TimeSource) -> TimeTeller {
-        TimeTeller::new(progress, source, SILENT_AGAIN_RARELY_MS)
-    }
-
-    fn new(progress: &NodeProgress, source: &TimeSource, silent_again_ms: i64) -> TimeTeller {
+    /// Going on from there.
+    pub(super) fn new(progress: &NodeProgress, source: &TimeSource, need: TimeNeed) -> TimeTeller {
+        let silent_again_ms = match need {
+            TimeNeed::Release => SILENT_AGAIN_MS,
+            TimeNeed::Retention => SILENT_AGAIN_RARELY_MS,
+        };
         TimeTeller {
             source: source.clone(),
             stream_time: Timestamp(progress.stream_time_ms),
@@ -83,26 +78,27 @@ impl TimeTeller {
         &mut self,
         topic: &str,
         context: &mut Context<'_>,
-        idle_ms: i64,
+        idle: &Idle,
     ) -> Result<(), ProcessError> {
         let time = context.clocks.time_of(&self.source, self.highest);
         self.stream_time = self.stream_time.max(time);
-        let idle_ms = self.silence_ms(context.clocks, idle_ms);
-        let speaks_again = self.silent_ms.is_some() && idle_ms < SILENT_AFTER_MS;
-        if self.stream_time > self.sent || speaks_again || self.is_silence_news(idle_ms) {
-            self.silent_ms = (idle_ms >= SILENT_AFTER_MS).then_some(idle_ms);
+        let is_silence_news = self.is_silence_news(context.clocks, idle);
+        let speaks_again = self.silent_ms.is_some() && !self.is_quiet(context.clocks, idle);
+        if self.stream_time > self.sent || speaks_again || is_silence_news {
+            if is_silence_news {
+                self.silent_ms = Some(idle.task_ms);
+            } else if speaks_again {
+                self.silent_ms = None;
+            }
             self.send(topic, context)?;
         }
         Ok(())
     }
 
-    /// For how long there has been nothing more to send: nothing is on its way from other partitions
-    /// either.
-    fn silence_ms(&self, inputs: &InputClocks, idle_ms: i64) -> i64 {
-        match inputs.are_silent(&self.source) {
-            true => idle_ms,
-            false => 0,
-        }
+    /// Whether nothing has come for so long that it counts as silence. What waits to be read may be no more
+    /// than the word of an upstream.
+    fn is_quiet(&self, inputs: &InputClocks, idle: &Idle) -> bool {
+        idle.quiet_ms >= SILENT_AFTER_MS && inputs.are_silent(&self.source)
     }
 
     fn send(&mut self, topic: &str, context: &mut Context<'_>) -> Result<(), ProcessError> {
@@ -129,17 +125,17 @@ impl TimeTeller {
         Ok(())
     }
 
-    /// Whether it is to be said that nothing has come for so long.
-    pub(super) fn acts_after(&self, inputs: &InputClocks, idle_ms: i64) -> bool {
-        self.is_silence_news(self.silence_ms(inputs, idle_ms))
+    /// Whether there is something to be said because nothing has come for so long.
+    pub(super) fn acts_after(&self, inputs: &InputClocks, idle: &Idle) -> bool {
+        self.is_silence_news(inputs, idle)
     }
 
-    fn is_silence_news(&self, idle_ms: i64) -> bool {
+    fn is_silence_news(&self, inputs: &InputClocks, idle: &Idle) -> bool {
         let due_ms = match self.silent_ms {
             None => SILENT_AFTER_MS,
             Some(said_ms) => said_ms + self.silent_again_ms,
         };
-        idle_ms >= due_ms
+        idle.task_ms >= due_ms && self.is_quiet(inputs, idle)
     }
 
     /// To be stored with the commit.

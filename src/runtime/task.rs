@@ -310,6 +310,7 @@ impl Task {
         let since = |last: Timestamp| (now.0 - last.0).max(0);
         let mut idle = Idle {
             task_ms: since(self.last_record),
+            quiet_ms: since(self.last_record),
             inputs_ms: vec![i64::MAX; self.plan.inputs.len()],
         };
         for ((input, queue), last_read) in self.queues.iter().zip(&self.last_read) {

@@ -615,6 +615,73 @@ fn a_side_that_falls_silent_holds_up_nothing() {
     assert_eq!(left, ["a", "a", "c", "c"]);
 }
 
+/// Orders by the country of their customer, where the orders have to be moved.
+fn orders_by_country() -> Builder {
+    let builder = table(Topology::builder("app"), "customers")
+        .source("orders", Source::json("orders").timestamp("at"))
+        .select_key("by_customer", "orders", "customer")
+        .join(
+            "enriched",
+            "by_customer",
+            Join::with("customers", "c").kind(JoinKind::Left),
+        );
+    let rollup = Rollup::by(["c.country"]).tumbling(Millis(1_000));
+    builder
+        .aggregate("per_country", "enriched", rollup.set("n", "count()"))
+        .kafka(
+            "out",
+            "per_country",
+            KafkaSink::topic("out").field("n", "n"),
+        )
+}
+
+/// ```text
+///   orders      1 ·········· silence ·········· 5   10
+///   customers   0   1,000,000                            their times say nothing of those of orders
+/// ```
+#[test]
+fn the_times_of_a_table_are_not_those_of_the_stream() {
+    for partitions in [1, 3] {
+        let mut driver = with_partitions(orders_by_country(), partitions);
+        let customer = |driver: &mut TopologyTestDriver, at: i64| {
+            let (key, value) = (Some(&b"ann"[..]), Some(&br#"{"country":"de"}"#[..]));
+            driver
+                .try_pipe("customers", key, value, Timestamp(at))
+                .unwrap();
+        };
+        let order = |driver: &mut TopologyTestDriver, at: i64| {
+            let order = format!(r#"{{"customer":"ann","at":{at}}}"#);
+            driver.pipe("orders", None, &order);
+        };
+        customer(&mut driver, 0);
+        order(&mut driver, 1_000);
+        customer(&mut driver, 1_000_000);
+        for _ in 0..30 {
+            driver.advance_wall_clock(6_000).unwrap();
+        }
+        order(&mut driver, 5_000);
+        order(&mut driver, 10_000);
+        assert_eq!(written(&mut driver).len(), 3, "{partitions} partitions");
+        assert_eq!(driver.drops("per_country", DropReason::Late), 0);
+    }
+}
+
+/// Whoever has nothing more to send says so now and then, and no more.
+#[test]
+fn an_application_without_records_writes_little() {
+    let mut driver = with_partitions(orders_by_country(), 2);
+    driver.pipe("orders", None, r#"{"customer":"ann","at":1000}"#);
+    let before = driver.total_records();
+    for _ in 0..600 {
+        driver.advance_wall_clock(500).unwrap();
+    }
+    // In five minutes each partition of both repartitions says to each other one at most once a minute
+    // that it is silent, and once before; each word that is read is a commit.
+    let words = 2 * 2 * 2 * 6;
+    let written = driver.total_records() - before;
+    assert!(written <= 3 * words, "{written} records, {words} words");
+}
+
 /// ```text
 ///   edits ─→ map ─→ select_key ┄ repartition ┄→ table ─┐
 ///   users ─→ table ────────────────────────────────────┴ join as e ─→ table: e.loud is kept

@@ -60,17 +60,14 @@ const SYNONYMS: &[(&str, &str)] = &[
 /// The word of ours that is meant by one of others, or by one that is misspelt.
 pub fn word_meant<'a>(
     word: &str,
-    candidates: impl IntoIterator<Item = &'a str> + Clone,
+    candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
+    let candidates: Vec<&str> = candidates.into_iter().collect();
     let lower = word.to_lowercase();
     let ours = SYNONYMS.iter().filter(|(theirs, _)| *theirs == lower);
-    let mut candidate = ours.filter_map(|(_, ours)| {
-        let mut candidates = candidates.clone().into_iter();
-        candidates.find(|candidate| candidate == ours)
-    });
-    candidate
-        .next()
-        .or_else(|| nearest(word, candidates.clone()))
+    let is_here = |ours: &&str| candidates.contains(ours);
+    let meant = ours.map(|(_, ours)| *ours).find(is_here);
+    meant.or_else(|| nearest(word, candidates))
 }
 
 /// The same as [`did_you_mean`] for the words of topology files.

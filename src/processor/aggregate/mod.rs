@@ -36,7 +36,7 @@ pub(super) use input::{check_record_key, fold_partial, fold_row};
 pub(crate) use read::stored_results;
 
 use super::clock::{NodeProgress, StreamClock};
-use super::input_clocks::InputClocks;
+use super::input_clocks::{Idle, InputClocks};
 use super::operator::{Commit, Stateful};
 use super::store::Store;
 use super::table::Folded;
@@ -241,17 +241,17 @@ impl Stateful for Aggregator {
             operators,
             id,
             batch,
-            idle_ms,
+            idle,
             arena,
         } = commit;
-        let (id, idle_ms) = (*id, *idle_ms);
+        let id = *id;
         let operator = &context.plan.operators[id];
         let Work::Aggregate(plan) = &operator.work else {
             unreachable!("an aggregate is at work here");
         };
         let open_from = {
             let clock = &self.clock;
-            let time = clock.closing_time_after(context.clocks, plan.idle_close_ms, idle_ms);
+            let time = clock.closing_time_after(context.clocks, plan.idle_close_ms, idle.task_ms);
             plan.shape.windows.open_from(time)
         };
         let emitted_until = Timestamp(self.clock.progress.emitted_until_ms);
@@ -313,12 +313,12 @@ impl Stateful for Aggregator {
         self.idle_close && stream_time_ms > i64::MIN && stream_time_ms >= emitted_until_ms
     }
 
-    fn acts_after(&self, operator: &Operator, inputs: &InputClocks, idle_ms: i64) -> bool {
+    fn acts_after(&self, operator: &Operator, inputs: &InputClocks, idle: &Idle) -> bool {
         let Work::Aggregate(plan) = &operator.work else {
             unreachable!("an aggregate is at work here");
         };
         let clock = &self.clock;
-        let time = clock.closing_time_after(inputs, plan.idle_close_ms, idle_ms);
+        let time = clock.closing_time_after(inputs, plan.idle_close_ms, idle.task_ms);
         let open_from = plan.shape.windows.open_from(time);
         self.waits_for_silence() && open_from.0 > self.clock.progress.emitted_until_ms
     }

@@ -4,7 +4,7 @@ use super::graph::Graph;
 use super::planner::{PlanError, compile};
 use super::reader::ResultTopic;
 use super::scope::{Layout, Scope};
-use super::time::TimeSource;
+use super::time::{TimeNeed, TimeSource};
 use crate::expr::{Evaluator, Expression};
 use crate::topology::aggregation::shared;
 use crate::topology::graph::{
@@ -84,8 +84,8 @@ pub struct FoldPlan {
     pub topic: String,
     /// By what time rows are judged.
     pub time: TimeSource,
-    /// Whether somebody behind it waits for time to go on, as for windows to close.
-    pub emit: Emit,
+    /// What depends on the stream time, which goes along.
+    pub tells_time: TimeNeed,
     /// Whether each row is sent by itself: the far side has to see them one after the other.
     pub one_by_one: bool,
 }

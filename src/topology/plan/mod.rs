@@ -53,7 +53,7 @@ pub use reader::{
 pub use sinks::{KafkaPlan, SqlColumn, SqlPlan, WrittenValue};
 pub use stateless::{Assignment, Way};
 pub use suppress::{Bounds, Identity, Release, SuppressPlan};
-pub use time::TimeSource;
+pub use time::{TimeNeed, TimeSource};
 pub use work::{Lateness, Operator, OperatorId, Route, SendPlan, TablePlan, Work};
 
 use crate::topology::graph::{AppId, Guarantee, NodeName};

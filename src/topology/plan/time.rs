@@ -2,7 +2,7 @@
 
 use super::draft::Draft;
 use super::graph::Graph;
-use crate::topology::graph::{Join, Node, NodeKind, Side};
+use crate::topology::graph::{Emit, Join, Node, NodeKind, Side};
 
 /// Where the time of an operator comes from.
 ///
@@ -51,33 +51,55 @@ impl TimeSource {
     }
 }
 
+/// How much depends on it that the far side of a repartition knows how far the near sides are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TimeNeed {
+    /// For how long something is kept.
+    Retention,
+    /// When something leaves.
+    Release,
+}
+
 impl Graph<'_> {
-    /// Whether the far side of a repartition of this input of a node has to know how far the near sides
-    /// are: the node or one behind it judges rows by time, or waits for time to go on.
-    pub(super) fn needs_time(&self, node: &Node, input: usize) -> bool {
-        let passes_on = match &node.kind {
-            NodeKind::Aggregate(_) | NodeKind::Suppress(_) => false,
+    /// What depends on how far the near sides of a repartition of this input of a node are: the node, or one
+    /// behind it, judges rows by time, or waits for time to go on. None: nothing does.
+    pub(super) fn time_need(&self, node: &Node, input: usize) -> Option<TimeNeed> {
+        if self.leads_to_processor(node) {
+            return Some(TimeNeed::Release);
+        }
+        let (own, passes_on) = match &node.kind {
+            NodeKind::Process(_) => (Some(TimeNeed::Release), false),
+            NodeKind::Aggregate(aggregate) => {
+                let waits = aggregate.emit == Emit::Close || self.is_held_until_close(node);
+                let need = aggregate.window.map(|_| TimeNeed::of(waits));
+                (need, false)
+            }
+            NodeKind::Suppress(_) => (None, false),
+            NodeKind::Deduplicate(_) => (Some(TimeNeed::Retention), true),
+            NodeKind::Join(join) if join.within.is_some() => {
+                let waits = Side::BOTH.iter().any(|side| join.kind.keeps(*side));
+                (Some(TimeNeed::of(waits)), true)
+            }
             NodeKind::Join(join) => {
                 let is_global = self.global_table(node).is_some();
-                is_global || join.within.is_some() || self.brings_results(join, input)
+                (None, is_global || self.brings_results(join, input))
             }
-            NodeKind::Deduplicate(_) | NodeKind::Process(_) => return true,
-            _ => true,
+            _ => (None, true),
         };
-        let is_judge = match &node.kind {
-            NodeKind::Aggregate(aggregate) => aggregate.window.is_some(),
-            NodeKind::Join(join) => join.within.is_some(),
-            _ => false,
-        };
-        is_judge || self.leads_to_processor(node) || (passes_on && self.needs_time_behind(node))
+        match passes_on {
+            true => own.max(self.time_need_behind(node)),
+            false => own,
+        }
     }
 
-    fn needs_time_behind(&self, node: &Node) -> bool {
-        self.consumers(&node.name).iter().any(|consumer| {
+    fn time_need_behind(&self, node: &Node) -> Option<TimeNeed> {
+        let consumers = self.consumers(&node.name).iter();
+        let needs = consumers.flat_map(|consumer| {
             let inputs = consumer.kind.inputs().iter().enumerate();
-            let mut from_here = inputs.filter(|(_, from)| **from == node.name);
-            from_here.any(|(input, _)| self.needs_time(consumer, input))
-        })
+            let from_here = inputs.filter(|(_, from)| **from == node.name);
+            from_here.map(|(input, _)| self.time_need(consumer, input))
+        });
+        needs.max().flatten()
     }
 
     /// Whether a row of this side of a join with a table has results when it comes. Those of a join by a
@@ -85,6 +107,15 @@ impl Graph<'_> {
     pub(super) fn brings_results(&self, join: &Join, input: usize) -> bool {
         let is_looked_up = |side: Side| self.shape(self.node(join.input(side))).replace();
         join.on.is_none() && (input == Side::Left as usize || is_looked_up(Side::Left))
+    }
+}
+
+impl TimeNeed {
+    fn of(waits: bool) -> TimeNeed {
+        match waits {
+            true => TimeNeed::Release,
+            false => TimeNeed::Retention,
+        }
     }
 }
 

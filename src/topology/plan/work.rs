@@ -10,7 +10,7 @@ use super::reader::WantedFields;
 use super::sinks::{KafkaPlan, SqlPlan};
 use super::stateless::{Assignment, Way};
 use super::suppress::SuppressPlan;
-use super::time::TimeSource;
+use super::time::{TimeNeed, TimeSource};
 use crate::expr::Evaluator;
 use crate::topology::graph::{NodeName, OnError, OnLate};
 use crate::value::Slot;
@@ -147,8 +147,8 @@ pub struct SendPlan {
     pub topic: String,
     /// To which of its partitions.
     pub route: Route,
-    /// Whether the stream time goes along.
-    pub tells_time: bool,
+    /// What depends on the stream time, which goes along then; nothing does, and it does not.
+    pub tells_time: Option<TimeNeed>,
     /// By what time rows are judged.
     pub time: TimeSource,
     /// Which rows are too late to be sent: where they arrive, this cannot be told any more.
@@ -213,7 +213,7 @@ impl Work {
             | Work::Suppress(_)
             | Work::Deduplicate(_)
             | Work::Process(_) => true,
-            Work::Send(send) => send.tells_time,
+            Work::Send(send) => send.tells_time.is_some(),
             _ => false,
         }
     }

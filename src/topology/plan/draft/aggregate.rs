@@ -5,10 +5,10 @@ use super::super::aggregates::{
 };
 use super::super::{
     AggregatePlan, FoldPlan, FoldShape, Input, InternalTopic, Purpose, Reader, ResultSlots,
-    ResultTopic, StorePlan, TimeSource, Work,
+    ResultTopic, StorePlan, TimeNeed, TimeSource, Work,
 };
 use super::{Draft, Link, Outlet, PlanError, Scope};
-use crate::topology::graph::{Aggregate, Emit, Node, NodeName};
+use crate::topology::graph::{Aggregate, Node, NodeName};
 use crate::value::ValueType;
 
 impl<'l, 't> Draft<'l, 't> {
@@ -58,17 +58,12 @@ impl<'l, 't> Draft<'l, 't> {
             purpose: Purpose::Repartition,
             sized_like,
         });
-        let is_waited_for =
-            self.graph.is_held_until_close(node) || self.graph.leads_to_processor(node);
-        let emit = match is_waited_for {
-            true => Emit::Close,
-            false => aggregate.emit,
-        };
+        let tells_time = self.graph.time_need(node, 0);
         let work = Work::Fold(FoldPlan {
             shape,
             topic,
             time: outlet.time,
-            emit,
+            tells_time: tells_time.unwrap_or(TimeNeed::Retention),
             one_by_one: aggregate.delete_if.is_some(),
         });
         self.push(node, work, &outlet.links);

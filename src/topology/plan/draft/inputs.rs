@@ -69,7 +69,7 @@ impl<'l, 't> Draft<'l, 't> {
     pub(in super::super) fn add_arrival(&mut self, node: &'t Node, input: usize) {
         let from = self.graph.node(&node.kind.inputs()[input]);
         let name = self.graph.repartition_topic(node, input);
-        let brings_time = self.graph.needs_time(node, input);
+        let brings_time = self.graph.time_need(node, input).is_some();
         let outlet = self.read_rows(from, name, RowTopic::Repartition, brings_time);
         self.arrivals.insert((&node.name, input), outlet);
     }
@@ -144,7 +144,7 @@ impl<'l, 't> Draft<'l, 't> {
             computed: computed(&outlet.scope),
             topic,
             route: Route::ByKey,
-            tells_time: self.graph.needs_time(node, input),
+            tells_time: self.graph.time_need(node, input),
             time: outlet.time,
             lateness,
             passes_headers: self.graph.reads_headers(node, &|_| true),
@@ -163,7 +163,7 @@ impl<'l, 't> Draft<'l, 't> {
                 computed: computed(&outlet.scope),
                 topic,
                 route: Route::Same,
-                tells_time: false,
+                tells_time: None,
                 time: TimeSource::default(),
                 lateness: None,
                 passes_headers: self.graph.are_headers_read_behind(&node.name, &|_| true),
