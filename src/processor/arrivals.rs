@@ -242,6 +242,16 @@ impl Waiting {
         rest.map(|_| ()).map_err(|source| store.foreign(source))
     }
 
+    /// The earliest time of what waits; none: nothing does.
+    pub(super) fn first(&self, store: &Store<'_>) -> Result<Option<Timestamp>, ProcessError> {
+        let mut first = None;
+        self.walk(store, &mut |key| {
+            first = Place::of(key).map(|place| place.time);
+            Ok(ControlFlow::Break(()))
+        })?;
+        Ok(first)
+    }
+
     /// Writes what has changed.
     pub(super) fn flush(&self, writer: &mut StoreWriter<'_>) {
         for (key, arrivals) in &self.changes {

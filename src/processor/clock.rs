@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use super::Row;
 use super::input_clocks::InputClocks;
+use super::operator::Surroundings;
 use crate::codec::{Decode, Encode};
 use crate::time::Timestamp;
 use crate::topology::plan::TimeSource;
@@ -108,21 +109,24 @@ impl StreamClock {
 
     /// The time by which windows close.
     pub(super) fn closing_time(&self, inputs: &InputClocks) -> Timestamp {
-        inputs.time_of(&self.source, self.stream_time())
+        match self.source.is_upstream {
+            true => inputs.time_of(&self.source, self.stream_time()),
+            false => self.stream_time(),
+        }
     }
 
     /// The time by which windows close when nothing has come for so long, if they close by that
     /// after `idle_close_ms`.
     pub(super) fn closing_time_after(
         &self,
-        inputs: &InputClocks,
+        around: &Surroundings<'_>,
         idle_close_ms: Option<i64>,
         idle_ms: i64,
     ) -> Timestamp {
-        let closing_time = self.closing_time(inputs);
+        let closing_time = self.closing_time(around.inputs);
         let is_idle = idle_close_ms.is_some_and(|after_ms| idle_ms >= after_ms);
         let seen = closing_time.max(self.stream_time());
-        match is_idle && seen > Timestamp::MIN && inputs.are_silent(&self.source) {
+        match is_idle && seen > Timestamp::MIN && around.are_silent(&self.source) {
             true => seen.plus_millis(idle_ms),
             false => closing_time,
         }

@@ -156,6 +156,7 @@ impl Deduplicator {
         budget_bytes: usize,
         progress: NodeProgress,
     ) -> Deduplicator {
+        let purged_until = Timestamp(progress.emitted_until_ms);
         Deduplicator {
             store: plan.store,
             within_ms: plan.within_ms,
@@ -168,7 +169,7 @@ impl Deduplicator {
             clock: StreamClock::new(progress, &plan.time),
             complete_behind: None,
             newest: Timestamp::MIN,
-            purged_until: Timestamp::MIN,
+            purged_until,
             key: Vec::new(),
             buffer: Vec::new(),
         }
@@ -182,7 +183,10 @@ impl Deduplicator {
         key: &[u8],
         (time, stream_time): (Timestamp, Timestamp),
     ) -> Result<Verdict, ProcessError> {
-        if time < stream_time.plus_millis(-self.grace_ms) {
+        // What has been let go because a partition was silent may have passed or not.
+        let is_forgotten =
+            self.buckets.start_of(time.plus_millis(-self.within_ms)) < self.purged_until;
+        if is_forgotten || time < stream_time.plus_millis(-self.grace_ms) {
             return Ok(Verdict::Late);
         }
         let bucket = self.buckets.start_of(time);
@@ -280,6 +284,8 @@ impl Deduplicator {
             batch.expire(self.store, until);
             self.passed.forget_before(until);
             self.purged_until = until;
+            // Also after a restart nothing of before that may pass.
+            self.clock.progress.emitted_until_ms = until.0;
         }
     }
 }

@@ -7,8 +7,8 @@
 
 use super::aggregate::Addition;
 use super::clock::NodeProgress;
-use super::input_clocks::{Idle, InputClocks};
-use super::operator::{Commit, Stateful};
+use super::input_clocks::Idle;
+use super::operator::{Commit, Stateful, Surroundings};
 use super::table::{Folded, Lookup, Table};
 use super::upstream::TimeTeller;
 use super::{Outputs, ProcessError, Produced, Progress};
@@ -112,7 +112,8 @@ impl Stateful for Fold {
         })?;
         // A partial result is added on the far side: it must not be sent a second time.
         table.clear();
-        self.time.tell(&plan.topic, context, commit.idle)
+        self.time
+            .tell(&plan.topic, context, commit.operators, commit.idle)
     }
 
     fn save(&self, operator: &Operator, progress: &mut Progress) {
@@ -127,8 +128,8 @@ impl Stateful for Fold {
         true
     }
 
-    fn acts_after(&self, _: &Operator, inputs: &InputClocks, idle: &Idle) -> bool {
-        self.time.acts_after(inputs, idle)
+    fn acts_after(&self, _: &Operator, around: &Surroundings<'_>, idle: &Idle) -> bool {
+        self.time.acts_after(around, idle)
     }
 
     fn stream_time(&self) -> Timestamp {

@@ -94,7 +94,8 @@ impl InputClocks {
     /// Those of a task, going on from `progress`.
     pub(super) fn new(plan: &SubTopology, progress: &Progress) -> InputClocks {
         let is_needed = plan.operators.iter().any(|operator| match &operator.work {
-            Work::Process(_) => true,
+            Work::Process(_) | Work::Fold(_) => true,
+            Work::Send(send) => send.tells_time.is_some(),
             work => work.time().is_some_and(|time| time.is_upstream),
         });
         if !is_needed {
@@ -186,6 +187,11 @@ impl InputClocks {
 
     /// The time of an operator whose own rows have come to `own`.
     pub(super) fn time_of(&self, source: &TimeSource, own: Timestamp) -> Timestamp {
+        if source.is_of_inputs() {
+            let inputs = source.inputs.iter();
+            let times = inputs.map(|input| self.inputs[*input].progress.stream_time_ms);
+            return own.max(Timestamp(times.max().unwrap_or(i64::MIN)));
+        }
         if !source.is_upstream {
             return own;
         }

@@ -57,7 +57,7 @@ use addressed::Addressed;
 use custom::Hosted;
 use input::InputError;
 use input_clocks::InputClocks;
-use operator::{Commit, Kind, OperatorState, Resources, Stateful};
+use operator::{Commit, Kind, OperatorState, Resources, Stateful, Surroundings};
 use run::{RowFault, drop_row, run_all};
 
 use crate::expr;
@@ -543,8 +543,12 @@ impl Processor {
     /// Whether a flush would do something because nothing has come for so long.
     pub fn acts_after(&self, idle: &Idle) -> bool {
         let mut all = self.stateful();
+        let around = Surroundings {
+            inputs: &self.clocks,
+            operators: &self.operators,
+        };
         let acts = |(operator, stateful): (&Operator, &dyn Stateful)| {
-            stateful.acts_after(operator, &self.clocks, idle)
+            stateful.acts_after(operator, &around, idle)
         };
         self.clocks.hears(idle) || all.any(acts)
     }

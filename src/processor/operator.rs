@@ -19,7 +19,7 @@ use crate::format::{EventWriter, Registries};
 use crate::state::StateBatch;
 use crate::time::Timestamp;
 use crate::topology::graph::Side;
-use crate::topology::plan::{KafkaPlan, Operator, OperatorId, Work, WrittenValue};
+use crate::topology::plan::{KafkaPlan, Operator, OperatorId, TimeSource, Work, WrittenValue};
 
 /// What an operator remembers.
 pub(super) struct OperatorState {
@@ -85,13 +85,39 @@ pub(super) trait Stateful {
     }
 
     /// Whether a flush would do something because nothing has come for so long.
-    fn acts_after(&self, _: &Operator, _: &InputClocks, _: &Idle) -> bool {
+    fn acts_after(&self, _: &Operator, _: &Surroundings<'_>, _: &Idle) -> bool {
         false
+    }
+
+    /// What it holds back has at least this time; none: it holds nothing back.
+    fn holds_from(&self) -> Option<Timestamp> {
+        None
     }
 
     /// The highest event time that it has seen, if it keeps one.
     fn stream_time(&self) -> Timestamp {
         Timestamp::MIN
+    }
+}
+
+/// What an operator sees of the task around it.
+pub(super) struct Surroundings<'s> {
+    pub(super) inputs: &'s InputClocks,
+    pub(super) operators: &'s [OperatorState],
+}
+
+impl Surroundings<'_> {
+    /// The lowest time of what is held back in front of an operator; none: nothing is.
+    pub(super) fn held_from(&self, source: &TimeSource) -> Option<Timestamp> {
+        let holders = source.holders.iter();
+        let held = holders.filter_map(|id| self.operators[*id].kind.stateful()?.holds_from());
+        held.min()
+    }
+
+    /// Whether nothing is on its way to an operator, neither from other partitions nor from what is held
+    /// back in front of it.
+    pub(super) fn are_silent(&self, source: &TimeSource) -> bool {
+        self.held_from(source).is_none() && self.inputs.are_silent(source)
     }
 }
 

@@ -4,9 +4,9 @@ use bumpalo::Bump;
 use bumpalo::collections::Vec as ArenaVec;
 
 use super::input::MARKER_KEY;
-use super::input_clocks::{Idle, InputClocks};
+use super::input_clocks::Idle;
 use super::keyed::{self, KeyedStore};
-use super::operator::{Commit, Stateful};
+use super::operator::{Commit, Stateful, Surroundings};
 use super::run::{RowFault, drop_row, move_fields};
 use super::upstream::TimeTeller;
 use super::{
@@ -203,7 +203,7 @@ impl Stateful for Sender {
             unreachable!("rows are sent here");
         };
         match &mut self.time {
-            Some(time) => time.tell(&plan.topic, context, commit.idle),
+            Some(time) => time.tell(&plan.topic, context, commit.operators, commit.idle),
             None => Ok(()),
         }
     }
@@ -219,9 +219,9 @@ impl Stateful for Sender {
         self.time.is_some()
     }
 
-    fn acts_after(&self, _: &Operator, inputs: &InputClocks, idle: &Idle) -> bool {
+    fn acts_after(&self, _: &Operator, around: &Surroundings<'_>, idle: &Idle) -> bool {
         let time = self.time.as_ref();
-        time.is_some_and(|time| time.acts_after(inputs, idle))
+        time.is_some_and(|time| time.acts_after(around, idle))
     }
 }
 
@@ -240,7 +240,7 @@ pub(super) fn send_row(
     let Sender { buffer, time } = &mut **sender;
     let mut judged_by = row.time;
     if let Some(time) = time {
-        let stream_time = time.judge_by(row);
+        let stream_time = time.judge_by(row, context.clocks);
         judged_by = stream_time;
         if let Some(lateness) = plan.lateness
             && row.time < stream_time.plus_millis(-lateness.grace_ms)

@@ -48,6 +48,8 @@ pub(super) struct StreamJoin {
     newest: [Timestamp; 2],
     records: Records,
     waiting: Option<Waiting>,
+    /// The earliest time of what waited at the last commit; none: nothing did.
+    held_from: Option<Timestamp>,
     key: Vec<u8>,
     buffer: Vec<u8>,
 }
@@ -75,6 +77,7 @@ impl StreamJoin {
             newest: Side::BOTH.map(|side| Timestamp(newest(side))),
             records: Records::new(kept_ms(&plan.within), budget_bytes / 2),
             waiting: plan.waiting.map(|_| Waiting::new(oldest, budget_bytes / 2)),
+            held_from: oldest,
             key: Vec::new(),
             buffer: Vec::new(),
         }
@@ -82,7 +85,10 @@ impl StreamJoin {
 
     /// Before a record is joined or records are let go: how far they have come.
     fn tell_time(&mut self, plan: &StreamJoinPlan, inputs: &InputClocks) {
-        self.time = inputs.time_of(&plan.time, self.stream_time);
+        self.time = match self.is_behind_repartition {
+            true => inputs.time_of(&plan.time, self.stream_time),
+            false => self.stream_time,
+        };
     }
 
     /// Records of a side before this are forgotten.
@@ -220,6 +226,10 @@ impl Stateful for StreamJoin {
             };
             release(context, operators, plan, released, arena)?;
         }
+        let stores = Stores::of(context, id);
+        if let (Some(waiting), Some(store)) = (&self.waiting, &stores.waiting) {
+            self.held_from = waiting.first(store)?;
+        }
         let mut writer = StoreWriter {
             store: plan.store,
             batch,
@@ -268,6 +278,10 @@ impl Stateful for StreamJoin {
             };
             progress.set(&progress_name(node, side), newest);
         }
+    }
+
+    fn holds_from(&self) -> Option<Timestamp> {
+        self.held_from
     }
 
     fn is_full(&self) -> bool {

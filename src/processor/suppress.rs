@@ -51,6 +51,8 @@ pub(super) struct Suppressor {
     stream_time: Timestamp,
     /// No row of the store has a time up to this.
     let_go_until: Timestamp,
+    /// Whether something waited at the last commit.
+    is_holding: bool,
     /// What is held back, where that is bounded; unknown until the store was asked.
     held: Option<Amount>,
     identity: Vec<u8>,
@@ -142,6 +144,8 @@ impl Suppressor {
             news: Table::new(budget_bytes),
             stream_time: Timestamp(progress.stream_time_ms),
             let_go_until: Timestamp::MIN,
+            // Until the store was asked.
+            is_holding: true,
             held: None,
             identity: Vec::new(),
             buffer: Vec::new(),
@@ -336,6 +340,7 @@ impl Stateful for Suppressor {
         for (key, row) in waiting.iter().filter(|(_, row)| row.is_news) {
             flush.keep(key, row);
         }
+        self.is_holding = !waiting.is_empty() || flush.holds_behind(&first_kept)?;
         Ok(())
     }
 
@@ -345,6 +350,11 @@ impl Stateful for Suppressor {
             ..NodeProgress::default()
         };
         progress.set(operator.node.as_str(), own);
+    }
+
+    /// How much older than the end of its window a row is, is not known here.
+    fn holds_from(&self) -> Option<Timestamp> {
+        self.is_holding.then_some(Timestamp::MIN)
     }
 
     fn is_full(&self) -> bool {
@@ -376,6 +386,18 @@ impl Flush<'_, '_> {
         let (state, store) = (self.context.state, self.plan.store);
         state.scan(store, &from, &to, &mut visit)?;
         Ok(rows)
+    }
+
+    /// Whether the store holds something back from this key on, that has not just been let go.
+    fn holds_behind(&self, first_kept: &[u8]) -> Result<bool, ProcessError> {
+        let mut is_holding = false;
+        let mut visit = |_: &[u8], _: &[u8]| {
+            is_holding = true;
+            ControlFlow::Break(())
+        };
+        let (state, store) = (self.context.state, self.plan.store);
+        state.scan(store, first_kept, &[HELD + 1], &mut visit)?;
+        Ok(is_holding)
     }
 
     /// How much the store holds back.

@@ -7,6 +7,7 @@
 
 use super::clock::NodeProgress;
 use super::input_clocks::{Idle, InputClocks, UpstreamTime};
+use super::operator::{OperatorState, Surroundings};
 use super::{Context, ProcessError, Produced, Row};
 use crate::codec;
 use crate::headers::PackedHeaders;
@@ -57,14 +58,11 @@ impl TimeTeller {
     }
 
     /// A row has come; gives the stream time that it is judged by.
-    pub(super) fn judge_by(&mut self, row: &Row<'_, '_>) -> Timestamp {
+    pub(super) fn judge_by(&mut self, row: &Row<'_, '_>, inputs: &InputClocks) -> Timestamp {
         self.highest = self.highest.max(row.time);
         match self.source.is_upstream {
             true => row.judged_by,
-            false => {
-                self.stream_time = self.highest;
-                self.stream_time
-            }
+            false => inputs.time_of(&self.source, self.highest),
         }
     }
 
@@ -78,12 +76,19 @@ impl TimeTeller {
         &mut self,
         topic: &str,
         context: &mut Context<'_>,
+        operators: &[OperatorState],
         idle: &Idle,
     ) -> Result<(), ProcessError> {
-        let time = context.clocks.time_of(&self.source, self.highest);
-        self.stream_time = self.stream_time.max(time);
-        let is_silence_news = self.is_silence_news(context.clocks, idle);
-        let speaks_again = self.silent_ms.is_some() && !self.is_quiet(context.clocks, idle);
+        let around = Surroundings {
+            inputs: context.clocks,
+            operators,
+        };
+        let time = around.inputs.time_of(&self.source, self.highest);
+        // What is still to come of windows in front is not older than the first that is open.
+        let held_from = around.held_from(&self.source).unwrap_or(Timestamp::MIN);
+        self.stream_time = self.stream_time.max(time).max(held_from);
+        let is_silence_news = self.is_silence_news(&around, idle);
+        let speaks_again = self.silent_ms.is_some() && !self.is_quiet(&around, idle);
         if self.stream_time > self.sent || speaks_again || is_silence_news {
             if is_silence_news {
                 self.silent_ms = Some(idle.task_ms);
@@ -97,8 +102,8 @@ impl TimeTeller {
 
     /// Whether nothing has come for so long that it counts as silence. What waits to be read may be no more
     /// than the word of an upstream.
-    fn is_quiet(&self, inputs: &InputClocks, idle: &Idle) -> bool {
-        idle.quiet_ms >= SILENT_AFTER_MS && inputs.are_silent(&self.source)
+    fn is_quiet(&self, around: &Surroundings<'_>, idle: &Idle) -> bool {
+        idle.quiet_ms >= SILENT_AFTER_MS && around.are_silent(&self.source)
     }
 
     fn send(&mut self, topic: &str, context: &mut Context<'_>) -> Result<(), ProcessError> {
@@ -126,16 +131,16 @@ impl TimeTeller {
     }
 
     /// Whether there is something to be said because nothing has come for so long.
-    pub(super) fn acts_after(&self, inputs: &InputClocks, idle: &Idle) -> bool {
-        self.is_silence_news(inputs, idle)
+    pub(super) fn acts_after(&self, around: &Surroundings<'_>, idle: &Idle) -> bool {
+        self.is_silence_news(around, idle)
     }
 
-    fn is_silence_news(&self, inputs: &InputClocks, idle: &Idle) -> bool {
+    fn is_silence_news(&self, around: &Surroundings<'_>, idle: &Idle) -> bool {
         let due_ms = match self.silent_ms {
             None => SILENT_AFTER_MS,
             Some(said_ms) => said_ms + self.silent_again_ms,
         };
-        idle.task_ms >= due_ms && self.is_quiet(inputs, idle)
+        idle.task_ms >= due_ms && self.is_quiet(around, idle)
     }
 
     /// To be stored with the commit.

@@ -127,7 +127,7 @@ fn add(
     let operator = &context.plan.operators[id];
     let (added, shape) = match (&mut operators[id].kind, &operator.work) {
         (Kind::Fold(fold), Work::Fold(plan)) => {
-            let stream_time = fold.time.judge_by(row);
+            let stream_time = fold.time.judge_by(row, context.clocks);
             let Placed { place, late } = plan.shape.windows.place(row.time, stream_time);
             match place {
                 Some(place) if plan.one_by_one => {

@@ -37,7 +37,7 @@ pub(crate) use read::stored_results;
 
 use super::clock::{NodeProgress, StreamClock};
 use super::input_clocks::{Idle, InputClocks};
-use super::operator::{Commit, Stateful};
+use super::operator::{Commit, Stateful, Surroundings};
 use super::store::Store;
 use super::table::Folded;
 use super::{Context, ProcessError, Progress, Row};
@@ -251,7 +251,11 @@ impl Stateful for Aggregator {
         };
         let open_from = {
             let clock = &self.clock;
-            let time = clock.closing_time_after(context.clocks, plan.idle_close_ms, idle.task_ms);
+            let around = Surroundings {
+                inputs: context.clocks,
+                operators,
+            };
+            let time = clock.closing_time_after(&around, plan.idle_close_ms, idle.task_ms);
             plan.shape.windows.open_from(time)
         };
         let emitted_until = Timestamp(self.clock.progress.emitted_until_ms);
@@ -313,14 +317,25 @@ impl Stateful for Aggregator {
         self.idle_close && stream_time_ms > i64::MIN && stream_time_ms >= emitted_until_ms
     }
 
-    fn acts_after(&self, operator: &Operator, inputs: &InputClocks, idle: &Idle) -> bool {
+    fn acts_after(&self, operator: &Operator, around: &Surroundings<'_>, idle: &Idle) -> bool {
         let Work::Aggregate(plan) = &operator.work else {
             unreachable!("an aggregate is at work here");
         };
         let clock = &self.clock;
-        let time = clock.closing_time_after(inputs, plan.idle_close_ms, idle.task_ms);
+        let time = clock.closing_time_after(around, plan.idle_close_ms, idle.task_ms);
         let open_from = plan.shape.windows.open_from(time);
         self.waits_for_silence() && open_from.0 > self.clock.progress.emitted_until_ms
+    }
+
+    /// With `emit: close`, what is in the windows that are open: those before have left.
+    fn holds_from(&self) -> Option<Timestamp> {
+        let NodeProgress {
+            stream_time_ms,
+            emitted_until_ms,
+            ..
+        } = self.clock.progress;
+        let is_open = stream_time_ms > i64::MIN && stream_time_ms >= emitted_until_ms;
+        is_open.then_some(Timestamp(emitted_until_ms))
     }
 
     fn stream_time(&self) -> Timestamp {

@@ -218,12 +218,15 @@ impl<'l, 't> Draft<'l, 't> {
         let left = scopes.pop().expect("two sides");
         // One without a match leaves when none can come for it any more.
         let kept = Side::BOTH.into_iter().filter(|side| join.kind.keeps(*side));
-        let held = kept.map(|side| within.wait_ms(side)).max().unwrap_or(0);
+        let held = kept.map(|side| within.wait_ms(side)).max();
         Ok(Joined {
             left,
             right,
             links,
-            time: time.held_back(held),
+            time: match held {
+                Some(held) => time.held_back(first, held),
+                None => time,
+            },
         })
     }
 

@@ -1,5 +1,6 @@
 //! By what time an operator judges its rows, and lets go of what it keeps.
 
+use super::OperatorId;
 use super::draft::Draft;
 use super::graph::Graph;
 use crate::topology::graph::{Emit, Join, Node, NodeKind, Side};
@@ -24,6 +25,9 @@ pub struct TimeSource {
     /// Whether rows may be held back for longer by a processor of a user's, so that time goes on with its
     /// rows only.
     pub waits_for_rows: bool,
+    /// The operators in front that hold rows back, in the same sub-topology: windows until they close, rows of
+    /// an outer join until their time is up. While they do, nobody behind them is silent.
+    pub holders: Vec<OperatorId>,
 }
 
 impl TimeSource {
@@ -35,13 +39,37 @@ impl TimeSource {
         self.is_upstream |= other.is_upstream;
         self.held_ms = self.held_ms.max(other.held_ms);
         self.waits_for_rows |= other.waits_for_rows;
+        self.holders.extend(&other.holders);
         self
     }
 
-    /// That of rows of which some are held back for so long.
-    pub(super) fn held_back(mut self, ms: i64) -> TimeSource {
+    /// That of rows of which this operator holds some back for so long.
+    pub(super) fn held_back(mut self, by: OperatorId, ms: i64) -> TimeSource {
         self.held_ms = self.held_ms.saturating_add(ms);
+        self.holders.push(by);
         self
+    }
+
+    /// That of what this operator sends on when it is due: it has a time of its own.
+    pub(super) fn released(by: OperatorId) -> TimeSource {
+        TimeSource {
+            holders: vec![by],
+            ..TimeSource::default()
+        }
+    }
+
+    /// That of results that leave with each commit: they have a time of their own.
+    pub(super) fn of_results(self) -> TimeSource {
+        TimeSource {
+            holders: self.holders,
+            ..TimeSource::default()
+        }
+    }
+
+    /// Whether the highest time that was read of the inputs is what counts, be it of rows that do not get
+    /// this far. Of what is held back on the way it is not.
+    pub fn is_of_inputs(&self) -> bool {
+        !self.is_upstream && !self.inputs.is_empty() && self.held_ms == 0 && !self.waits_for_rows
     }
 
     /// That of what a processor of a user's makes of the rows.

@@ -8,7 +8,7 @@ use super::super::{
     ResultTopic, StorePlan, TimeNeed, TimeSource, Work,
 };
 use super::{Draft, Link, Outlet, PlanError, Scope};
-use crate::topology::graph::{Aggregate, Node, NodeName};
+use crate::topology::graph::{Aggregate, Emit, Node, NodeName};
 use crate::value::ValueType;
 
 impl<'l, 't> Draft<'l, 't> {
@@ -129,7 +129,7 @@ impl<'l, 't> Draft<'l, 't> {
         let results_topic = (writes_results && self.graph.feeds_sql(node))
             .then(|| self.own_topic(node, "results", Purpose::Results));
         let work = Work::Aggregate(AggregatePlan {
-            time,
+            time: time.clone(),
             shape,
             store,
             emit: aggregate.emit,
@@ -143,8 +143,10 @@ impl<'l, 't> Draft<'l, 't> {
         let outlet = Outlet {
             scope,
             links: vec![Link::Operator(id)],
-            // Results have a time of their own.
-            time: TimeSource::default(),
+            time: match aggregate.emit {
+                Emit::Close => TimeSource::released(id),
+                Emit::Updates => time.of_results(),
+            },
         };
         self.outlets.insert(&node.name, outlet);
         Ok(())

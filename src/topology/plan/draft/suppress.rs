@@ -59,8 +59,7 @@ impl<'t> Draft<'_, 't> {
         let outlet = Outlet {
             scope: Scope::of_merge(self.layout, &node.name, vec![outlet.scope]),
             links: vec![Link::Operator(id)],
-            // They leave in the order of their times.
-            time: TimeSource::default(),
+            time: TimeSource::released(id),
         };
         self.outlets.insert(&node.name, outlet);
         self.add_results_topic(node, OnError::default());
