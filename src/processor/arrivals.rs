@@ -242,14 +242,14 @@ impl Waiting {
         rest.map(|_| ()).map_err(|source| store.foreign(source))
     }
 
-    /// The earliest time of what waits; none: nothing does.
-    pub(super) fn first(&self, store: &Store<'_>) -> Result<Option<Timestamp>, ProcessError> {
-        let mut first = None;
-        self.walk(store, &mut |key| {
-            first = Place::of(key).map(|place| place.time);
+    /// Whether anything waits.
+    pub(super) fn is_waiting(&self, store: &Store<'_>) -> Result<bool, ProcessError> {
+        let mut is_waiting = false;
+        self.walk(store, &mut |_| {
+            is_waiting = true;
             Ok(ControlFlow::Break(()))
         })?;
-        Ok(first)
+        Ok(is_waiting)
     }
 
     /// Writes what has changed.

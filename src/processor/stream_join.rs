@@ -48,8 +48,8 @@ pub(super) struct StreamJoin {
     newest: [Timestamp; 2],
     records: Records,
     waiting: Option<Waiting>,
-    /// The earliest time of what waited at the last commit; none: nothing did.
-    held_from: Option<Timestamp>,
+    /// Whether something waited at the last commit.
+    is_holding: bool,
     key: Vec<u8>,
     buffer: Vec<u8>,
 }
@@ -77,7 +77,7 @@ impl StreamJoin {
             newest: Side::BOTH.map(|side| Timestamp(newest(side))),
             records: Records::new(kept_ms(&plan.within), budget_bytes / 2),
             waiting: plan.waiting.map(|_| Waiting::new(oldest, budget_bytes / 2)),
-            held_from: oldest,
+            is_holding: oldest.is_some(),
             key: Vec::new(),
             buffer: Vec::new(),
         }
@@ -228,7 +228,7 @@ impl Stateful for StreamJoin {
         }
         let stores = Stores::of(context, id);
         if let (Some(waiting), Some(store)) = (&self.waiting, &stores.waiting) {
-            self.held_from = waiting.first(store)?;
+            self.is_holding = waiting.is_waiting(store)?;
         }
         let mut writer = StoreWriter {
             store: plan.store,
@@ -280,8 +280,9 @@ impl Stateful for StreamJoin {
         }
     }
 
+    /// How old what comes is, is not known here: a partition may be far behind.
     fn holds_from(&self) -> Option<Timestamp> {
-        self.held_from
+        self.is_holding.then_some(Timestamp::MIN)
     }
 
     fn is_full(&self) -> bool {

@@ -51,8 +51,8 @@ pub(super) struct Suppressor {
     stream_time: Timestamp,
     /// No row of the store has a time up to this.
     let_go_until: Timestamp,
-    /// Whether something waited at the last commit.
-    is_holding: bool,
+    /// What waited at the last commit has at least this time; none: nothing did.
+    held_from: Option<Timestamp>,
     /// What is held back, where that is bounded; unknown until the store was asked.
     held: Option<Amount>,
     identity: Vec<u8>,
@@ -145,7 +145,7 @@ impl Suppressor {
             stream_time: Timestamp(progress.stream_time_ms),
             let_go_until: Timestamp::MIN,
             // Until the store was asked.
-            is_holding: true,
+            held_from: Some(Timestamp::MIN),
             held: None,
             identity: Vec::new(),
             buffer: Vec::new(),
@@ -194,6 +194,7 @@ impl Suppressor {
             Release::Close {
                 aggregate,
                 after_end_ms,
+                ..
             } => {
                 let Kind::Aggregate(aggregate) = &operators[aggregate].kind else {
                     unreachable!("the planner names the aggregate in front");
@@ -340,7 +341,14 @@ impl Stateful for Suppressor {
         for (key, row) in waiting.iter().filter(|(_, row)| row.is_news) {
             flush.keep(key, row);
         }
-        self.is_holding = !waiting.is_empty() || flush.holds_behind(&first_kept)?;
+        let is_holding = !waiting.is_empty() || flush.holds_behind(&first_kept)?;
+        self.held_from = is_holding.then(|| match plan.release {
+            Release::Close {
+                longest_ms: Some(longest_ms),
+                ..
+            } if due_until > Timestamp::MIN => due_until.plus_millis(-longest_ms),
+            Release::Close { .. } | Release::TimeLimit { .. } => Timestamp::MIN,
+        });
         Ok(())
     }
 
@@ -352,9 +360,8 @@ impl Stateful for Suppressor {
         progress.set(operator.node.as_str(), own);
     }
 
-    /// How much older than the end of its window a row is, is not known here.
     fn holds_from(&self) -> Option<Timestamp> {
-        self.is_holding.then_some(Timestamp::MIN)
+        self.held_from
     }
 
     fn is_full(&self) -> bool {

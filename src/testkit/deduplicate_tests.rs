@@ -353,3 +353,43 @@ nodes:
         }
     }
 }
+
+/// ```text
+///   partition 0   u 1        u 2 ←── in order in its partition; what had passed for u at 1 is let go
+///   partition 1   u 1200
+/// ```
+#[test]
+fn what_may_be_a_duplicate_of_what_was_let_go_does_not_pass() {
+    let file = "
+app: app
+nodes:
+  s: { source: { topic: in, timestamp: at } }
+  by_u: { select_key: { from: s, key: u } }
+  first: { deduplicate: { from: by_u, within: 10s } }
+  out: { kafka: { from: first, topic: out } }
+";
+    for is_killed in [false, true] {
+        let options = DriverOptions {
+            partitions: 2,
+            ..DriverOptions::default()
+        };
+        let mut driver = driver_with(file, options);
+        let pipe = |driver: &mut TopologyTestDriver, partition, second: i64, n: usize| {
+            let value = json!({"u": "u", "at": second * 1_000, "n": n}).to_string();
+            driver.pipe_to("in", partition, &value);
+        };
+        pipe(&mut driver, 0, 1, 1);
+        pipe(&mut driver, 1, 1_200, 2);
+        // What is kept depends on it that a partition is silent; that is said once a minute.
+        for _ in 0..30 {
+            driver.advance_wall_clock(6_000).unwrap();
+        }
+        if is_killed {
+            driver.lose_state();
+            driver.restart().unwrap();
+        }
+        pipe(&mut driver, 0, 2, 3);
+        assert_eq!(passed(&mut driver), [1, 2], "killed: {is_killed}");
+        assert_eq!(driver.drops("first", DropReason::Late), 1);
+    }
+}

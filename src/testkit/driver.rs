@@ -27,7 +27,7 @@ use crate::state::StateBackend;
 use crate::state::memory::MemoryBackend;
 use crate::time::{Clock, ManualClock, Timestamp};
 use crate::topology::duration::Millis;
-use crate::topology::graph::Topology;
+use crate::topology::graph::{NodeKind, Topology};
 use crate::topology::plan::{self, Plan, PlanError};
 
 /// A driver cannot go on.
@@ -133,6 +133,13 @@ impl TopologyTestDriver {
         let broker = MemoryBroker::new(Arc::new(clock.clone()));
         let mut topics: Vec<&str> = plan.source_topics();
         topics.extend(plan.output_topics());
+        // Those too that no node reads.
+        let sources = topology.nodes.iter().filter_map(|node| match &node.kind {
+            NodeKind::Source(source) => Some(&source.topics),
+            NodeKind::GlobalTable(table) => Some(&table.source.topics),
+            _ => None,
+        });
+        topics.extend(sources.flatten().map(String::as_str));
         topics.sort_unstable();
         topics.dedup();
         let specs: Vec<TopicSpec> = topics

@@ -55,7 +55,8 @@ enum Front {
 struct Sent {
     topic: &'static str,
     partition: i32,
-    user: u8,
+    /// None: a filter holds it back. It counts for the time of its partition all the same.
+    user: Option<u8>,
     time: i64,
 }
 
@@ -96,6 +97,8 @@ fn topology(shape: Shape, front: Front, topics: &[&'static str]) -> Topology {
             "all".to_owned()
         }
     };
+    builder = builder.filter("heard", &from, "user != 'noise'");
+    let from = "heard".to_owned();
     let hour = Millis(3_600_000);
     let others = |builder: Builder| {
         let builder = builder.source("others", Source::json("others").key("user"));
@@ -144,6 +147,10 @@ fn records(
     topics: &[&'static str],
     with_late: bool,
 ) -> Vec<Sent> {
+    let noise = match with_late {
+        true => [0.0, 0.3][random.random_range(0..2)],
+        false => 0.0,
+    };
     let mut clock = 0;
     let mut sent = Vec::new();
     for _ in 0..random.random_range(50..400) {
@@ -156,7 +163,7 @@ fn records(
         sent.push(Sent {
             topic: topics[random.random_range(0..topics.len())],
             partition: random.random_range(0..PARTITIONS),
-            user: random.random_range(0..6),
+            user: (!random.random_bool(noise)).then(|| random.random_range(0..6)),
             time: shape.begin_ms + (clock - late_ms) * shape.scale,
         });
     }
@@ -174,12 +181,15 @@ fn on_a_grid(
     for record in sent {
         let stream_time = highest.entry(record.partition).or_insert(record.time);
         *stream_time = record.time.max(*stream_time);
+        let Some(user) = record.user else {
+            continue;
+        };
         for (start, end) in windows_of(record.time) {
             if end + GRACE_MS * shape.scale <= *stream_time {
                 late += 1;
                 continue;
             }
-            let user = format!("u{}", record.user);
+            let user = format!("u{user}");
             *results.entry((user, start, end)).or_default() += 1;
         }
     }
@@ -214,7 +224,8 @@ fn day_in_berlin(time: i64) -> Vec<(i64, i64)> {
 fn times(sent: &[Sent]) -> BTreeMap<u8, Vec<i64>> {
     let mut times: BTreeMap<u8, Vec<i64>> = BTreeMap::new();
     for record in sent {
-        times.entry(record.user).or_default().push(record.time);
+        let user = record.user.expect("no noise where nothing is late");
+        times.entry(user).or_default().push(record.time);
     }
     times.values_mut().for_each(|times| times.sort_unstable());
     times
@@ -263,7 +274,9 @@ struct Play {
 
 impl Play {
     fn pipe(&mut self, record: &Sent) {
-        let user = format!("u{}", record.user);
+        let user = record
+            .user
+            .map_or("noise".to_owned(), |user| format!("u{user}"));
         self.pipe_of(record.topic, record.partition, record.time, &user);
     }
 

@@ -253,3 +253,85 @@ nodes:
         );
     }
 }
+
+/// What a topology of two partitions sends to `out`, given the partition, the fields and the second of each
+/// record of `in`; none of it: the clock goes on for as long.
+fn of_two_partitions(nodes: &str, given: &[Option<(i32, &str, i64)>]) -> TopologyTestDriver {
+    let file = format!(
+        "
+app: app
+nodes:
+  s: {{ source: {{ topic: in, timestamp: at, key: shop }} }}
+{nodes}
+"
+    );
+    let topology =
+        crate::config::parse(&file, "t.yaml").unwrap_or_else(|report| panic!("{report}"));
+    let options = DriverOptions {
+        partitions: 2,
+        ..DriverOptions::default()
+    };
+    let mut driver = TopologyTestDriver::with_options(&topology, options).unwrap();
+    for step in given {
+        match *step {
+            None => driver.advance_wall_clock(6_000).unwrap(),
+            Some((partition, fields, second)) => {
+                let value = format!(r#"{{{fields},"at":{}}}"#, second * 1_000);
+                let key = format!("{partition}");
+                let value = value.replace("SHOP", &key);
+                let record = TestRecord::text(&value).key(&key).in_partition(partition);
+                driver.pipe_record("in", &record).unwrap();
+            }
+        }
+    }
+    driver
+}
+
+/// ```text
+///   partition 0   x 1 ··· x 3600       both have come to 3600, so the window of 1 is closed
+///   partition 1   y 1 ··· y 3600       although a filter lets nothing of this one through
+/// ```
+#[test]
+fn what_a_filter_stops_says_how_far_its_partition_is() {
+    let nodes = "
+  xs: { filter: { from: s, where: kind == 'x' } }
+  n: { aggregate: { from: xs, by: user, window: { tumbling: 10s }, emit: close, set: { n: count() } } }
+  out: { kafka: { from: n, topic: out } }";
+    let (x, y) = (
+        r#""shop":"SHOP","user":"u","kind":"x""#,
+        r#""shop":"SHOP","user":"u","kind":"y""#,
+    );
+    let given = [(0, x, 1), (1, y, 1), (0, x, 3600), (1, y, 3600)];
+    let mut driver = of_two_partitions(nodes, &given.map(Some));
+    assert_eq!(told(&mut driver), [(0, 1)]);
+}
+
+/// ```text
+///   partition 0   p 5 ····· silence ····· p 55     its window of 5 is open, so it has something to send yet
+///   partition 1   q 5  15  25  35
+/// ```
+#[test]
+fn nobody_is_silent_who_holds_results_back() {
+    let held = [
+        "
+  users: { aggregate: { from: s, by: [shop, country], window: { tumbling: 10s }, emit: close, set: { n: count() } } }",
+        "
+  updates: { aggregate: { from: s, by: [shop, country], window: { tumbling: 10s }, set: { n: count() } } }
+  users: { suppress: { from: updates, until: close } }",
+    ];
+    for users in held {
+        let nodes = format!(
+            "{users}
+  n: {{ aggregate: {{ from: users, by: country, window: {{ tumbling: 10s }}, emit: close, set: {{ n: count() }} }} }}
+  out: {{ kafka: {{ from: n, topic: out }} }}"
+        );
+        let de = r#""shop":"SHOP","country":"de""#;
+        let mut given = vec![Some((0, de, 5))];
+        given.extend([5, 15, 25, 35].map(|second| Some((1, de, second))));
+        given.extend([None; 5]);
+        given.push(Some((0, de, 55)));
+        let mut driver = of_two_partitions(&nodes, &given);
+        assert_eq!(told(&mut driver)[..1], [(0, 2)], "{users}");
+        assert_eq!(driver.drops("n", DropReason::Late), 0, "{users}");
+    }
+}

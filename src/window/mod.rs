@@ -92,6 +92,17 @@ impl Windows {
         }
     }
 
+    /// How long a window is at most, in milliseconds; none: as long as records follow one another.
+    pub fn longest_ms(&self) -> Option<i64> {
+        match self {
+            Windows::Unbounded | Windows::Session(_) => None,
+            Windows::Tumbling(windows) => Some(windows.size_ms),
+            Windows::Calendar(windows) => Some(windows.longest_ms()),
+            Windows::Hopping(windows) => Some(windows.size_ms),
+            Windows::Sliding(windows) => Some(windows.difference_ms),
+        }
+    }
+
     /// Whether a record without a value counts as a record.
     pub fn take_null_values(&self) -> bool {
         match self {

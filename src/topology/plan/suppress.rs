@@ -48,6 +48,8 @@ pub enum Release {
         aggregate: OperatorId,
         /// So long after its end a window is closed, in milliseconds.
         after_end_ms: i64,
+        /// How long its windows are at most, in milliseconds; none: that is not known.
+        longest_ms: Option<i64>,
     },
     /// When stream time is so far beyond the time of the first update that was held back.
     TimeLimit {

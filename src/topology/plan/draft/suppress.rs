@@ -28,7 +28,12 @@ impl<'t> Draft<'_, 't> {
                     window: slots.window,
                 };
                 let after_end_ms = closes_after_end_ms(&windows(aggregate));
-                let release = release(suppress, Some((id, after_end_ms)));
+                let closing = Release::Close {
+                    aggregate: id,
+                    after_end_ms,
+                    longest_ms: windows(aggregate).longest_ms(),
+                };
+                let release = release(suppress, Some(closing));
                 (identity, release, content(aggregate))
             }
             None => (Identity::Key, release(suppress, None), "rows".to_owned()),
@@ -76,14 +81,10 @@ impl<'t> Draft<'_, 't> {
     }
 }
 
-/// When rows leave; by the closing of windows only behind an aggregate, of which its operator is given
-/// and how long after their end they close.
-fn release(suppress: &Suppress, aggregate: Option<(OperatorId, i64)>) -> Option<Release> {
+/// When rows leave; by the closing of windows only behind an aggregate, of which that is given.
+fn release(suppress: &Suppress, closing: Option<Release>) -> Option<Release> {
     match suppress.until {
-        Until::Close => aggregate.map(|(aggregate, after_end_ms)| Release::Close {
-            aggregate,
-            after_end_ms,
-        }),
+        Until::Close => closing,
         Until::TimeLimit { ms } => Some(Release::TimeLimit { ms }),
     }
 }
