@@ -12,7 +12,7 @@ use outputs::Nowhere;
 use tidemill::config;
 use tidemill::format::{MemoryRegistry, Registries};
 use tidemill::headers::PackedHeaders;
-use tidemill::processor::{GlobalTables, InRecord, Processor, Progress, Share};
+use tidemill::processor::{GlobalTables, Idle, InRecord, Processor, Progress, Share};
 use tidemill::state::rocks::{RocksBackend, StateMemory};
 use tidemill::state::{StateBackend, StateBatch, TaskState};
 use tidemill::time::Timestamp;
@@ -98,7 +98,12 @@ impl Job {
             .process(0, records, now, &*self.state, &mut self.outputs)
             .expect("nothing is wrong with them");
         self.processor
-            .flush(&*self.state, &mut self.outputs, &mut batch, 0)
+            .flush(
+                &*self.state,
+                &mut self.outputs,
+                &mut batch,
+                &Idle::default(),
+            )
             .expect("nothing is wrong with the state");
         self.state.write(&batch).expect("room for it");
         self.processor.committed();

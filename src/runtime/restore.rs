@@ -64,8 +64,9 @@ pub enum RestoreError {
     #[error(
         "task {task}: the local state has changelog {changelog} up to offset {checkpoint}, but it \
          ends at {end}: the topic was deleted and created again, or this is another cluster. \
-         Without its changelog the state cannot be trusted: restore the topic, or begin anew under \
-         another name (`app:` in the topology)"
+         Without its changelog the state cannot be trusted: restore the topic, or delete the state \
+         of this machine (tidemill reset FILE --state-only --execute) if it is left from before the \
+         application was reset"
     )]
     ChangelogReplaced {
         /// The task.

@@ -15,7 +15,7 @@ use crate::processor::{Before, Context, DropReason, Kind, OperatorState, Process
 use crate::state::keys;
 use crate::time::Timestamp;
 use crate::topology::graph::{OnError, OnLate};
-use crate::topology::plan::{FoldShape, KeyPlace, OperatorId, Work};
+use crate::topology::plan::{FoldShape, KeyPart, KeyPlace, OperatorId, Work};
 use crate::value::{Value, ValueType};
 use crate::window::Placed;
 
@@ -176,12 +176,13 @@ fn prepare<'a>(
     for part in &shape.by {
         let value = match &part.place {
             KeyPlace::Field(slot) => view.fields[slot.index()],
-            KeyPlace::Inside(part) => part
-                .eval(view)
-                .map_err(|error| RowFault::of(DropReason::NullKey, &error))?,
+            KeyPlace::Inside(inside) => {
+                let value = inside.eval(view);
+                value.map_err(|error| no_key(part, &error))?
+            }
         };
         keys::push_field(as_declared(value, part.kind, row.arena), &mut key)
-            .map_err(|error| RowFault::of(DropReason::NullKey, &error))?;
+            .map_err(|error| no_key(part, &error))?;
     }
     let mut arguments = ArenaVec::with_capacity_in(shape.calls.len() + 4, row.arena);
     for (function, evaluators) in &shape.calls {
@@ -201,6 +202,14 @@ fn prepare<'a>(
         group: key.into_bump_slice(),
         arguments: arguments.into_bump_slice(),
     })
+}
+
+/// A row that is in no group.
+fn no_key(part: &KeyPart, error: &dyn std::fmt::Display) -> RowFault {
+    RowFault {
+        reason: DropReason::NullKey,
+        message: format!("{}: {error}", part.path),
+    }
 }
 
 /// A part of a key as its field is declared: JSON has numbers that are texts and the other way round, and

@@ -77,13 +77,42 @@ impl FromStr for Filter {
         if column.is_empty() {
             return Err(wrong());
         }
-        let value = rest[sign.len()..].trim().to_owned();
+        let value = rest[sign.len()..].trim();
+        // Expressions write `==`.
+        let value = match comparison {
+            Comparison::Equal => value.strip_prefix('=').unwrap_or(value).trim(),
+            _ => value,
+        };
+        let (value, is_quoted) = without_quotes(value);
+        if !is_quoted && is_followed_by_another(value) {
+            return Err(QueryError::SeveralFilters(text.to_owned()));
+        }
         Ok(Filter {
             column: column.to_owned(),
             comparison: *comparison,
-            value,
+            value: value.to_owned(),
         })
     }
+}
+
+/// What stands between quotes, as in SQL; whether there were any.
+fn without_quotes(value: &str) -> (&str, bool) {
+    let between = |quote: char| value.strip_prefix(quote)?.strip_suffix(quote);
+    match between('\'').or_else(|| between('"')) {
+        Some(inner) => (inner, true),
+        None => (value, false),
+    }
+}
+
+/// Whether a second condition follows behind an `and`.
+fn is_followed_by_another(value: &str) -> bool {
+    let lower = value.to_lowercase();
+    lower.match_indices(" and ").any(|(at, and)| {
+        let rest = lower[at + and.len()..].trim_start();
+        let name = rest.find(|c: char| !(c.is_alphanumeric() || c == '_'));
+        let (name, rest) = rest.split_at(name.unwrap_or(rest.len()));
+        !name.is_empty() && rest.trim_start().starts_with(['=', '!', '<', '>'])
+    })
 }
 
 /// A value to be bound.
@@ -185,6 +214,17 @@ mod tests {
         check("n >= 3", Some(("n", Comparison::AtLeast, "3")));
         check("n<3", Some(("n", Comparison::Less, "3")));
         check("user=", Some(("user", Comparison::Equal, "")));
+        check("wiki==enwiki", Some(("wiki", Comparison::Equal, "enwiki")));
+        check("wiki = 'x'", Some(("wiki", Comparison::Equal, "x")));
+        check(
+            "title='a and b=c'",
+            Some(("title", Comparison::Equal, "a and b=c")),
+        );
+        check(
+            "title=salt and pepper",
+            Some(("title", Comparison::Equal, "salt and pepper")),
+        );
+        check("user=u1 and clicks > 2", None);
         check("wiki", None);
         check("=x", None);
         check("a!b", None);

@@ -165,6 +165,12 @@ pub enum QueryError {
     /// A filter cannot be read.
     #[error("expected a condition such as wiki=enwiki or edits>=10, found {0:?}")]
     Filter(String),
+    /// A condition that is several.
+    #[error(
+        "the condition {0:?} is more than one: say --where once for each, or put the value in quotes \
+         if it is one"
+    )]
+    SeveralFilters(String),
     /// A value does not fit its column.
     #[error("column {column} holds {expected}, found {found:?}")]
     Value {

@@ -35,6 +35,8 @@ pub struct FoldShape {
 /// A part of a key.
 #[derive(Debug)]
 pub struct KeyPart {
+    /// Its path, as it is written.
+    pub path: FieldPath,
     /// Where it is.
     pub place: KeyPlace,
     /// What it is declared to hold.
@@ -146,7 +148,11 @@ pub(super) fn fold_shape(
                 (KeyPlace::Inside(inside), ValueType::Any)
             }
         };
-        by.push(KeyPart { place, kind });
+        by.push(KeyPart {
+            path: path.clone(),
+            place,
+            kind,
+        });
         by_types.push(kind);
     }
     let mut calls = Vec::new();
