@@ -359,7 +359,7 @@ fn say(summary: &Summary, target: &Target) -> io::Result<()> {
     match &target.dead_letters {
         Some(topic) if summary.dead_letters > 0 => writeln!(
             io::stdout(),
-            "why there are dead letters is in the headers of the records of {topic}"
+            "why there are dead letters: tidemill dlq show --topic {topic}"
         ),
         _ => Ok(()),
     }

@@ -518,7 +518,8 @@ impl<'d, 'f> Keys<'d, 'f> {
         };
         let message = format!("expected {expected}, found {}", value.kind());
         let diagnostic = WRONG_TYPE.at(Some(span.clone()), message);
-        self.push(entry.map_or("", |entry| &entry.key), diagnostic);
+        let key = entry.map_or("", |entry| &entry.key);
+        self.push(key, diagnostic.maybe_help(written_instead(key, value)));
     }
 
     /// What is found at this key later follows from what has been reported.
@@ -562,5 +563,30 @@ pub(super) fn items_of(value: &Value, place: Place) -> Vec<(&Value, Place)> {
         }
         Content::Null => Vec::new(),
         _ => vec![(value, place)],
+    }
+}
+
+/// How something of another type that users of other systems write is written here.
+fn written_instead(key: &str, value: &Value) -> Option<String> {
+    match (key, &value.content) {
+        ("columns" | "fields" | "set", Content::List(names)) => {
+            let name = |value: &Value| match &value.content {
+                Content::Scalar(name) => Some(format!("{name}: …")),
+                _ => None,
+            };
+            let pairs: Vec<String> = names.iter().map(name).collect::<Option<_>>()?;
+            Some(format!("write `{key}: {{ {} }}`", pairs.join(", ")))
+        }
+        ("window", Content::Scalar(_)) => {
+            Some("write the kind of the windows as well: `window: { tumbling: 1m }`".to_owned())
+        }
+        ("source" | "kafka", Content::Scalar(topic)) => {
+            Some(format!("write `{key}: {{ topic: {topic} }}`"))
+        }
+        ("from", Content::List(_)) => Some(
+            "a `merge` node in front reads several; a `join` has its right side in `with`"
+                .to_owned(),
+        ),
+        _ => None,
     }
 }

@@ -25,7 +25,11 @@ pub enum TopicError {
         topic: String,
     },
     /// Topics that are read together must have equal partition counts.
-    #[error("topics that are read together differ in their partition counts: {counts}")]
+    #[error(
+        "topics that are read together differ in their partition counts: {counts}. Records of one key have \
+         to be in partitions of one number: make one of the topics anew with as many as the other has, or put \
+         a select_key in front of where they come together, which moves its records"
+    )]
     NotCoPartitioned {
         /// `a has 4, b has 6`.
         counts: String,
@@ -336,7 +340,7 @@ nodes:
         let shown: String = shown.iter().map(|error| format!("{error}\n")).collect();
         expect_test::expect![[r#"
             topic returns does not exist: create it (`tidemill ingest … --partitions N` does), or correct its name in the topology
-            topics that are read together differ in their partition counts: orders has 6, returns has 4
+            topics that are read together differ in their partition counts: orders has 6, returns has 4. Records of one key have to be in partitions of one number: make one of the topics anew with as many as the other has, or put a select_key in front of where they come together, which moves its records
             internal topic shop-per_shop-changelog has 4 partitions, but its source has 6: the source's partition count was changed. State is split by partition, so this needs a new application name, or the old count
             internal topic shop-per_shop-repartition has 8 partitions, but its source has 6: the source's partition count was changed. State is split by partition, so this needs a new application name, or the old count
         "#]].assert_eq(&shown);

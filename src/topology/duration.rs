@@ -23,6 +23,14 @@ pub enum ParseMillisError {
     /// A unit that does not exist.
     #[error("unknown unit {0:?}; the units are ms, s, m, h, d")]
     UnknownUnit(String),
+    /// A unit that is written out.
+    #[error("{written} is written as {short}")]
+    LongUnit {
+        /// As it was found.
+        written: String,
+        /// As it has to be.
+        short: String,
+    },
     /// Something else than a number where a number must stand.
     #[error("expected a whole number and a unit such as 30s or 1h30m, found {0:?}")]
     NoNumber(String),
@@ -61,7 +69,7 @@ impl FromStr for Millis {
         while !rest.is_empty() {
             let (number, unit, tail) = split_part(rest)?;
             let place = UNITS.iter().position(|(name, _)| *name == unit);
-            let place = place.ok_or_else(|| ParseMillisError::UnknownUnit(unit.to_owned()))?;
+            let place = place.ok_or_else(|| unknown_unit(number, unit))?;
             let skipped = UNITS.len() - units_left.len();
             if place < skipped {
                 return Err(ParseMillisError::Order(trimmed.to_owned()));
@@ -77,6 +85,25 @@ impl FromStr for Millis {
             rest = tail;
         }
         Ok(Millis(sign * total))
+    }
+}
+
+/// Of ` minutes` and the like it is said how they are written.
+fn unknown_unit(number: &str, unit: &str) -> ParseMillisError {
+    let unit_name = unit.trim().to_lowercase();
+    let is_known = UNITS.iter().any(|(name, _)| *name == unit_name);
+    let short = match unit_name.trim_end_matches('s') {
+        _ if is_known => unit_name.as_str(),
+        "millisecond" | "milli" | "msec" => "ms",
+        "second" | "sec" => "s",
+        "minute" | "min" => "m",
+        "hour" | "hr" => "h",
+        "day" => "d",
+        _ => return ParseMillisError::UnknownUnit(unit.to_owned()),
+    };
+    ParseMillisError::LongUnit {
+        written: format!("{number}{unit}"),
+        short: format!("{number}{short}"),
     }
 }
 
@@ -165,13 +192,12 @@ mod tests {
             "1.5h",
             Err("unknown unit \".\"; the units are ms, s, m, h, d"),
         );
+        check("30 s", Err("30 s is written as 30s"));
+        check("30sec", Err("30sec is written as 30s"));
+        check("1 Minutes", Err("1 Minutes is written as 1m"));
         check(
-            "30 s",
-            Err("unknown unit \" s\"; the units are ms, s, m, h, d"),
-        );
-        check(
-            "30sec",
-            Err("unknown unit \"sec\"; the units are ms, s, m, h, d"),
+            "3 weeks",
+            Err("unknown unit \" weeks\"; the units are ms, s, m, h, d"),
         );
         check(
             "s",

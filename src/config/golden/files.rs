@@ -156,7 +156,7 @@ nodes:
             4 |   s: { source: { topic: [a, [b]], fields: [wiki] } }
               |                                           ^^^^^^
               |
-              = help: docs/TOPOLOGY.md shows how this key is written
+              = help: write `fields: { wiki: … }`
 
             error[Y003]: expected a mapping, found a text
              --> t.yaml:5:16
@@ -559,7 +559,7 @@ nodes:
               |
               = help: write whole numbers with their units, from large to small: `1h30m`, `500ms`
 
-            error[Y010]: unknown unit " minute"; the units are ms, s, m, h, d
+            error[Y010]: 1 minute is written as 1m
              --> t.yaml:9:56
               |
             9 |       window: { tumbling: 60, grace: 1.5s, idle_close: 1 minute, retention: 30m1h }

@@ -332,7 +332,7 @@ fn windows_of_lengths_that_are_none() {
     aggregate(
         "by: wiki, window: { hopping: 5 min, advance: 1m }, set: { n: count() }",
         expect![[r#"
-            error[Y010]: unknown unit " min"; the units are ms, s, m, h, d
+            error[Y010]: 5 min is written as 5m
              --> t.yaml:4:59
               |
             4 |   a: { aggregate: { from: s, by: wiki, window: { hopping: 5 min, advance: 1m }, set: { n: count() } } }
@@ -343,7 +343,7 @@ fn windows_of_lengths_that_are_none() {
     aggregate(
         "by: wiki, window: { session: 30min }, set: { n: count() }",
         expect![[r#"
-            error[Y010]: unknown unit "min"; the units are ms, s, m, h, d
+            error[Y010]: 30min is written as 30m
              --> t.yaml:4:59
               |
             4 |   a: { aggregate: { from: s, by: wiki, window: { session: 30min }, set: { n: count() } } }

@@ -128,8 +128,8 @@ pub struct BatchSettings {
 pub enum ConnectorError {
     /// Wikimedia wants to know whom to ask.
     #[error(
-        "{host} refuses tools that name no contact: set a contact (a URL or a mail address), \
-         it goes into the User-Agent; see \
+        "{host} refuses tools that name no contact: set a contact (a URL or a mail address) \
+         with --contact or TIDEMILL_CONTACT, it goes into the User-Agent; see \
          https://foundation.wikimedia.org/wiki/Policy:Wikimedia_Foundation_User-Agent_Policy"
     )]
     NoContact {
