@@ -187,10 +187,9 @@ impl InputClocks {
 
     /// The time of an operator whose own rows have come to `own`.
     pub(super) fn time_of(&self, source: &TimeSource, own: Timestamp) -> Timestamp {
-        if source.is_of_inputs() {
-            let inputs = source.inputs.iter();
-            let times = inputs.map(|input| self.inputs[*input].progress.stream_time_ms);
-            return own.max(Timestamp(times.max().unwrap_or(i64::MIN)));
+        if source.is_of_input() {
+            let input = &self.inputs[source.inputs[0]];
+            return own.max(Timestamp(input.progress.stream_time_ms));
         }
         if !source.is_upstream {
             return own;

@@ -335,3 +335,37 @@ fn nobody_is_silent_who_holds_results_back() {
         assert_eq!(driver.drops("n", DropReason::Late), 0, "{users}");
     }
 }
+
+/// ```text
+///   partition 0   a 5  15  25 ····
+///   partition 1   nothing, ever: a suppress in front of the repartition holds nothing back there
+/// ```
+#[test]
+fn a_suppress_that_holds_nothing_back_holds_nothing_up() {
+    let nodes = "
+  updates: { aggregate: { from: s, by: [shop, country], window: { tumbling: 10s }, set: { n: count() } } }
+  users: { suppress: { from: updates, until: close } }
+  n: { aggregate: { from: users, by: country, window: { tumbling: 10s }, emit: close, set: { n: count() } } }
+  out: { kafka: { from: n, topic: out } }";
+    let de = r#""shop":"SHOP","country":"de""#;
+    let mut given: Vec<_> = [5, 15, 25, 35].map(|second| Some((0, de, second))).into();
+    given.extend([None; 5]);
+    let mut driver = of_two_partitions(nodes, &given);
+    assert_eq!(told(&mut driver)[..1], [(0, 1)]);
+}
+
+/// Results are older than what is read meanwhile of the source, and not late for that.
+#[test]
+fn results_are_not_judged_by_what_they_are_merged_with() {
+    let nodes = "
+  users: { aggregate: { from: s, by: [shop, country], window: { tumbling: 10s }, emit: close, set: { n: count() } } }
+  alerts: { filter: { from: s, where: kind == 'alert' } }
+  both: { merge: { from: [users, alerts] } }
+  n: { aggregate: { from: both, by: country, window: { tumbling: 10s }, set: { n: count() } } }
+  out: { kafka: { from: n, topic: out } }";
+    let de = r#""shop":"SHOP","country":"de","kind":"x""#;
+    let given = [5, 15, 25, 35].map(|second| Some((0, de, second)));
+    let mut driver = of_two_partitions(nodes, &given);
+    assert_eq!(told(&mut driver), [(0, 1), (10, 1), (20, 1)]);
+    assert_eq!(driver.drops("n", DropReason::Late), 0);
+}

@@ -66,10 +66,12 @@ impl TimeSource {
         }
     }
 
-    /// Whether the highest time that was read of the inputs is what counts, be it of rows that do not get
-    /// this far. Of what is held back on the way it is not.
-    pub fn is_of_inputs(&self) -> bool {
-        !self.is_upstream && !self.inputs.is_empty() && self.held_ms == 0 && !self.waits_for_rows
+    /// Whether the highest time that was read of the input is what counts, be it of rows that do not get
+    /// this far. Of what is held back on the way it is not, nor of several inputs, which say nothing of each
+    /// other.
+    pub fn is_of_input(&self) -> bool {
+        let is_passed_on = self.holders.is_empty() && self.held_ms == 0 && !self.waits_for_rows;
+        !self.is_upstream && self.inputs.len() == 1 && is_passed_on
     }
 
     /// That of what a processor of a user's makes of the rows.
