@@ -21,9 +21,9 @@ use bumpalo::collections::Vec as ArenaVec;
 
 use super::arrivals::{self, Arrivals, Place, Records, Waiting};
 use super::clock::{NodeProgress, Progress};
-use super::input_clocks::{Idle, InputClocks};
+use super::input_clocks::InputClocks;
 use super::joined::Events;
-use super::operator::{Commit, Stateful, Surroundings};
+use super::operator::{Commit, Stateful};
 use super::rows::{decode_row, moved_row, read_fields, stored_row};
 use super::run::{RowFault, drop_row, move_fields, pass_on};
 use super::store::{Store, StoreWriter};
@@ -48,8 +48,8 @@ pub(super) struct StreamJoin {
     newest: [Timestamp; 2],
     records: Records,
     waiting: Option<Waiting>,
-    /// Whether something waited at the last commit; none: the store has not been asked.
-    is_holding: Option<bool>,
+    /// Whether something waited at the last commit.
+    is_holding: bool,
     key: Vec<u8>,
     buffer: Vec<u8>,
 }
@@ -77,7 +77,7 @@ impl StreamJoin {
             newest: Side::BOTH.map(|side| Timestamp(newest(side))),
             records: Records::new(kept_ms(&plan.within), budget_bytes / 2),
             waiting: plan.waiting.map(|_| Waiting::new(oldest, budget_bytes / 2)),
-            is_holding: plan.waiting.is_none().then_some(false),
+            is_holding: oldest.is_some(),
             key: Vec::new(),
             buffer: Vec::new(),
         }
@@ -228,7 +228,7 @@ impl Stateful for StreamJoin {
         }
         let stores = Stores::of(context, id);
         if let (Some(waiting), Some(store)) = (&self.waiting, &stores.waiting) {
-            self.is_holding = Some(waiting.is_waiting(store)?);
+            self.is_holding = waiting.is_waiting(store)?;
         }
         let mut writer = StoreWriter {
             store: plan.store,
@@ -282,16 +282,7 @@ impl Stateful for StreamJoin {
 
     /// How old what comes is, is not known here: a partition may be far behind.
     fn holds_from(&self) -> Option<Timestamp> {
-        self.is_holding.unwrap_or(true).then_some(Timestamp::MIN)
-    }
-
-    fn waits_for_silence(&self) -> bool {
-        self.is_holding.is_none()
-    }
-
-    /// What waits is known after a flush; until then nobody behind it can be silent.
-    fn acts_after(&self, _: &Operator, _: &Surroundings<'_>, _: &Idle) -> bool {
-        self.is_holding.is_none()
+        self.is_holding.then_some(Timestamp::MIN)
     }
 
     fn is_full(&self) -> bool {

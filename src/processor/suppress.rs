@@ -22,9 +22,9 @@ use std::ops::ControlFlow;
 use bumpalo::Bump;
 
 use super::clock::NodeProgress;
-use super::input_clocks::{Idle, InputClocks};
+use super::input_clocks::InputClocks;
 use super::joined::Events;
-use super::operator::{Commit, Stateful, Surroundings};
+use super::operator::{Commit, Stateful};
 use super::rows::{foreign, read_fields, stored_row};
 use super::table::{Kept, Lookup, Table};
 use super::{Before, Context, InRecord, Kind, OperatorState, ProcessError, Progress, Row, run_all};
@@ -53,8 +53,6 @@ pub(super) struct Suppressor {
     let_go_until: Timestamp,
     /// What waited at the last commit has at least this time; none: nothing did.
     held_from: Option<Timestamp>,
-    /// Whether the store has been asked what waits.
-    is_known: bool,
     /// What is held back, where that is bounded; unknown until the store was asked.
     held: Option<Amount>,
     identity: Vec<u8>,
@@ -146,8 +144,8 @@ impl Suppressor {
             news: Table::new(budget_bytes),
             stream_time: Timestamp(progress.stream_time_ms),
             let_go_until: Timestamp::MIN,
-            held_from: Some(Timestamp::MIN),
-            is_known: false,
+            // Until the store is asked, with the first flush.
+            held_from: (progress.stream_time_ms > i64::MIN).then_some(Timestamp::MIN),
             held: None,
             identity: Vec::new(),
             buffer: Vec::new(),
@@ -344,7 +342,6 @@ impl Stateful for Suppressor {
             flush.keep(key, row);
         }
         let is_holding = !waiting.is_empty() || flush.holds_behind(&first_kept)?;
-        self.is_known = true;
         self.held_from = is_holding.then(|| match plan.release {
             Release::Close {
                 longest_ms: Some(longest_ms),
@@ -361,15 +358,6 @@ impl Stateful for Suppressor {
             ..NodeProgress::default()
         };
         progress.set(operator.node.as_str(), own);
-    }
-
-    fn waits_for_silence(&self) -> bool {
-        !self.is_known
-    }
-
-    /// What waits is known after a flush; until then nobody behind it can be silent.
-    fn acts_after(&self, _: &Operator, _: &Surroundings<'_>, _: &Idle) -> bool {
-        !self.is_known
     }
 
     fn holds_from(&self) -> Option<Timestamp> {
