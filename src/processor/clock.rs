@@ -109,10 +109,7 @@ impl StreamClock {
 
     /// The time by which windows close.
     pub(super) fn closing_time(&self, inputs: &InputClocks) -> Timestamp {
-        match self.source.is_upstream {
-            true => inputs.time_of(&self.source, self.stream_time()),
-            false => self.stream_time(),
-        }
+        inputs.time_of(&self.source, self.stream_time())
     }
 
     /// The time by which windows close when nothing has come for so long, if they close by that

@@ -43,8 +43,6 @@ pub(super) struct Deduplicator {
     complete_behind: Option<Timestamp>,
     /// The newest bucket with an entry that was made here.
     newest: Timestamp,
-    /// Entries of earlier buckets are gone from the store.
-    purged_until: Timestamp,
     key: Vec<u8>,
     buffer: Vec<u8>,
 }
@@ -156,7 +154,6 @@ impl Deduplicator {
         budget_bytes: usize,
         progress: NodeProgress,
     ) -> Deduplicator {
-        let purged_until = Timestamp(progress.emitted_until_ms);
         Deduplicator {
             store: plan.store,
             within_ms: plan.within_ms,
@@ -169,7 +166,6 @@ impl Deduplicator {
             clock: StreamClock::new(progress, &plan.time),
             complete_behind: None,
             newest: Timestamp::MIN,
-            purged_until,
             key: Vec::new(),
             buffer: Vec::new(),
         }
@@ -183,13 +179,12 @@ impl Deduplicator {
         key: &[u8],
         (time, stream_time): (Timestamp, Timestamp),
     ) -> Result<Verdict, ProcessError> {
+        let bucket = self.buckets.start_of(time);
         // What has been let go because a partition was silent may have passed or not.
-        let is_forgotten =
-            self.buckets.start_of(time.plus_millis(-self.within_ms)) < self.purged_until;
+        let is_forgotten = bucket.plus_millis(-self.within_ms) < self.purged_until();
         if is_forgotten || time < stream_time.plus_millis(-self.grace_ms) {
             return Ok(Verdict::Late);
         }
-        let bucket = self.buckets.start_of(time);
         // Nearly always a duplicate is in the same bucket.
         for shift_ms in [0, -self.within_ms, self.within_ms] {
             let near = self.passed_in(state, node, bucket.plus_millis(shift_ms), key)?;
@@ -222,7 +217,7 @@ impl Deduplicator {
             Lookup::Found(id) => return Ok(Some(self.passed.get(id).0)),
             Lookup::Absent(hash) => hash,
         };
-        if bucket > self.complete_behind(state)? || bucket < self.purged_until {
+        if bucket > self.complete_behind(state)? || bucket < self.purged_until() {
             return Ok(None);
         }
         if !state.get(self.store, &self.key, &mut self.buffer)? {
@@ -277,13 +272,17 @@ impl Deduplicator {
         }
     }
 
+    /// Entries of earlier buckets are gone from the store.
+    fn purged_until(&self) -> Timestamp {
+        Timestamp(self.clock.progress.emitted_until_ms)
+    }
+
     /// Drops whole buckets before a time.
     fn purge(&mut self, until: Timestamp, batch: &mut StateBatch) {
         let until = self.buckets.start_of(until);
-        if until > self.purged_until {
+        if until > self.purged_until() {
             batch.expire(self.store, until);
             self.passed.forget_before(until);
-            self.purged_until = until;
             // Also after a restart nothing of before that may pass.
             self.clock.progress.emitted_until_ms = until.0;
         }

@@ -8,14 +8,15 @@
 //! An upstream that is read to its end and silent holds nothing up for long: it says so again and
 //! again, and each time vouches for what the others had reached when it last said so, those of other
 //! inputs of the same operator too. What came into it before that has been read since. So does a source that
-//! is read beside a repartition. One that cannot speak, because its process stands still or is gone, vouches for nothing.
+//! is read beside a repartition. One that cannot speak, because its process stands still or is gone, vouches
+//! for nothing.
 
 use std::collections::BTreeMap;
 
 use super::clock::{NodeProgress, Progress, Upstream};
 use crate::codec::{Decode, Encode};
 use crate::time::Timestamp;
-use crate::topology::plan::{SubTopology, TimeSource, Work};
+use crate::topology::plan::{Operator, SubTopology, TimeSource, Work};
 
 /// Under which name it is kept how far the task has come: that of no node.
 const TOLD: &str = "task:";
@@ -48,13 +49,15 @@ pub(super) struct UpstreamTime {
 pub(super) struct InputClocks {
     /// None, where nobody asks for them.
     inputs: Vec<InputClock>,
-    /// The highest time that processors of users were told. After a restart the upstreams have to say again
-    /// what they vouch for; until then this holds.
+    /// Whether there are processors of users, to be told the time.
+    tells: bool,
+    /// The highest time that they were told. After a restart the upstreams have to say again what they vouch
+    /// for; until then this holds.
     told: Timestamp,
 }
 
-/// A source that is read to its end says after so long that it is silent, and again after as long.
-const SILENT_AFTER_MS: i64 = 5_000;
+/// What is read to its end says after so long that it is silent; a source again after as long.
+pub(super) const SILENT_AFTER_MS: i64 = 5_000;
 
 /// The clock of an input.
 struct InputClock {
@@ -87,18 +90,21 @@ impl InputClocks {
     pub(super) fn none() -> InputClocks {
         InputClocks {
             inputs: Vec::new(),
+            tells: false,
             told: Timestamp::MIN,
         }
     }
 
     /// Those of a task, going on from `progress`.
     pub(super) fn new(plan: &SubTopology, progress: &Progress) -> InputClocks {
-        let is_needed = plan.operators.iter().any(|operator| match &operator.work {
-            Work::Process(_) | Work::Fold(_) => true,
+        let mut all = plan.operators.iter();
+        let tells = all.any(|operator| matches!(operator.work, Work::Process(_)));
+        let is_asked_for = |operator: &Operator| match &operator.work {
+            Work::Fold(_) => true,
             Work::Send(send) => send.tells_time.is_some(),
             work => work.time().is_some_and(|time| time.is_upstream),
-        });
-        if !is_needed {
+        };
+        if !tells && !plan.operators.iter().any(is_asked_for) {
             return InputClocks::none();
         }
         let inputs = plan.inputs.iter().enumerate().map(|(number, input)| {
@@ -109,6 +115,7 @@ impl InputClocks {
         });
         InputClocks {
             inputs: inputs.collect(),
+            tells,
             told: Timestamp(progress.of(TOLD).stream_time_ms),
         }
     }
@@ -122,8 +129,9 @@ impl InputClocks {
         *highest_ms = time.0.max(*highest_ms);
         let highest = Timestamp(*highest_ms);
         if !input.is_moved {
-            input.vouched.clear();
-            input.silent_ms = None;
+            if input.silent_ms.take().is_some() {
+                input.vouched.clear();
+            }
             input.reached = highest;
         }
         self.tell();
@@ -185,12 +193,17 @@ impl InputClocks {
         self.tell();
     }
 
+    /// The time of the near side of a repartition whose own rows have come to `own`. Rows that do not get
+    /// that far count as well, where they say something of those that do.
+    pub(super) fn time_of_near(&self, source: &TimeSource, own: Timestamp) -> Timestamp {
+        match source.only_input() {
+            Some(input) => own.max(Timestamp(self.inputs[input].progress.stream_time_ms)),
+            None => self.time_of(source, own),
+        }
+    }
+
     /// The time of an operator whose own rows have come to `own`.
     pub(super) fn time_of(&self, source: &TimeSource, own: Timestamp) -> Timestamp {
-        if source.is_of_input() {
-            let input = &self.inputs[source.inputs[0]];
-            return own.max(Timestamp(input.progress.stream_time_ms));
-        }
         if !source.is_upstream {
             return own;
         }
@@ -221,6 +234,9 @@ impl InputClocks {
     }
 
     fn tell(&mut self) {
+        if !self.tells {
+            return;
+        }
         let moved = self.inputs.iter().filter(|input| input.is_moved);
         let lowest = moved.map(|input| input.reached).min();
         let highest = || {
@@ -235,7 +251,7 @@ impl InputClocks {
         for input in &self.inputs {
             progress.set(&input.name, input.progress.clone());
         }
-        if !self.inputs.is_empty() {
+        if self.tells {
             let told = NodeProgress {
                 stream_time_ms: self.told.0,
                 ..NodeProgress::default()
@@ -363,6 +379,7 @@ mod tests {
         };
         InputClocks {
             inputs: all.iter().map(input).collect(),
+            tells: true,
             told: Timestamp::MIN,
         }
     }

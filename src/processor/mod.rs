@@ -492,14 +492,23 @@ impl Processor {
         Ok(())
     }
 
-    /// Drops what is too old for its store, before the first record: a store that was rebuilt from its
-    /// changelog has it again.
-    pub fn expire(&mut self, batch: &mut StateBatch) {
-        for (operator, state) in self.plan.operators.iter().zip(&mut self.operators) {
-            if let Some(stateful) = state.kind.stateful_mut() {
+    /// Before the first record: finds out what the stores hold, and drops what is too old, which a store that
+    /// was rebuilt from its changelog has again.
+    ///
+    /// # Errors
+    /// When a store cannot be read.
+    pub fn open(
+        &mut self,
+        state: &dyn TaskState,
+        batch: &mut StateBatch,
+    ) -> Result<(), ProcessError> {
+        for (operator, operator_state) in self.plan.operators.iter().zip(&mut self.operators) {
+            if let Some(stateful) = operator_state.kind.stateful_mut() {
+                stateful.open(operator, state)?;
                 stateful.expire(operator, &self.clocks, batch);
             }
         }
+        Ok(())
     }
 
     /// Whether records have come since this was last asked. Those in which upstreams of a repartition

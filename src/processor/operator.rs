@@ -16,7 +16,7 @@ use super::stream_join::StreamJoin;
 use super::suppress::Suppressor;
 use super::{Context, NodeCounts, ProcessError, Progress};
 use crate::format::{EventWriter, Registries};
-use crate::state::StateBatch;
+use crate::state::{StateBatch, TaskState};
 use crate::time::Timestamp;
 use crate::topology::graph::Side;
 use crate::topology::plan::{KafkaPlan, Operator, OperatorId, TimeSource, Work, WrittenValue};
@@ -63,6 +63,11 @@ pub(super) struct Resources<'r> {
 pub(super) trait Stateful {
     /// Sends what is to leave with this commit, and takes down what has changed.
     fn flush(&mut self, commit: &mut Commit<'_, '_>) -> Result<(), ProcessError>;
+
+    /// Before the first record: asks its stores what it has to know.
+    fn open(&mut self, _: &Operator, _: &dyn TaskState) -> Result<(), ProcessError> {
+        Ok(())
+    }
 
     /// Drops what is too old for its store, by how far it has come. A store that was rebuilt has such
     /// entries again.

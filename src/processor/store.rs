@@ -43,6 +43,19 @@ pub(super) struct Store<'c> {
     pub(super) deleting: Option<&'c Deleting<'c>>,
 }
 
+impl<'s> Store<'s> {
+    /// One in which no results are.
+    pub(super) fn of_rows(state: &'s dyn TaskState, id: StoreId, node: &'s str) -> Store<'s> {
+        Store {
+            state,
+            id,
+            node,
+            functions: &[],
+            deleting: None,
+        }
+    }
+}
+
 impl Store<'_> {
     /// Whether a result has to be deleted, now that a record has been folded in.
     pub(super) fn deletes(&self, folded: &Folded) -> bool {

@@ -30,7 +30,7 @@ use super::store::{Store, StoreWriter};
 use super::{Before, Context, DropReason, InRecord, Kind, OperatorState, ProcessError, Row};
 use crate::headers::PackedHeaders;
 use crate::record::StoredRow;
-use crate::state::StateBatch;
+use crate::state::{StateBatch, TaskState};
 use crate::time::Timestamp;
 use crate::topology::graph::{JoinWindow, Side};
 use crate::topology::plan::{Operator, OperatorId, StreamJoinPlan, SubTopology, Work};
@@ -48,7 +48,7 @@ pub(super) struct StreamJoin {
     newest: [Timestamp; 2],
     records: Records,
     waiting: Option<Waiting>,
-    /// Whether something waited at the last commit.
+    /// Whether something waited at the last commit, or when the task was opened.
     is_holding: bool,
     key: Vec<u8>,
     buffer: Vec<u8>,
@@ -77,7 +77,7 @@ impl StreamJoin {
             newest: Side::BOTH.map(|side| Timestamp(newest(side))),
             records: Records::new(kept_ms(&plan.within), budget_bytes / 2),
             waiting: plan.waiting.map(|_| Waiting::new(oldest, budget_bytes / 2)),
-            is_holding: oldest.is_some(),
+            is_holding: false,
             key: Vec::new(),
             buffer: Vec::new(),
         }
@@ -85,10 +85,7 @@ impl StreamJoin {
 
     /// Before a record is joined or records are let go: how far they have come.
     fn tell_time(&mut self, plan: &StreamJoinPlan, inputs: &InputClocks) {
-        self.time = match self.is_behind_repartition {
-            true => inputs.time_of(&plan.time, self.stream_time),
-            false => self.stream_time,
-        };
+        self.time = inputs.time_of(&plan.time, self.stream_time);
     }
 
     /// Records of a side before this are forgotten.
@@ -204,6 +201,17 @@ impl StreamJoin {
 }
 
 impl Stateful for StreamJoin {
+    fn open(&mut self, operator: &Operator, state: &dyn TaskState) -> Result<(), ProcessError> {
+        let Work::StreamJoin(plan) = &operator.work else {
+            unreachable!("a join of streams is at work here");
+        };
+        if let (Some(waiting), Some(store)) = (&self.waiting, plan.waiting) {
+            let store = Store::of_rows(state, store, operator.node.as_str());
+            self.is_holding = waiting.is_waiting(&store)?;
+        }
+        Ok(())
+    }
+
     /// Writes what has changed. Behind a repartition, records whose time is up leave first.
     fn flush(&mut self, commit: &mut Commit<'_, '_>) -> Result<(), ProcessError> {
         let Commit {
@@ -308,13 +316,8 @@ struct Stores<'c> {
 impl<'c> Stores<'c> {
     fn of(context: &Context<'c>, id: OperatorId) -> Stores<'c> {
         let plan = plan_of(context.plan, id);
-        let store = |id| Store {
-            state: context.state,
-            id,
-            node: context.plan.operators[plan.sides[0]].node.as_str(),
-            functions: &[],
-            deleting: None,
-        };
+        let node = context.plan.operators[plan.sides[0]].node.as_str();
+        let store = |id| Store::of_rows(context.state, id, node);
         Stores {
             records: store(plan.store),
             waiting: plan.waiting.map(store),

@@ -31,7 +31,7 @@ use super::{Before, Context, InRecord, Kind, OperatorState, ProcessError, Progre
 use crate::codec;
 use crate::headers::PackedHeaders;
 use crate::record::StoredRow;
-use crate::state::{StateBatch, keys};
+use crate::state::{StateBatch, StoreId, TaskState, keys};
 use crate::time::Timestamp;
 use crate::topology::graph::WhenFull;
 use crate::topology::plan::{Bounds, Identity, Operator, OperatorId, Release, SuppressPlan, Work};
@@ -51,7 +51,8 @@ pub(super) struct Suppressor {
     stream_time: Timestamp,
     /// No row of the store has a time up to this.
     let_go_until: Timestamp,
-    /// What waited at the last commit has at least this time; none: nothing did.
+    /// What waited at the last commit, or when the task was opened, has at least this time; none: nothing
+    /// did.
     held_from: Option<Timestamp>,
     /// What is held back, where that is bounded; unknown until the store was asked.
     held: Option<Amount>,
@@ -144,8 +145,7 @@ impl Suppressor {
             news: Table::new(budget_bytes),
             stream_time: Timestamp(progress.stream_time_ms),
             let_go_until: Timestamp::MIN,
-            // Until the store is asked, with the first flush.
-            held_from: (progress.stream_time_ms > i64::MIN).then_some(Timestamp::MIN),
+            held_from: None,
             held: None,
             identity: Vec::new(),
             buffer: Vec::new(),
@@ -299,6 +299,15 @@ impl Suppressor {
 }
 
 impl Stateful for Suppressor {
+    fn open(&mut self, operator: &Operator, state: &dyn TaskState) -> Result<(), ProcessError> {
+        let Work::Suppress(plan) = &operator.work else {
+            unreachable!("a suppress is at work here");
+        };
+        let is_holding = is_held_from(state, plan.store, &[HELD])?;
+        self.held_from = is_holding.then_some(Timestamp::MIN);
+        Ok(())
+    }
+
     /// Lets go what is due, and keeps the rest.
     fn flush(&mut self, commit: &mut Commit<'_, '_>) -> Result<(), ProcessError> {
         let Commit {
@@ -341,7 +350,8 @@ impl Stateful for Suppressor {
         for (key, row) in waiting.iter().filter(|(_, row)| row.is_news) {
             flush.keep(key, row);
         }
-        let is_holding = !waiting.is_empty() || flush.holds_behind(&first_kept)?;
+        let is_holding =
+            !waiting.is_empty() || is_held_from(flush.context.state, plan.store, &first_kept)?;
         self.held_from = is_holding.then(|| match plan.release {
             Release::Close {
                 longest_ms: Some(longest_ms),
@@ -393,18 +403,6 @@ impl Flush<'_, '_> {
         let (state, store) = (self.context.state, self.plan.store);
         state.scan(store, &from, &to, &mut visit)?;
         Ok(rows)
-    }
-
-    /// Whether the store holds something back from this key on, that has not just been let go.
-    fn holds_behind(&self, first_kept: &[u8]) -> Result<bool, ProcessError> {
-        let mut is_holding = false;
-        let mut visit = |_: &[u8], _: &[u8]| {
-            is_holding = true;
-            ControlFlow::Break(())
-        };
-        let (state, store) = (self.context.state, self.plan.store);
-        state.scan(store, first_kept, &[HELD + 1], &mut visit)?;
-        Ok(is_holding)
     }
 
     /// How much the store holds back.
@@ -574,6 +572,17 @@ fn push_identity(plan: &SuppressPlan, row: &Row<'_, '_>, out: &mut Vec<u8>) -> T
     keys::push_window(start, out);
     keys::push_window(end, out);
     end
+}
+
+/// Whether a store holds something back from this key on.
+fn is_held_from(state: &dyn TaskState, store: StoreId, from: &[u8]) -> Result<bool, ProcessError> {
+    let mut is_held = false;
+    let mut visit = |_: &[u8], _: &[u8]| {
+        is_held = true;
+        ControlFlow::Break(())
+    };
+    state.scan(store, from, &[HELD + 1], &mut visit)?;
+    Ok(is_held)
 }
 
 /// The key of a row that waits.

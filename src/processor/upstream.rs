@@ -6,7 +6,7 @@
 //! partitions passes on how far those are.
 
 use super::clock::NodeProgress;
-use super::input_clocks::{Idle, InputClocks, UpstreamTime};
+use super::input_clocks::{Idle, InputClocks, SILENT_AFTER_MS, UpstreamTime};
 use super::operator::{OperatorState, Surroundings};
 use super::{Context, ProcessError, Produced, Row};
 use crate::codec;
@@ -14,10 +14,8 @@ use crate::headers::PackedHeaders;
 use crate::time::Timestamp;
 use crate::topology::plan::{TimeNeed, TimeSource};
 
-/// A partition that is read to its end says after so long that it is silent.
-const SILENT_AFTER_MS: i64 = 5_000;
-
-/// It says so again after so long, until something comes: where something waits for it to go on.
+/// A partition that is silent says so again after so long, until something comes: where something waits for
+/// it to go on.
 const SILENT_AGAIN_MS: i64 = 5_000;
 
 /// And where it matters only for how long state is kept.
@@ -62,7 +60,7 @@ impl TimeTeller {
         self.highest = self.highest.max(row.time);
         match self.source.is_upstream {
             true => row.judged_by,
-            false => inputs.time_of(&self.source, self.highest),
+            false => inputs.time_of_near(&self.source, self.highest),
         }
     }
 
@@ -83,11 +81,11 @@ impl TimeTeller {
             inputs: context.clocks,
             operators,
         };
-        let time = around.inputs.time_of(&self.source, self.highest);
+        let time = around.inputs.time_of_near(&self.source, self.highest);
         // What is still to come of windows in front is not older than the first that is open.
         let held_from = around.held_from(&self.source).unwrap_or(Timestamp::MIN);
         self.stream_time = self.stream_time.max(time).max(held_from);
-        let is_silence_news = self.is_silence_news(&around, idle);
+        let is_silence_news = self.acts_after(&around, idle);
         let speaks_again = self.silent_ms.is_some() && !self.is_quiet(&around, idle);
         if self.stream_time > self.sent || speaks_again || is_silence_news {
             if is_silence_news {
@@ -132,10 +130,6 @@ impl TimeTeller {
 
     /// Whether there is something to be said because nothing has come for so long.
     pub(super) fn acts_after(&self, around: &Surroundings<'_>, idle: &Idle) -> bool {
-        self.is_silence_news(around, idle)
-    }
-
-    fn is_silence_news(&self, around: &Surroundings<'_>, idle: &Idle) -> bool {
         let due_ms = match self.silent_ms {
             None => SILENT_AFTER_MS,
             Some(said_ms) => said_ms + self.silent_again_ms,

@@ -80,7 +80,7 @@ impl Opening<'_> {
             global_tables: Arc::clone(&shared.global_tables),
             now: shared.clock.now(),
         };
-        Ok(Task::new(id, Arc::clone(plan), share, start)?)
+        Task::new(id, Arc::clone(plan), share, start)
     }
 
     /// The positions to read from, and what is lost because the log has deleted it.

@@ -10,6 +10,7 @@ use super::marker::CommitMarker;
 use super::outage::Outage;
 use super::outputs::Writer;
 use super::queue::{RecordClock, RecordQueue};
+use super::trouble::ThreadError;
 use crate::broker::{BrokerError, Fetched, Offset, Outgoing, TopicPartition};
 use crate::format::Registries;
 use crate::processor::{
@@ -79,7 +80,7 @@ impl Task {
         plan: Arc<SubTopology>,
         share: Share,
         start: TaskStart,
-    ) -> Result<Task, StateError> {
+    ) -> Result<Task, ThreadError> {
         let TaskStart {
             mut state,
             positions,
@@ -118,7 +119,7 @@ impl Task {
             &global_tables,
         );
         let mut batch = StateBatch::default();
-        processor.expire(&mut batch);
+        processor.open(&*state, &mut batch)?;
         if !batch.is_empty() {
             state.write(&batch)?;
             batch.clear();

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{DriverOptions, TestRecord, TopologyTestDriver};
+use super::{DriverOptions, TopologyTestDriver};
 use crate::processor::DropReason;
 use crate::time::Timestamp;
 use crate::topology::builder::{Builder, Join, JoinKind, KafkaSink, Rollup, Source, Table};
@@ -566,120 +566,6 @@ fn behind_a_repartition_the_slowest_partition_decides_what_is_forgotten() {
         z,
     ];
     assert_eq!(found, expected);
-}
-
-/// ```text
-///   left   a 1 ──────────── b 9    then nothing more to the right, for good
-///   right      c 1
-/// ```
-///
-/// Each side is moved. What waits leaves by the time of the side on which records still come.
-#[test]
-fn a_side_that_falls_silent_holds_up_nothing() {
-    let join = Join::with("right_by_k", "other")
-        .within(Millis(1_000))
-        .kind(JoinKind::Outer);
-    let moved = |builder: Builder, side: &str| {
-        let source = Source::json(side).timestamp("at");
-        let by_k = format!("{side}_by_k");
-        builder.source(side, source).select_key(&by_k, side, "k")
-    };
-    let builder = moved(moved(Topology::builder("app"), "left"), "right");
-    let builder = builder.join("both", "left_by_k", join);
-    let builder = builder.kafka("out", "both", KafkaSink::topic("out").field("at", "at"));
-    let mut driver = with_partitions(builder, 2);
-    let second = |n: i64| n * 1_000;
-    let pipe = |driver: &mut TopologyTestDriver, side: &str, key: &str, at: i64| {
-        let value = format!(r#"{{"k":"{key}","at":{at}}}"#);
-        for partition in 0..2 {
-            let record = TestRecord::text(&value).in_partition(partition);
-            driver.pipe_record(side, &record).unwrap();
-        }
-    };
-    pipe(&mut driver, "left", "a", second(1));
-    pipe(&mut driver, "right", "c", second(1));
-    pipe(&mut driver, "left", "b", second(9));
-    assert_eq!(
-        written(&mut driver),
-        [],
-        "the right side may still be behind"
-    );
-    for _ in 0..3 {
-        driver.advance_wall_clock(6_000).unwrap();
-    }
-    let mut left: Vec<String> = written(&mut driver)
-        .into_iter()
-        .map(|(key, _)| key)
-        .collect();
-    left.sort_unstable();
-    assert_eq!(left, ["a", "a", "c", "c"]);
-}
-
-/// Orders by the country of their customer, where the orders have to be moved.
-fn orders_by_country() -> Builder {
-    let builder = table(Topology::builder("app"), "customers")
-        .source("orders", Source::json("orders").timestamp("at"))
-        .select_key("by_customer", "orders", "customer")
-        .join(
-            "enriched",
-            "by_customer",
-            Join::with("customers", "c").kind(JoinKind::Left),
-        );
-    let rollup = Rollup::by(["c.country"]).tumbling(Millis(1_000));
-    builder
-        .aggregate("per_country", "enriched", rollup.set("n", "count()"))
-        .kafka(
-            "out",
-            "per_country",
-            KafkaSink::topic("out").field("n", "n"),
-        )
-}
-
-/// ```text
-///   orders      1 ·········· silence ·········· 5   10
-///   customers   0   1,000,000                            their times say nothing of those of orders
-/// ```
-#[test]
-fn the_times_of_a_table_are_not_those_of_the_stream() {
-    for partitions in [1, 3] {
-        let mut driver = with_partitions(orders_by_country(), partitions);
-        let customer = |driver: &mut TopologyTestDriver, at: i64| {
-            let (key, value) = (Some(&b"ann"[..]), Some(&br#"{"country":"de"}"#[..]));
-            driver
-                .try_pipe("customers", key, value, Timestamp(at))
-                .unwrap();
-        };
-        let order = |driver: &mut TopologyTestDriver, at: i64| {
-            let order = format!(r#"{{"customer":"ann","at":{at}}}"#);
-            driver.pipe("orders", None, &order);
-        };
-        customer(&mut driver, 0);
-        order(&mut driver, 1_000);
-        customer(&mut driver, 1_000_000);
-        for _ in 0..30 {
-            driver.advance_wall_clock(6_000).unwrap();
-        }
-        order(&mut driver, 5_000);
-        order(&mut driver, 10_000);
-        assert_eq!(written(&mut driver).len(), 3, "{partitions} partitions");
-        assert_eq!(driver.drops("per_country", DropReason::Late), 0);
-    }
-}
-
-/// Whoever has nothing more to send says so now and then, and no more.
-#[test]
-fn an_application_without_records_writes_little() {
-    let mut driver = with_partitions(orders_by_country(), 2);
-    driver.pipe("orders", None, r#"{"customer":"ann","at":1000}"#);
-    let before = driver.total_records();
-    for _ in 0..600 {
-        driver.advance_wall_clock(500).unwrap();
-    }
-    // In five minutes each partition of both repartitions says to each other one at most once a minute
-    // that it is silent, and once before; each word that is read is a commit with its markers.
-    let words = 2 * 2 * 2 * 6;
-    let written = driver.total_records() - before;
-    assert!(written <= 5 * words, "{written} records, {words} words");
 }
 
 /// ```text

@@ -99,6 +99,8 @@ mod processor_tests;
 #[cfg(test)]
 mod session_tests;
 #[cfg(test)]
+mod silence_tests;
+#[cfg(test)]
 mod sink_rows;
 #[cfg(test)]
 mod driver_tests;

@@ -66,12 +66,14 @@ impl TimeSource {
         }
     }
 
-    /// Whether the highest time that was read of the input is what counts, be it of rows that do not get
-    /// this far. Of what is held back on the way it is not, nor of several inputs, which say nothing of each
-    /// other.
-    pub fn is_of_input(&self) -> bool {
-        let is_passed_on = self.holders.is_empty() && self.held_ms == 0 && !self.waits_for_rows;
-        !self.is_upstream && self.inputs.len() == 1 && is_passed_on
+    /// The source input from which all rows come, none of which is held back on the way: whatever is read of
+    /// it, be it of rows that do not get this far, says how far those are that do.
+    pub fn only_input(&self) -> Option<usize> {
+        let is_held = !self.holders.is_empty() || self.held_ms > 0 || self.waits_for_rows;
+        match self.inputs.as_slice() {
+            [only] if !self.is_upstream && !is_held => Some(*only),
+            _ => None,
+        }
     }
 
     /// That of what a processor of a user's makes of the rows.
