@@ -77,6 +77,7 @@ pub mod ingest;
 pub mod reset;
 pub mod runtime;
 pub mod testkit;
+pub mod verify;
 pub mod settings;
 pub mod http;
 pub mod cli;

@@ -23,7 +23,9 @@ pub enum BrokerError {
     },
     /// Someone else has taken over (newer producer, or evicted from the group): drop everything,
     /// make a new producer, rejoin.
-    #[error("{action}: {reason} (fenced: another process has taken over)")]
+    #[error(
+        "{action}: {reason} (fenced: another process has taken over, or the transaction was open for longer than the setting transaction_timeout)"
+    )]
     Fenced {
         /// What was tried.
         action: String,

@@ -37,7 +37,7 @@ pub(super) fn style(is_terminal: bool) -> Style {
     }
 }
 
-/// The source node of that name, or the only one.
+/// The source or global table of that name, or the only source.
 pub(super) fn source<'t>(
     topology: &'t Topology,
     name: Option<&str>,
@@ -53,20 +53,21 @@ pub(super) fn source<'t>(
             .collect::<Vec<_>>()
             .join(", ")
     };
+    let named = |name: &str| {
+        let node = topology
+            .nodes
+            .iter()
+            .find(|node| node.name.as_str() == name)?;
+        node.kind.source()
+    };
     match (name, all.as_slice()) {
         (None, [(_, source)]) => Ok(source),
         (None, _) => Err(Failure::usage(format!(
             "name one of the sources with --source: {}",
             names()
         ))),
-        (Some(name), _) => {
-            let found = all
-                .iter()
-                .find(|(other, _)| *other == name)
-                .map(|(_, source)| *source);
-            found.ok_or_else(|| {
-                Failure::usage(format!("there is no source {name}; there are {}", names()))
-            })
-        }
+        (Some(name), _) => named(name).ok_or_else(|| {
+            Failure::usage(format!("there is no source {name}; there are {}", names()))
+        }),
     }
 }

@@ -16,6 +16,7 @@ mod describe;
 mod schema;
 mod ingest;
 mod query;
+mod verify;
 mod dlq;
 mod reset;
 mod migrate;
@@ -37,8 +38,8 @@ use crate::topology::plan::plan;
 const EXIT_CODES: &str = "\
 Exit codes:
   0    all is well; for `run` and `demo`: ended as asked
-  1    it failed, `check` found an error, a test of `test` failed, or the demo's tables are not
-       what they should be
+  1    it failed, `check` found an error, a test of `test` failed, `verify` found a row that is
+       not what the events say, or the demo's tables are not what they should be
   2    the command line or a setting cannot be used
   130  ended at once by a second signal
 
@@ -72,6 +73,8 @@ enum Command {
     Ingest(Box<ingest::Ingest>),
     /// Asks the tables
     Query(query::Query),
+    /// Holds the tables of windows against the raw events
+    Verify(verify::Verify),
     /// Lists, shows and replays records that could not be handled
     Dlq(dlq::Dlq),
     /// Takes away what an application has kept and written, so that it begins anew
@@ -138,6 +141,7 @@ fn dispatch(cli: &Cli) -> Ended {
         Command::Schema(args) => schema::schema(args),
         Command::Ingest(args) => ingest::ingest(args, &context(args.settings()?)?),
         Command::Query(args) => query::query(args, &quiet(args.settings()?)?),
+        Command::Verify(args) => verify::verify(args, &quiet(args.settings()?)?),
         Command::Dlq(args) => dlq::dlq(args, &quiet(args.settings()?)?),
         Command::Reset(args) => reset::reset(args, &quiet(args.settings()?)?),
         Command::Migrate(args) => migrate::migrate(args, &quiet(args.settings()?)?),

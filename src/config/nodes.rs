@@ -29,6 +29,7 @@ const KINDS: &[(&str, Read)] = &[
     ("branch", branch),
     ("merge", merge),
     ("log", log),
+    ("to_stream", to_stream),
     ("table", table),
     ("global_table", global_table),
     ("join", join),
@@ -228,6 +229,11 @@ fn table(keys: &mut Keys<'_, '_>, name: &str, builder: Builder) -> Builder {
     builder.table(name, from, table)
 }
 
+fn to_stream(keys: &mut Keys<'_, '_>, name: &str, builder: Builder) -> Builder {
+    let from = keys.required("from");
+    builder.to_stream(name, from)
+}
+
 fn global_table(keys: &mut Keys<'_, '_>, name: &str, builder: Builder) -> Builder {
     let mut source = read_topics(keys);
     if let Some(format) = formats::read(keys, Use::Source) {
@@ -311,7 +317,7 @@ pub(super) fn called_elsewhere(word: &str) -> Option<&'static str> {
     let ours = match word.to_lowercase().replace(['_', '-'], "").as_str() {
         "stream" | "input" | "from" => "`source`",
         "sink" | "output" | "to" => "`kafka` for a topic, `sql` for a table",
-        "peek" | "print" => "`log`",
+        "peek" | "print" | "foreach" => "`log`",
         "mapvalues" | "select" | "transform" => "`map`",
         "flatmapvalues" | "explode" | "unnest" => "`flat_map`",
         "where" => "`filter`",
@@ -322,6 +328,10 @@ pub(super) fn called_elsewhere(word: &str) -> Option<&'static str> {
             "`aggregate`, with `by` and `window`"
         }
         "distinct" | "dedupe" | "dedup" => "`deduplicate`",
+        "changes" | "updates" | "changelog" => "`to_stream`",
+        "cogroup" => "`merge`, and an `aggregate` behind it",
+        "windowedby" => "`window` of an `aggregate`",
+        "through" => "`kafka`, and a `source` of that topic",
         "rekey" | "partitionby" | "repartition" => "`select_key`",
         "ktable" => "`table`",
         "globalktable" => "`global_table`",

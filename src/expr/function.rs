@@ -7,6 +7,7 @@ use bumpalo::Bump;
 use super::calendar::Part;
 use super::error::EvalError;
 use super::kinds::Kinds;
+use super::suggest::nearest;
 use super::{convert, json, list, number, text};
 use crate::value::{Value, ValueType};
 
@@ -96,6 +97,10 @@ const ALIASES: &[(&str, &str)] = &[
 const REFUSED: &[(&str, &str)] = &[
     ("type", "`type_of(x)` gives the type's name as a text"),
     ("uint", "whole numbers are signed: `int(x)`"),
+    (
+        "cast",
+        "`int(x)`, `double(x)`, `string(x)` turn a value into another type",
+    ),
     ("concat", "texts are put together with `a + b`"),
     ("float", "that is `double(x)`"),
     ("if", "that is `condition ? this : that`"),
@@ -122,12 +127,17 @@ pub(super) fn find(name: &str) -> Option<&'static Function> {
     FUNCTIONS.iter().find(|function| function.name == name)
 }
 
-/// What to write instead of a function that is left out on purpose.
+/// What to write instead of a function that is left out on purpose, however its name is written.
 pub(super) fn instead_of(name: &str) -> Option<&'static str> {
-    REFUSED
+    let refused = REFUSED
         .iter()
-        .find(|(refused, _)| *refused == name)
-        .map(|(_, instead)| *instead)
+        .find(|(refused, _)| refused.eq_ignore_ascii_case(name))?;
+    Some(refused.1)
+}
+
+/// The same for a name that is almost that of such a function.
+pub(super) fn instead_of_similar(name: &str) -> Option<&'static str> {
+    instead_of(nearest(name, REFUSED.iter().map(|(refused, _)| *refused))?)
 }
 
 /// The names of all functions.

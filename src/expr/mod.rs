@@ -149,13 +149,16 @@ impl Expression {
 
     /// Whether it asks for a header of the record: it calls `record_header`.
     pub fn reads_headers(&self) -> bool {
-        let mut reads = false;
+        self.calls(function::RECORD_HEADER)
+    }
+
+    /// Whether it calls this function somewhere.
+    pub fn calls(&self, name: &str) -> bool {
+        let mut calls = false;
         self.visit(&mut |node| {
-            if let NodeKind::Call(function, _) = node {
-                reads |= function.name == function::RECORD_HEADER;
-            }
+            calls |= matches!(node, NodeKind::Call(function, _) if function.name == name);
         });
-        reads
+        calls
     }
 
     fn visit(&self, see: &mut dyn FnMut(&NodeKind)) {
@@ -172,8 +175,13 @@ impl Expression {
 
     /// Whether its value is the record's key: it is `record_key()`.
     pub fn is_record_key(&self) -> bool {
+        self.is_call_of("record_key")
+    }
+
+    /// Whether the whole expression is a call of this function: `raw()`.
+    pub fn is_call_of(&self, name: &str) -> bool {
         let root = self.0.root.as_ref().map(|root| &root.kind);
-        matches!(root, Some(NodeKind::Call(function, _)) if function.name == "record_key")
+        matches!(root, Some(NodeKind::Call(function, _)) if function.name == name)
     }
 
     /// The value, when it is the same for every record: a literal, or what is computed from

@@ -522,7 +522,10 @@ fn unknown_function(name: &str, range: Range<usize>, as_method: bool) -> ExprErr
     match (function::instead_of(name), nearest(name, function::names())) {
         (Some(instead), _) => error.with_help(instead),
         (None, Some(near)) => error.with_help(format!("did you mean `{near}`?")),
-        (None, None) => error,
+        (None, None) => match function::instead_of_similar(name) {
+            Some(instead) => error.with_help(instead),
+            None => error,
+        },
     }
 }
 

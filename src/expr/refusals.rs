@@ -36,6 +36,26 @@ fn text_that_is_no_cel() {
             "if a then b else c",
             "[a] unexpected `a` (a choice is written `condition ? a : b`)",
         ),
+        (
+            "CASE WHEN a THEN b END",
+            "[WHEN] unexpected `WHEN` (a choice is written `condition ? a : b`)",
+        ),
+        (
+            "CAST(a AS int)",
+            "[AS] unexpected `AS` (`int(x)`, `double(x)`, `string(x)` turn a value into another type)",
+        ),
+        (
+            "a ?? b",
+            "[?] unexpected `?` (`coalesce(a, b)` gives b where a is null or missing)",
+        ),
+        (
+            "a->b",
+            "[>] unexpected `>` (a field inside another is written with a dot: `meta.id`)",
+        ),
+        (
+            "a BETWEEN 1 AND 2",
+            "[BETWEEN] unexpected `BETWEEN` (write `x >= a && x <= b`)",
+        ),
         ("a b", "[b] unexpected `b`"),
         ("a, b", "[,] unexpected `,`"),
         ("f(a,)", "[)] unexpected `)`"),
@@ -114,6 +134,10 @@ fn functions_that_are_called_wrongly() {
         (
             "isIp(a)",
             "[isIp] unknown function `isIp` (did you mean `is_ip`?)",
+        ),
+        (
+            "lenght(a)",
+            "[lenght] unknown function `lenght` (that is `size(x)`)",
         ),
         (
             "frobnicate(a)",

@@ -1,9 +1,13 @@
 //! The name that was probably meant.
 
-/// The nearest of the names, when one is near: a letter in three may be wrong.
+/// The nearest of the names, when one is near: a letter in three may be wrong, and one of two.
 pub fn nearest<'n>(name: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
     let lower = name.to_lowercase();
-    let limit = (name.chars().count() / 3).max(1);
+    let limit = match name.chars().count() {
+        // Any two of one letter would be near.
+        0 | 1 => 0,
+        letters => (letters / 3).max(1),
+    };
     names
         .into_iter()
         .map(|other| {
@@ -23,7 +27,7 @@ mod tests {
 
     #[test]
     fn the_nearest_name_is_found_only_when_it_is_near() {
-        let names = ["length.old", "length.new", "title", "user"];
+        let names = ["length.old", "length.new", "title", "user", "if"];
         for (name, expected) in [
             ("length.odl", Some("length.old")),
             ("tilte", Some("title")),
@@ -31,6 +35,7 @@ mod tests {
             ("usr", Some("user")),
             ("wiki", None),
             ("x", None),
+            ("f", None),
         ] {
             assert_eq!(nearest(name, names), expected, "{name}");
         }

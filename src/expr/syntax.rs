@@ -37,13 +37,22 @@ pub(super) fn syntax_error(
 }
 
 fn help_for(found: &str, before: Option<&str>) -> Option<&'static str> {
-    match (before.unwrap_or_default(), found) {
-        (_, "and" | "AND") => Some("`&&` means and"),
-        (_, "or" | "OR") => Some("`||` means or"),
-        ("not" | "NOT", _) | (_, "not" | "NOT") => Some("`!` means not"),
+    let before = before.unwrap_or_default();
+    match (
+        before.to_lowercase().as_str(),
+        found.to_lowercase().as_str(),
+    ) {
+        ("case", _) | (_, "when" | "case") => Some("a choice is written `condition ? a : b`"),
+        ("?", "?") => Some("`coalesce(a, b)` gives b where a is null or missing"),
+        ("-" | "=", ">") => Some("a field inside another is written with a dot: `meta.id`"),
+        (_, "as") => Some("`int(x)`, `double(x)`, `string(x)` turn a value into another type"),
+        (_, "between") => Some("write `x >= a && x <= b`"),
+        (_, "and") => Some("`&&` means and"),
+        (_, "or") => Some("`||` means or"),
+        ("not", _) | (_, "not") => Some("`!` means not"),
         ("<", ">") => Some("`!=` means different"),
-        (_, "is" | "IS") => Some("`==` compares; `has(x)` tells whether a field is there"),
-        (_, "like" | "LIKE") => Some("`x.contains('…')`, `x.startsWith('…')` or `x.matches(r'…')`"),
+        (_, "is") => Some("`==` compares; `has(x)` tells whether a field is there"),
+        (_, "like") => Some("`x.contains('…')`, `x.startsWith('…')` or `x.matches(r'…')`"),
         ("if" | "then" | "else", _) | (_, "if" | "then" | "else") => {
             Some("a choice is written `condition ? a : b`")
         }

@@ -8,6 +8,7 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
@@ -128,7 +129,7 @@ pub fn run(
     };
     let lines = open(&options.file)?;
     options.target.create_topics(broker).map_err(refused)?;
-    let older = records_in(&options.target.topic, broker).map_err(refused)?;
+    let older = settled(|| records_in(&options.target.topic, broker)).map_err(refused)?;
     if older > 0 {
         let topic = &options.target.topic;
         tracing::warn!(
@@ -165,6 +166,20 @@ pub fn run(
             events: events(),
         }),
         Err(Stopped::Log(error)) => Err(refused(error)),
+    }
+}
+
+/// The answer once the log can give it: a topic that has just been made has no leaders for a moment.
+fn settled<T>(ask: impl Fn() -> Result<T, BrokerError>) -> Result<T, BrokerError> {
+    const PATIENCE: Duration = Duration::from_secs(15);
+    let began = Instant::now();
+    loop {
+        match ask() {
+            Err(BrokerError::Retry { .. }) if began.elapsed() < PATIENCE => {
+                std::thread::sleep(Duration::from_millis(200));
+            }
+            answer => return answer,
+        }
     }
 }
 

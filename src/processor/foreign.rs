@@ -33,7 +33,13 @@ struct Subscription<'a> {
     time: Timestamp,
     /// The key of the left row.
     left_key: &'a [u8],
+    /// Where it is, and where it is to be answered.
+    partition: LeftPartition,
 }
+
+/// The partition of a left row, which need not be that of its key's hash: who fills a topic decides. None:
+/// it is, as was taken for granted once.
+type LeftPartition = Option<i32>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wish {
@@ -59,6 +65,9 @@ struct Answer<'a> {
 // Both begin as a row does that is sent: with a byte and the event time, by which a task with several
 // inputs takes them in order.
 
+/// Is added to what a subscription wishes for when the partition of the left row follows.
+const WITH_PARTITION: u8 = 3;
+
 impl Encode for Subscription<'_> {
     fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeFailure> {
         let wish: u8 = match self.wish {
@@ -66,7 +75,12 @@ impl Encode for Subscription<'_> {
             Wish::Row => 1,
             Wish::Word => 2,
         };
-        (wish, self.time.0, self.left_key).encode(encoder)
+        match self.partition {
+            None => (wish, self.time.0, self.left_key).encode(encoder),
+            Some(partition) => {
+                (wish + WITH_PARTITION, self.time.0, self.left_key, partition).encode(encoder)
+            }
+        }
     }
 }
 
@@ -74,15 +88,22 @@ impl<'a> BorrowDecode<'a, Arena<'a>> for Subscription<'a> {
     fn borrow_decode<D: BorrowDecoder<'a, Context = Arena<'a>>>(
         decoder: &mut D,
     ) -> Result<Self, DecodeFailure> {
+        let kind = u8::borrow_decode(decoder)?;
         Ok(Subscription {
-            wish: match u8::borrow_decode(decoder)? {
+            wish: match kind % WITH_PARTITION {
+                _ if kind >= 2 * WITH_PARTITION => {
+                    return Err(DecodeFailure::Other("a subscription of an unknown kind"));
+                }
                 0 => Wish::End,
                 1 => Wish::Row,
-                2 => Wish::Word,
-                _ => return Err(DecodeFailure::Other("a subscription of an unknown kind")),
+                _ => Wish::Word,
             },
             time: Timestamp(i64::borrow_decode(decoder)?),
             left_key: <&[u8]>::borrow_decode(decoder)?,
+            partition: match kind >= WITH_PARTITION {
+                true => Some(i32::borrow_decode(decoder)?),
+                false => None,
+            },
         })
     }
 }
@@ -333,11 +354,12 @@ fn subscribe(
         wish,
         time: row.time,
         left_key: row.key.unwrap_or_default(),
+        partition: Some(context.share.partition),
     };
-    let topic = &plan.subscriptions;
+    let place = (plan.subscriptions.as_str(), None);
     send_message(
         context.outputs,
-        topic,
+        place,
         foreign_key,
         &subscription,
         row.time,
@@ -345,10 +367,10 @@ fn subscribe(
     )
 }
 
-/// Sends a message to the partition of a key.
+/// Sends a message to a partition of a topic; none: to that of its key.
 fn send_message(
     outputs: &mut dyn Outputs,
-    topic: &str,
+    (topic, partition): (&str, Option<i32>),
     key: &[u8],
     message: &impl Encode,
     time: Timestamp,
@@ -358,7 +380,7 @@ fn send_message(
     codec::encode_into(message, buffer);
     Ok(outputs.produce(Produced {
         topic,
-        partition: None,
+        partition,
         key: Some(key),
         value: Some(buffer),
         headers: PackedHeaders::NONE,
@@ -366,15 +388,31 @@ fn send_message(
     })?)
 }
 
-/// Who has subscribed to which right row: a set of foreign keys with the keys of left rows.
+/// Who has subscribed to which right row: foreign keys with the keys of left rows, and where these are.
 pub(super) struct Subscriptions {
     store: StoreId,
-    /// What has changed since the last commit, and whether it is there now.
-    changes: BTreeMap<Vec<u8>, bool>,
+    /// What has changed since the last commit.
+    changes: BTreeMap<Vec<u8>, Change>,
     heap_bytes: usize,
     budget_bytes: usize,
     key: Vec<u8>,
     buffer: Vec<u8>,
+}
+
+/// What has become of a subscription.
+#[derive(Clone, Copy)]
+enum Change {
+    There(LeftPartition),
+    Gone,
+}
+
+/// A partition as it is kept.
+fn stored_partition(partition: LeftPartition) -> Vec<u8> {
+    partition.map_or_else(Vec::new, |partition| partition.to_be_bytes().to_vec())
+}
+
+fn read_partition(stored: &[u8]) -> LeftPartition {
+    stored.try_into().ok().map(i32::from_be_bytes)
 }
 
 impl Subscriptions {
@@ -389,15 +427,15 @@ impl Subscriptions {
         }
     }
 
-    fn set(&mut self, foreign_key: &[u8], left_key: &[u8], is_there: bool) {
+    fn set(&mut self, foreign_key: &[u8], left_key: &[u8], change: Change) {
         self.key.clear();
         push_foreign_key(foreign_key, &mut self.key);
         self.key.extend_from_slice(left_key);
         match self.changes.get_mut(&self.key) {
-            Some(known) => *known = is_there,
+            Some(known) => *known = change,
             None => {
                 self.heap_bytes += self.key.len() + 64;
-                self.changes.insert(self.key.clone(), is_there);
+                self.changes.insert(self.key.clone(), change);
             }
         }
     }
@@ -417,43 +455,53 @@ impl Subscriptions {
         let mut changes = self.changes.range(from.clone()..to.clone()).peekable();
         let (state, outputs) = (context.state, &mut *context.outputs);
         let buffer = &mut self.buffer;
-        let mut send = |key: &[u8]| send_answer(outputs, plan, &key[from.len()..], answer, buffer);
+        let mut send = |key: &[u8], change: Change| match change {
+            Change::There(partition) => {
+                let left = (&key[from.len()..], partition);
+                send_answer(outputs, plan, left, answer, buffer)
+            }
+            Change::Gone => Ok(()),
+        };
         let mut failed = None;
-        let mut visit = |stored: &[u8]| -> Result<(), ProcessError> {
+        let mut visit = |stored: &[u8], partition: &[u8]| -> Result<(), ProcessError> {
             // What has changed stands in for what is stored.
-            while let Some((key, is_there)) = changes.next_if(|(key, _)| key.as_slice() < stored) {
-                if *is_there {
-                    send(key)?;
-                }
+            while let Some((key, change)) = changes.next_if(|(key, _)| key.as_slice() < stored) {
+                send(key, *change)?;
             }
             match changes.next_if(|(key, _)| key.as_slice() == stored) {
-                Some((_, false)) => Ok(()),
-                _ => send(stored),
+                Some((_, change)) => send(stored, *change),
+                None => send(stored, Change::There(read_partition(partition))),
             }
         };
-        state.scan(self.store, &from, &to, &mut |key, _| match visit(key) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(error) => {
-                failed = Some(error);
-                ControlFlow::Break(())
-            }
-        })?;
+        state.scan(
+            self.store,
+            &from,
+            &to,
+            &mut |key, value| match visit(key, value) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(error) => {
+                    failed = Some(error);
+                    ControlFlow::Break(())
+                }
+            },
+        )?;
         if let Some(error) = failed {
             return Err(error);
         }
-        changes
-            .filter(|(_, is_there)| **is_there)
-            .try_for_each(|(key, _)| send(key))
+        changes.try_for_each(|(key, change)| send(key, *change))
     }
 }
 
 impl Stateful for Subscriptions {
     fn flush(&mut self, commit: &mut Commit<'_, '_>) -> Result<(), ProcessError> {
         self.heap_bytes = 0;
-        for (key, is_there) in std::mem::take(&mut self.changes) {
-            match is_there {
-                true => commit.batch.put(self.store, &key, &[]),
-                false => commit.batch.delete(self.store, &key),
+        for (key, change) in std::mem::take(&mut self.changes) {
+            match change {
+                Change::There(partition) => {
+                    let partition = stored_partition(partition);
+                    commit.batch.put(self.store, &key, &partition);
+                }
+                Change::Gone => commit.batch.delete(self.store, &key),
             }
         }
         Ok(())
@@ -471,13 +519,13 @@ fn push_foreign_key(key: &[u8], out: &mut Vec<u8>) {
 fn send_answer(
     outputs: &mut dyn Outputs,
     plan: &SubscriptionsPlan,
-    left_key: &[u8],
+    (left_key, partition): (&[u8], LeftPartition),
     answer: &Answer<'_>,
     buffer: &mut Vec<u8>,
 ) -> Result<(), ProcessError> {
     send_message(
         outputs,
-        &plan.answers,
+        (&plan.answers, partition),
         left_key,
         answer,
         answer.time,
@@ -508,9 +556,13 @@ fn take_subscription(
     let Kind::Subscriptions(subscriptions) = &mut operators[id].kind else {
         unreachable!("subscriptions are kept here");
     };
-    let left_key = subscription.left_key;
+    let left = (subscription.left_key, subscription.partition);
     let is_there = subscription.wish != Wish::End;
-    subscriptions.set(foreign_key, left_key, is_there);
+    let change = match is_there {
+        true => Change::There(subscription.partition),
+        false => Change::Gone,
+    };
+    subscriptions.set(foreign_key, subscription.left_key, change);
     if row.is_none() && subscription.wish != Wish::Word {
         return Ok(());
     }
@@ -522,7 +574,7 @@ fn take_subscription(
         row: row.filter(|_| is_there),
     };
     let buffer = &mut subscriptions.buffer;
-    send_answer(context.outputs, plan, left_key, &answer, buffer)
+    send_answer(context.outputs, plan, left, &answer, buffer)
 }
 
 /// Answers all who have subscribed to a right row that has changed.

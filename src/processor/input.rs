@@ -134,8 +134,11 @@ fn decode_event(
         Err(ReadError::Registry(error)) => return Err(Fault::Registry(error)),
     }
     if let Some(slot) = source.timestamp {
-        row.time = event_time(row.fields[slot.index()])
-            .map_err(|message| Fault::row(DropReason::NoTimestamp, message))?;
+        row.time = event_time(row.fields[slot.index()]).map_err(|found| {
+            let path = source.projection.path_of(slot);
+            let field = path.map_or_else(String::new, |path| format!("{path}: "));
+            Fault::row(DropReason::NoTimestamp, format_args!("{field}{found}"))
+        })?;
     }
     Ok(())
 }

@@ -170,6 +170,12 @@ fn run(
             row.before = before;
             return done;
         }
+        Work::ToStream => {
+            let before = std::mem::replace(&mut row.before, Before::Stream);
+            let done = pass_on(context, operators, id, row);
+            row.before = before;
+            return done;
+        }
         Work::Table(table) => match row.key {
             Some(key) => return rows::keep_row(context, operators, id, table, key, row),
             None => Err((table.on_error, RowFault::null_key())),
@@ -350,13 +356,14 @@ fn map(
             .map_err(|error| RowFault::expression_of("tombstone_if", &error))?,
     };
     Ok(match &row.before {
-        Before::Row(_) => Fate::of(Parts {
-            value,
-            before: row.view_before().is_some_and(|before| {
+        Before::Row(_) => {
+            let before = row.view_before().is_some_and(|before| {
                 let has_value = |condition: &Evaluator| !condition.test(&before).unwrap_or(true);
                 !has_failed_before && tombstone_if.is_none_or(has_value)
-            }),
-        }),
+            });
+            // Unlike a filter, a map is never silent: of no row after no row it tells as well.
+            Fate::Partly(Parts { value, before })
+        }
         Before::Stream | Before::Unknown if value || row.no_value => Fate::Passes,
         Before::Stream | Before::Unknown => Fate::TOMBSTONE,
     })

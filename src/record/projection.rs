@@ -41,6 +41,12 @@ impl Projection {
         &self.slots
     }
 
+    /// The path that goes into this slot.
+    pub fn path_of(&self, slot: Slot) -> Option<FieldPath> {
+        let names = self.root.way_to(slot)?;
+        Some(FieldPath::new(&names.join(".")))
+    }
+
     /// The projection of the path that goes into this slot alone, into the first one.
     ///
     /// # Panics
@@ -84,6 +90,18 @@ impl Branch {
     /// Forgets what is in the slots below.
     pub(crate) fn clear(&self, fields: &mut [Value<'_>]) {
         self.pick_below(None, fields);
+    }
+
+    /// The names on the way to this slot.
+    fn way_to(&self, slot: Slot) -> Option<Vec<&str>> {
+        if self.slot == Some(slot) {
+            return Some(Vec::new());
+        }
+        self.children.iter().find_map(|(name, child)| {
+            let mut names = child.way_to(slot)?;
+            names.insert(0, name);
+            Some(names)
+        })
     }
 
     /// The way to this slot, which is the first one there.
@@ -138,6 +156,10 @@ mod tests {
             let projection = all.only(Slot(slot));
             projection.pick(&event, &mut fields);
             assert_eq!(projection.slots(), [Slot(0)]);
+            assert_eq!(
+                all.path_of(Slot(slot)),
+                Some(paths[Slot(slot).index()].clone())
+            );
             fields[0]
         };
         assert_eq!(only(0), event[0].1);

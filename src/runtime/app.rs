@@ -127,10 +127,11 @@ impl App {
         metrics: &Arc<EngineMetrics>,
         stop: &StopSignal,
     ) -> Result<App, AppError> {
-        // Nothing is created before it is known that the rest is there.
-        topics::find_sources(&*environment.broker, &plan)?;
+        // Nothing is created before it is known that the rest is there. Topics may still come, tables
+        // that do not fit do not mend themselves: those are told first.
         let database = environment.database.as_ref();
         let tables = open_tables(&plan, database)?;
+        topics::find_sources(&*environment.broker, &plan)?;
         let shared = prepare(plan, environment, settings, metrics, stop)?;
         let mut app = App {
             threads: Vec::new(),

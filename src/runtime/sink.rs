@@ -347,7 +347,7 @@ impl SinkThread {
             });
         if let Some(ended) = self.outage.succeeded(self.context.clock.now()) {
             let (attempts, ms) = (ended.failures, ended.ms);
-            tracing::info!(sink = %self.context.node, attempts, ms, "the database is back");
+            tracing::info!(sink = %self.context.node, attempts, ms, "the sink goes on");
         }
         let shown = positions
             .iter()

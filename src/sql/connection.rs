@@ -5,6 +5,7 @@
 //! The invariant: a connection whose future was dropped or failed half-way is never used again.
 //! Callers take it out of its slot, and put it back only when all is well.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -310,6 +311,11 @@ async fn connect(database: &DatabaseUrl, purpose: Purpose) -> Result<Session, sq
             let path = options.get_filename();
             if purpose == Purpose::Read && !path.exists() {
                 let text = format!("there is no file {}", path.display());
+                return Err(sqlx::Error::Configuration(text.into()));
+            }
+            let folder = path.parent().filter(|folder| *folder != Path::new(""));
+            if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+                let text = format!("there is no directory {}; create it", folder.display());
                 return Err(sqlx::Error::Configuration(text.into()));
             }
             let options = options.as_ref().clone().disable_statement_logging();

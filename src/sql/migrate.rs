@@ -105,7 +105,7 @@ pub async fn migrate(database: &DatabaseUrl) -> Result<(), SqlError> {
     applied.map_err(|error| problem(action(), &error, dialect))?;
     // The schema is there; how the connection ends does not matter.
     let _ = session.close().await;
-    info!(%database, "schema is up to date");
+    info!(%database, "the tables of Tidemill and of the shipped topologies are up to date");
     Ok(())
 }
 

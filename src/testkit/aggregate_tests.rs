@@ -1,6 +1,8 @@
 //! Aggregate functions over the real engine: on one side of a repartition and on both, in windows,
 //! and after crashes.
 
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use datasketches::hll::HllSketch;
@@ -67,7 +69,7 @@ fn last(driver: &mut TopologyTestDriver) -> Value {
 #[test]
 fn first_and_last_are_of_arrival_earliest_and_latest_of_event_time() {
     for keyed in [true, false] {
-        let mut rollup = Rollup::by(["k"]).tumbling(std::time::Duration::from_secs(60));
+        let mut rollup = Rollup::by(["k"]).tumbling(Duration::from_secs(60));
         for function in ["first", "last", "earliest", "latest"] {
             rollup = rollup.set(function, &format!("{function}(x)"));
         }
@@ -90,7 +92,7 @@ fn first_and_last_are_of_arrival_earliest_and_latest_of_event_time() {
 #[test]
 fn the_panes_of_hopping_windows_count_in_the_order_of_their_time() {
     for keyed in [true, false] {
-        let seconds = std::time::Duration::from_secs;
+        let seconds = Duration::from_secs;
         let rollup = Rollup::by(["k"])
             .hopping(seconds(30), seconds(10))
             .grace(seconds(60))
@@ -261,9 +263,48 @@ fn none() -> (String, Value) {
 /// ```
 /// What is deleted within a commit begins anew within it, on both sides of a repartition: of the
 /// moves since then there are as many whenever results leave.
+/// What Kafka Streams calls `cogroup`: records of two shapes, each with its own part of one result.
+///
+/// ```text
+/// orders ── map ──┐
+///                 merge ── agg by user ── out
+/// clicks ── map ──┘
+/// ```
+#[test]
+fn streams_of_two_shapes_are_folded_into_one_result() {
+    let source = |topic| Source::json(topic).timestamp("at").key("user");
+    let rollup = Rollup::by(["user"])
+        .tumbling(Duration::from_secs(60))
+        .set("orders", "count_if(kind == 'order')")
+        .set("spent", "sum(price)")
+        .set("last_page", "latest(page)");
+    let topology = Topology::builder("app")
+        .source("orders", source("orders"))
+        .source("clicks", source("clicks"))
+        .map("of_orders", "orders", [("kind", "'order'")])
+        .map("of_clicks", "clicks", [("kind", "'click'")])
+        .merge("both", ["of_orders", "of_clicks"])
+        .aggregate("agg", "both", rollup)
+        .kafka("out", "agg", KafkaSink::topic("out"))
+        .build()
+        .unwrap_or_else(|findings| panic!("{findings}"));
+    let mut driver = driver(&topology);
+    let order = json!({"user": "ann", "at": 1_000, "price": 5});
+    let click = json!({"user": "ann", "at": 2_000, "page": "start"});
+    driver.pipe("clicks", Some("ann"), &click.to_string());
+    driver.pipe("orders", Some("ann"), &order.to_string());
+    driver.crash();
+    driver.restart().unwrap();
+    driver.pipe("orders", Some("ann"), &order.to_string());
+    assert_eq!(
+        last(&mut driver),
+        json!({"user": "ann", "orders": 2, "spent": 10, "last_page": "start"})
+    );
+}
+
 #[test]
 fn a_result_that_is_deleted_begins_anew_with_the_next_record() {
-    let seconds = std::time::Duration::from_secs;
+    let seconds = Duration::from_secs;
     let windows: [fn(Rollup, std::time::Duration) -> Rollup; 3] = [
         |rollup, _| rollup.unbounded(),
         |rollup, length| rollup.tumbling(length),
@@ -303,8 +344,8 @@ fn a_result_that_is_deleted_begins_anew_with_the_next_record() {
 fn of_sliding_windows_those_are_deleted_for_which_it_is_due() {
     for keyed in [true, false] {
         let rollup = Rollup::by(["k"])
-            .sliding(std::time::Duration::from_secs(10))
-            .grace(std::time::Duration::from_secs(60));
+            .sliding(Duration::from_secs(10))
+            .grace(Duration::from_secs(60));
         let mut driver = balances(rollup, keyed);
         pipe(&mut driver, 10, &[5]);
         assert_eq!(written(&mut driver), [balance(5, 1)]);
@@ -330,7 +371,7 @@ fn of_sliding_windows_those_are_deleted_for_which_it_is_due() {
 fn a_window_whose_result_was_deleted_closes_without_one() {
     for keyed in [true, false] {
         let rollup = Rollup::by(["k"])
-            .tumbling(std::time::Duration::from_secs(10))
+            .tumbling(Duration::from_secs(10))
             .emit(Emit::Close);
         let mut driver = balances(rollup, keyed);
         for (at, xs) in [

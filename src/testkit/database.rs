@@ -140,6 +140,11 @@ impl TopologyTestDriver {
         self.open_database()?.rows(table)
     }
 
+    /// Where those tables are, as far as they have been written.
+    pub(crate) fn tables(&mut self) -> Result<&DatabaseUrl, DriverError> {
+        Ok(&self.open_database()?.url)
+    }
+
     fn open_sinks(&mut self) -> Result<(), DriverError> {
         let Some(shared) = self.shared.clone() else {
             return Ok(());

@@ -393,3 +393,33 @@ nodes:
         assert_eq!(driver.drops("first", DropReason::Late), 1);
     }
 }
+
+/// ```text
+///   partition 0   u ann, id 1 ─┐
+///   partition 1   u ann, id 2 ─┼─→ select_key u ─→ moved by key ─→ by key and id: 1, 2
+///   partition 2   u ann, id 1 ─┘
+/// ```
+#[test]
+fn records_with_a_new_key_are_told_apart_by_it_and_more() {
+    let file = "
+app: app
+nodes:
+  s: { source: { topic: in, timestamp: at } }
+  by_u: { select_key: { from: s, key: u } }
+  first: { deduplicate: { from: by_u, by: [record_key(), id], within: 10s } }
+  out: { kafka: { from: first, topic: out } }
+";
+    let options = DriverOptions {
+        partitions: 3,
+        ..DriverOptions::default()
+    };
+    let mut driver = driver_with(file, options);
+    for (partition, (id, n)) in [(1, 1), (2, 2), (1, 3)].into_iter().enumerate() {
+        let value = json!({"u": "ann", "id": id, "at": 1_000, "n": n}).to_string();
+        driver.pipe_to("in", i32::try_from(partition).unwrap(), &value);
+    }
+    let mut passed = passed(&mut driver);
+    passed.sort_unstable();
+    assert_eq!(passed, [1, 2]);
+    assert_eq!(driver.drops("first", DropReason::Duplicate), 1);
+}

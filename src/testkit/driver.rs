@@ -13,7 +13,8 @@ use super::database::TestDatabase;
 use super::record::TestRecord;
 use crate::broker::memory::MemoryBroker;
 use crate::broker::{
-    Broker, BrokerError, Isolation, Outgoing, OwnedRecord, Producer, ProducerOptions, TopicSpec,
+    Broker, BrokerError, Isolation, Offset, Outgoing, OwnedRecord, Producer, ProducerOptions,
+    TopicPartition, TopicSpec,
 };
 use crate::format::{EventWriter, MemoryRegistry, Registries};
 use crate::processor::{DropReason, NodeCounts};
@@ -240,6 +241,16 @@ impl TopologyTestDriver {
     /// # Errors
     /// When there is no such topic or partition, or a thread has to give up.
     pub fn pipe_record(&mut self, topic: &str, record: &TestRecord) -> Result<(), DriverError> {
+        self.write_record(topic, record)?;
+        self.run()
+    }
+
+    /// Writes a record; it waits until something else runs.
+    pub(crate) fn write_record(
+        &mut self,
+        topic: &str,
+        record: &TestRecord,
+    ) -> Result<(), DriverError> {
         let headers = record.headers.iter();
         let headers: Vec<(&str, &[u8])> = headers
             .map(|(name, value)| (name.as_str(), value.as_slice()))
@@ -253,8 +264,7 @@ impl TopologyTestDriver {
             value: record.value.as_deref(),
             headers: &headers,
         })?;
-        self.producer.flush()?;
-        self.run()
+        Ok(self.producer.flush()?)
     }
 
     /// Where the wall clock stands.
@@ -290,20 +300,47 @@ impl TopologyTestDriver {
         self.run()
     }
 
-    /// How much has been written to the log.
+    /// Forgets the records in the log, all of which have been read: for runs with more of them than
+    /// there is memory. There is no restart after it.
+    pub(crate) fn forget_records(&mut self) -> Result<(), DriverError> {
+        let mut topics = written_topics(&self.plan);
+        topics.extend(self.plan.source_topics());
+        for (topic, count) in self.broker.partition_counts(&topics)? {
+            for partition in 0..count as i32 {
+                let partition = TopicPartition::new(topic.as_str(), partition);
+                self.broker.delete_records(&partition, Offset::MAX);
+            }
+        }
+        Ok(())
+    }
+
+    /// How many records the nodes have written to the log.
     pub(super) fn total_records(&self) -> usize {
-        total_records(&self.broker, &self.plan)
+        total_of(&self.broker, &written_topics(&self.plan))
+    }
+
+    /// How far the nodes have written the log: when it stands still, nothing is on its way.
+    fn log_size(&self) -> Result<Offset, BrokerError> {
+        let counts = self.broker.partition_counts(&written_topics(&self.plan))?;
+        let partitions = counts.iter().flat_map(|(topic, count)| {
+            (0..*count as i32).map(|partition| TopicPartition::new(topic.as_str(), partition))
+        });
+        let partitions: Vec<TopicPartition> = partitions.collect();
+        let ends = self
+            .broker
+            .end_offsets(&partitions, Isolation::ReadCommitted)?;
+        Ok(ends.into_values().sum())
     }
 
     /// Steps until nothing moves any more.
-    pub(super) fn run(&mut self) -> Result<(), DriverError> {
+    pub(crate) fn run(&mut self) -> Result<(), DriverError> {
         let mut quiet = 0;
         while quiet < 4 {
             self.read_global_tables()?;
+            let ends = self.log_size()?;
             let Some(thread) = &mut self.thread else {
                 return Ok(());
             };
-            let ends = total_records(&self.broker, &self.plan);
             let mut stepped = thread.step(Duration::ZERO);
             if self.options.commit_each && stepped.is_ok() {
                 stepped = thread.commit().and(stepped);
@@ -315,7 +352,7 @@ impl TopologyTestDriver {
                     true
                 }
             };
-            let still = !moved && ends == total_records(&self.broker, &self.plan);
+            let still = !moved && ends == self.log_size()?;
             quiet = if still { quiet + 1 } else { 0 };
         }
         Ok(())
@@ -501,11 +538,10 @@ impl TopologyTestDriver {
     }
 }
 
-/// The size of the whole log: when it stands still, nothing is on its way.
-fn total_records(broker: &MemoryBroker, plan: &Plan) -> usize {
+/// The topics that the nodes of a plan write.
+fn written_topics(plan: &Plan) -> Vec<&str> {
     let internal = plan.internal_topics.iter().map(|topic| topic.name.as_str());
-    let topics: Vec<&str> = internal.chain(plan.output_topics()).collect();
-    total_of(broker, &topics)
+    internal.chain(plan.output_topics()).collect()
 }
 
 /// How many records these topics have.

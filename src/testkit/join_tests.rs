@@ -1,13 +1,17 @@
 //! Joins: a stream that finds the rows of a table, and two tables that make one.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::{DriverOptions, TopologyTestDriver};
 use crate::processor::DropReason;
 use crate::time::Timestamp;
-use crate::topology::builder::{Builder, Join, JoinKind, KafkaSink, Rollup, Source, Table};
+use crate::topology::builder::{
+    Builder, Join, JoinKind, KafkaSink, Rollup, Source, SqlSink, Table,
+};
 use crate::topology::duration::Millis;
-use crate::topology::graph::{NullValues, Topology};
+use crate::topology::graph::{Emit, NullValues, Topology};
 
 /// A source of the topic of that name, with tombstones.
 fn source(builder: Builder, topic: &str) -> Builder {
@@ -616,4 +620,58 @@ fn records_of_the_same_instant_meet_where_nothing_else_may() {
     let expected = [(0, 1, 4), (20, 3, 5)];
     let expected = expected.map(|(time, l, r)| (time, json!({"l": l, "r": r})));
     assert_eq!(pairs(&mut driver), expected);
+}
+
+/// What a SQL sink reads is kept in a topic of rows, with the events of both sides.
+///
+/// ```text
+///   per wiki ────┐
+///                join ─→ sql: wiki, n, family
+///   wikis ───────┘
+/// ```
+#[test]
+fn a_sql_sink_behind_joined_results_has_the_fields_of_both_sides() {
+    for emit in [Emit::Updates, Emit::Close] {
+        let rollup = match emit {
+            Emit::Updates => Rollup::by(["wiki"]).unbounded(),
+            Emit::Close => Rollup::by(["wiki"])
+                .tumbling(Duration::from_secs(10))
+                .emit(emit),
+        };
+        let sink = SqlSink::table("totals")
+            .column("wiki", "wiki")
+            .column("n", "n")
+            .column("family", "w.family")
+            .key(["wiki"]);
+        let wikis = Source::json("wikis")
+            .key("wiki")
+            .null_values(NullValues::Pass);
+        let topology = Topology::builder("app")
+            .source(
+                "changes",
+                Source::json("changes").key("wiki").timestamp("at"),
+            )
+            .source("rows", wikis)
+            .table("wikis", "rows", Table::new())
+            .aggregate("per_wiki", "changes", rollup.set("n", "count()"))
+            .join("both", "per_wiki", Join::with("wikis", "w"))
+            .sql("out", "both", sink)
+            .build()
+            .unwrap_or_else(|findings| panic!("{findings}"));
+        let mut driver = TopologyTestDriver::new(&topology).unwrap();
+        driver.pipe("wikis", Some("dewiki"), r#"{"family":"wikipedia"}"#);
+        for at in [1_000, 2_000, 60_000] {
+            let change = json!({"wiki": "dewiki", "at": at}).to_string();
+            driver.pipe("changes", Some("dewiki"), &change);
+        }
+        let rows = driver.sql_rows("totals").unwrap();
+        let [row] = rows.as_slice() else {
+            panic!("{rows:?}");
+        };
+        let n = if emit == Emit::Updates { 3 } else { 2 };
+        // The type of neither is told, so columns hold texts.
+        assert_eq!(row["wiki"], "dewiki", "{emit:?}");
+        assert_eq!(row["family"], "wikipedia", "{emit:?}");
+        assert_eq!(row["n"], n, "{emit:?}");
+    }
 }

@@ -139,6 +139,8 @@ mod table_tests;
 #[cfg(test)]
 mod time_properties;
 #[cfg(test)]
+mod to_stream_tests;
+#[cfg(test)]
 mod window_properties;
 #[cfg(test)]
 mod window_tests;

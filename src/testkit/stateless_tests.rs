@@ -382,6 +382,21 @@ fn a_record_of_a_deletion_loses_its_value() {
 }
 
 /// ```text
+///   changes ─→ log (nobody behind it)
+/// ```
+#[test]
+fn a_log_at_the_end_is_run() {
+    let topology = Topology::builder("app")
+        .source("changes", Source::json("changes"))
+        .log("seen", "changes", Log::new())
+        .build()
+        .unwrap();
+    let mut driver = TopologyTestDriver::new(&topology).unwrap();
+    driver.pipe("changes", None, "{}");
+    assert_eq!(driver.counts("seen").input, 1);
+}
+
+/// ```text
 ///   changes ─→ log ─→ out     a text that fails is no reason to lose the record
 /// ```
 #[test]

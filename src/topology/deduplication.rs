@@ -36,6 +36,11 @@ pub enum OnDuplicate {
 }
 
 impl Deduplicate {
+    /// Whether records that it takes for equal have equal keys.
+    pub(super) fn is_by_key(&self) -> bool {
+        self.by.is_empty() || self.by.iter().any(Expression::is_record_key)
+    }
+
     /// Of records with equal keys, each at most so far from one that has passed is its duplicate.
     pub fn within(within: impl Into<Millis>) -> Deduplicate {
         Deduplicate {

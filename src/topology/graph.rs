@@ -14,7 +14,7 @@ pub use super::global_table::GlobalTable;
 pub use super::joining::{Join, JoinKind, JoinWindow, Side, Table};
 pub use super::process::{Process, StoreUse};
 pub use super::sinks::{KafkaSink, SinkHeaders, SqlSink, TableUse};
-pub use super::stateless::{Arm, Branch, Filter, FlatMap, Log, Map, Merge, SelectKey};
+pub use super::stateless::{Arm, Branch, Filter, FlatMap, Log, Map, Merge, SelectKey, ToStream};
 pub use super::suppression::{Suppress, Until, WhenFull};
 pub use super::windowing::{Aggregate, Emit, OnLate, WINDOW_END, WINDOW_START, Window, WindowKind};
 pub use crate::format::Format;
@@ -82,6 +82,8 @@ pub enum NodeKind {
     Arm(Arm),
     /// Makes one stream of several.
     Merge(Merge),
+    /// Makes records of rows that replace one another.
+    ToStream(ToStream),
     /// Writes what passes into the log of the process.
     Log(Log),
     /// See [`Table`].
@@ -169,6 +171,7 @@ impl NodeKind {
             NodeKind::Branch(_) => "branch",
             NodeKind::Arm(_) => "arm",
             NodeKind::Merge(_) => "merge",
+            NodeKind::ToStream(_) => "to_stream",
             NodeKind::Log(_) => "log",
             NodeKind::Table(_) => "table",
             NodeKind::GlobalTable(_) => "global_table",
@@ -204,6 +207,8 @@ impl NodeKind {
             | NodeKind::Merge(_)
             | NodeKind::Log(_) => true,
             NodeKind::Table(table) => !table.stored,
+            // What is behind it must not be made of a compacted changelog.
+            NodeKind::ToStream(_) => false,
             NodeKind::Source(_)
             | NodeKind::GlobalTable(_)
             | NodeKind::Join(_)
@@ -237,6 +242,7 @@ impl NodeKind {
             NodeKind::SelectKey(node) => &node.from,
             NodeKind::Branch(node) => &node.from,
             NodeKind::Arm(node) => &node.from,
+            NodeKind::ToStream(node) => &node.from,
             NodeKind::Log(node) => &node.from,
             NodeKind::Table(node) => &node.from,
             NodeKind::Aggregate(node) => &node.from,

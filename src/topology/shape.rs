@@ -268,6 +268,11 @@ impl Shape {
         self.open
     }
 
+    /// Whether it is so, or anything that was joined is.
+    pub(super) fn has_open_part(&self) -> bool {
+        self.open || self.joined.iter().any(|(_, right)| right.has_open_part())
+    }
+
     /// The fields that identify a record: behind an aggregate those of its key and
     /// [`WINDOW_START`], in a table its primary key; empty elsewhere.
     pub fn key(&self) -> &[FieldPath] {
@@ -357,6 +362,11 @@ impl Shape {
     /// Whether anything was joined to the records.
     pub fn is_joined(&self) -> bool {
         !self.joined.is_empty()
+    }
+
+    /// What was joined to the records, and what its fields begin with.
+    pub(super) fn joined(&self) -> &[(FieldPath, Shape)] {
+        &self.joined
     }
 
     /// What the paths of fields begin with that were joined, each with its dot.

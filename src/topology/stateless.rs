@@ -89,6 +89,13 @@ pub struct Merge {
     pub from: Vec<NodeName>,
 }
 
+/// Makes records of a stream of rows that replace one another: each update stands for itself from then on.
+#[derive(Clone, Debug)]
+pub struct ToStream {
+    /// The input.
+    pub from: NodeName,
+}
+
 /// Writes what passes into the log of the process, and passes it on as it is.
 #[derive(Clone, Debug)]
 pub struct Log {

@@ -275,6 +275,8 @@ fn what_is_needed_and_missing_is_said_before_anything_is_tried() {
     Run::new(&["run", path.to_str().unwrap()]).gives(2, &["no database is set"]);
     Run::new(&["migrate"]).gives(2, &["no database is set"]);
     Run::new(&["query", "top-wikis"]).gives(2, &["no database is set"]);
+    let nowhere = Run::new(&["migrate"]).variable("DATABASE_URL", "sqlite:/nowhere/t.db");
+    nowhere.gives(1, &["there is no directory /nowhere; create it"]);
     Run::new(&["demo", "--live"]).gives(2, &["--contact"]);
     Run::new(&["demo", "--rate", "0"]).gives(2, &["--rate"]);
     Run::new(&["ingest", "generate", "--start", "yesterday"]).gives(2, &["--start"]);

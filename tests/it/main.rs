@@ -29,3 +29,4 @@ mod sql;
 mod stateless;
 mod table;
 mod tidy;
+mod verify;

@@ -387,13 +387,13 @@ nodes:
     shows(
         &yaml(""),
         expect![[r#"
-        error[T051]: `minute` sends each of its results again whenever it changes, and every time it would be counted here
-         --> t.yaml:6:30
-          |
-        6 |   hour: { aggregate: { from: big, by: [user], window: { tumbling: 1h }, set: { m: sum(n) } } }
-          |                              ^^^
-          |
-          = help: add `emit: close` to `minute`: then each window's result comes once"#]],
+            error[T051]: `minute` sends each of its results again whenever it changes, and every time it would be counted here
+             --> t.yaml:6:30
+              |
+            6 |   hour: { aggregate: { from: big, by: [user], window: { tumbling: 1h }, set: { m: sum(n) } } }
+              |                              ^^^
+              |
+              = help: add `emit: close` to `minute`: then each window's result comes once; or, if each update is to count, put a `to_stream` in between"#]],
     );
     shows(&yaml("emit: close, "), expect![[""]]);
 }

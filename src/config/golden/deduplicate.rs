@@ -151,6 +151,33 @@ nodes:
 }
 
 #[test]
+fn t096_a_key_that_is_another_one_than_in_the_topic() {
+    shows(
+        "
+app: a
+nodes:
+  s: { source: { topic: t, key: wiki } }
+  closed: { aggregate: { from: s, by: wiki, window: { tumbling: 1m }, emit: close, set: { n: count() } } }
+  users: { select_key: { from: s, key: user } }
+  a: { deduplicate: { from: closed, within: 1h, by: [wiki, n] } }
+  b: { deduplicate: { from: closed, within: 1h, by: [record_key(), n] } }
+  c: { deduplicate: { from: users, within: 1h, by: [record_key(), meta.id] } }
+  all: { merge: { from: [b, c] } }
+  k: { kafka: { from: all, topic: u } }
+  l: { kafka: { from: a, topic: v } }
+",
+        expect![[r#"
+            error[T096]: records with equal `wiki` may be in different partitions
+             --> t.yaml:7:53
+              |
+            7 |   a: { deduplicate: { from: closed, within: 1h, by: [wiki, n] } }
+              |                                                     ^^^^^^^^^
+              |
+              = help: put `record_key()` into `by` too, if equal records have equal keys: then they are moved to the partition of their key. A `select_key` in front makes another one the key"#]],
+    );
+}
+
+#[test]
 fn t097_rows_that_replace_one_another() {
     shows(
         "
@@ -173,7 +200,7 @@ nodes:
             9 |   a: { deduplicate: { from: adults, within: 1h } }
               |                             ^^^^^^
               |
-              = help: put the deduplicate in front of `rows`
+              = help: put the deduplicate in front of `rows`, or a `to_stream` between them, where each update is a record of its own
 
             error[T097]: `paced` gives rows that replace one another: the later one counts, and here it would be dropped
               --> t.yaml:10:29
@@ -181,7 +208,7 @@ nodes:
             10 |   b: { deduplicate: { from: paced, within: 1h } }
                |                             ^^^^^
                |
-               = help: put the deduplicate in front of `paced`"#]],
+               = help: put the deduplicate in front of `paced`, or a `to_stream` between them, where each update is a record of its own"#]],
     );
 }
 

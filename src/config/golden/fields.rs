@@ -278,7 +278,7 @@ nodes:
             9 |     aggregate: { from: f, by: [meta.domain, bot], window: { tumbling: 1h }, set: { n: 'sum(bytes)' } }
               |                        ^
               |
-              = help: add `emit: close` to `a`: then each window's result comes once
+              = help: add `emit: close` to `a`: then each window's result comes once; or, if each update is to count, put a `to_stream` in between
 
             error[T023]: unknown field `meta.domain`
              --> t.yaml:9:32
@@ -392,6 +392,35 @@ nodes:
               |           ^^^^^^^^
               |
               = help: did you mean `meta.id`? Declare the field if it exists"#]],
+    );
+}
+
+#[test]
+fn t024_constants_of_other_languages() {
+    shows(
+        "
+app: a
+nodes:
+  s: { source: { topic: t } }
+  f: { filter: { from: s, where: 'user != None && bot == TRUE' } }
+  k: { kafka: { from: f, topic: u } }
+",
+        expect![[r#"
+            warning[T024]: the field `None` is not declared
+             --> t.yaml:5:43
+              |
+            5 |   f: { filter: { from: s, where: 'user != None && bot == TRUE' } }
+              |                                           ^^^^
+              |
+              = help: did you mean `null`? Declare the field if it exists
+
+            warning[T024]: the field `TRUE` is not declared
+             --> t.yaml:5:58
+              |
+            5 |   f: { filter: { from: s, where: 'user != None && bot == TRUE' } }
+              |                                                          ^^^^
+              |
+              = help: did you mean `true`? Declare the field if it exists"#]],
     );
 }
 

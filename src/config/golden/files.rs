@@ -390,7 +390,7 @@ nodes:
             6 |   j: { teleport: { from: f } }
               |        ^^^^^^^^
               |
-              = help: the kinds of nodes: source, filter, filter_not, map, flat_map, select_key, branch, merge, log, table, global_table, join, aggregate, suppress, deduplicate, sql, kafka"#]],
+              = help: the kinds of nodes: source, filter, filter_not, map, flat_map, select_key, branch, merge, log, to_stream, table, global_table, join, aggregate, suppress, deduplicate, sql, kafka"#]],
     );
 }
 
@@ -414,7 +414,7 @@ nodes:
             5 |   none:
               |   ^^^^
               |
-              = help: write `none: { kind: { … } }`; the kinds: source, filter, filter_not, map, flat_map, select_key, branch, merge, log, table, global_table, join, aggregate, suppress, deduplicate, sql, kafka
+              = help: write `none: { kind: { … } }`; the kinds: source, filter, filter_not, map, flat_map, select_key, branch, merge, log, to_stream, table, global_table, join, aggregate, suppress, deduplicate, sql, kafka
 
             error[Y008]: the node `text` has no kind
              --> t.yaml:6:3
@@ -422,7 +422,7 @@ nodes:
             6 |   text: filter
               |   ^^^^
               |
-              = help: write `text: { kind: { … } }`; the kinds: source, filter, filter_not, map, flat_map, select_key, branch, merge, log, table, global_table, join, aggregate, suppress, deduplicate, sql, kafka
+              = help: write `text: { kind: { … } }`; the kinds: source, filter, filter_not, map, flat_map, select_key, branch, merge, log, to_stream, table, global_table, join, aggregate, suppress, deduplicate, sql, kafka
 
             error[Y008]: the node `keys` has no kind
              --> t.yaml:7:3
@@ -430,7 +430,7 @@ nodes:
             7 |   keys: { from: s, where: a }
               |   ^^^^
               |
-              = help: write `keys: { kind: { … } }`; the kinds: source, filter, filter_not, map, flat_map, select_key, branch, merge, log, table, global_table, join, aggregate, suppress, deduplicate, sql, kafka
+              = help: write `keys: { kind: { … } }`; the kinds: source, filter, filter_not, map, flat_map, select_key, branch, merge, log, to_stream, table, global_table, join, aggregate, suppress, deduplicate, sql, kafka
 
             error[Y008]: the node `beside` has keys beside its kind
              --> t.yaml:8:3
@@ -438,7 +438,7 @@ nodes:
             8 |   beside: { filter: { from: s, where: a }, on_error: drop }
               |   ^^^^^^
               |
-              = help: write `beside: { kind: { … } }`; the kinds: source, filter, filter_not, map, flat_map, select_key, branch, merge, log, table, global_table, join, aggregate, suppress, deduplicate, sql, kafka
+              = help: write `beside: { kind: { … } }`; the kinds: source, filter, filter_not, map, flat_map, select_key, branch, merge, log, to_stream, table, global_table, join, aggregate, suppress, deduplicate, sql, kafka
 
             error[Y008]: the node `two` has several kinds: `filter`, `map`
              --> t.yaml:9:3
@@ -446,7 +446,7 @@ nodes:
             9 |   two: { filter: { from: s, where: a }, map: { from: s, set: { a: b } } }
               |   ^^^
               |
-              = help: write `two: { kind: { … } }`; the kinds: source, filter, filter_not, map, flat_map, select_key, branch, merge, log, table, global_table, join, aggregate, suppress, deduplicate, sql, kafka"#]],
+              = help: write `two: { kind: { … } }`; the kinds: source, filter, filter_not, map, flat_map, select_key, branch, merge, log, to_stream, table, global_table, join, aggregate, suppress, deduplicate, sql, kafka"#]],
     );
 }
 

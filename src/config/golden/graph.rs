@@ -490,7 +490,7 @@ nodes:
             6 |   same: { merge: { from: [s, s, z] } }
               |                                 ^
               |
-              = help: did you mean `s`?"#]],
+              = help: the nodes that can be read from: s, one, none"#]],
     );
 }
 

@@ -107,6 +107,46 @@ nodes:
 }
 
 #[test]
+fn t024_a_joined_field_without_its_prefix() {
+    shows(
+        "
+app: a
+nodes:
+  s: { source: { topic: t, fields: { title: string } } }
+  changes: { source: { topic: w, null_values: pass, fields: { name: string } } }
+  users: { table: { from: changes } }
+  j: { join: { from: s, with: users, as: user } }
+  f: { filter: { from: j, where: \"name == 'x' || users.country == 'DE' || titles == user.country\" } }
+  k: { kafka: { from: f, topic: u, fields: { title: title } } }
+",
+        expect![[r#"
+            warning[T024]: the field `name` is not declared
+             --> t.yaml:8:35
+              |
+            8 |   f: { filter: { from: j, where: "name == 'x' || users.country == 'DE' || titles == user.country" } }
+              |                                   ^^^^
+              |
+              = help: did you mean `user.name`? Declare the field if it exists
+
+            warning[T024]: the field `users.country` is not declared
+             --> t.yaml:8:50
+              |
+            8 |   f: { filter: { from: j, where: "name == 'x' || users.country == 'DE' || titles == user.country" } }
+              |                                                  ^^^^^^^^^^^^^
+              |
+              = help: did you mean `user.country`? Declare the field if it exists
+
+            warning[T024]: the field `titles` is not declared
+             --> t.yaml:8:75
+              |
+            8 |   f: { filter: { from: j, where: "name == 'x' || users.country == 'DE' || titles == user.country" } }
+              |                                                                           ^^^^^^
+              |
+              = help: did you mean `title`? Declare the field if it exists"#]],
+    );
+}
+
+#[test]
 fn the_fields_of_both_sides_are_known() {
     shows(
         "
@@ -265,7 +305,7 @@ nodes:
             7 |   j: { join: { from: r, with: rows, as: x, within: 5m } }
               |                               ^^^^
               |
-              = help: take `within` away: a join with a table looks for the row that is there
+              = help: take `within` away: a join with a table looks for the row that is there; or put a `to_stream` behind `rows`, and each of its updates is a record
 
             error[Y013]: `within` and `before` exclude each other, give one of them
              --> t.yaml:8:53
@@ -367,6 +407,6 @@ nodes:
             12 |   all: { merge: { from: [streams, outer, stream, good] } }
                |                          ^^^^^^^
                |
-               = help: merge streams with streams, in front of a `table`, and tables with tables"#]],
+               = help: merge streams with streams, in front of a `table`, and tables with tables; a `to_stream` makes records of rows"#]],
     );
 }

@@ -111,6 +111,6 @@ nodes:
             6 |   all: { merge: { from: [users, clicks] } }
               |                                 ^^^^^^
               |
-              = help: merge streams with streams, in front of a `table`, and tables with tables"#]],
+              = help: merge streams with streams, in front of a `table`, and tables with tables; a `to_stream` makes records of rows"#]],
     );
 }

@@ -244,7 +244,7 @@ nodes:
             11 |   b: { aggregate: { from: paced, by: wiki, window: none, set: { n: count() } } }
                |                           ^^^^^
                |
-               = help: add `emit: close` to `n`: then each window's result comes once
+               = help: add `emit: close` to `n`: then each window's result comes once; or, if each update is to count, put a `to_stream` in between
 
             error[T051]: `m` sends each of its results again whenever it changes, and every time it would be counted here
               --> t.yaml:12:27
@@ -252,7 +252,7 @@ nodes:
             12 |   c: { aggregate: { from: twice, by: wiki, window: none, set: { n: count() } } }
                |                           ^^^^^
                |
-               = help: add `emit: close` to `m`: then each window's result comes once"#]],
+               = help: add `emit: close` to `m`: then each window's result comes once; or, if each update is to count, put a `to_stream` in between"#]],
     );
 }
 

@@ -67,7 +67,7 @@ nodes:
             7 |   n: { aggregate: { from: adults, by: team, window: { tumbling: 1h }, set: { n: count(), oldest: max(age) } } }
               |                                                     ^^^^^^^^^^^^^^^^
               |
-              = help: write `window: none`
+              = help: write `window: none`; or, if each update is to count in the window of its time, put a `to_stream` in between
 
             error[T082]: the rows of `rows` replace one another, and `max` cannot take back what an earlier one has added
              --> t.yaml:7:98
@@ -75,7 +75,7 @@ nodes:
             7 |   n: { aggregate: { from: adults, by: team, window: { tumbling: 1h }, set: { n: count(), oldest: max(age) } } }
               |                                                                                                  ^^^^^^^^
               |
-              = help: of such rows there are `count`, `count_if`, `sum`, `avg` and `histogram`"#]],
+              = help: of such rows there are `count`, `count_if`, `sum`, `avg` and `histogram`; behind a `to_stream`, where each update counts for itself, all functions"#]],
     );
 }
 
@@ -122,5 +122,71 @@ nodes:
               |                           ^^^^^^^
               |
               = help: read from in front of `select_key`: rows of `per_user` are grouped by fields"#]],
+    );
+}
+
+#[test]
+fn t131_a_stream_of_what_is_one_already() {
+    shows(
+        "
+app: a
+nodes:
+  s: { source: { topic: t } }
+  windows: { aggregate: { from: s, by: wiki, window: { tumbling: 1m }, emit: close, set: { n: count() } } }
+  once: { to_stream: { from: s } }
+  closed: { to_stream: { from: windows } }
+  k: { kafka: { from: once, topic: u } }
+  l: { kafka: { from: closed, topic: v } }
+",
+        expect![[r#"
+            error[T131]: the records of `s` do not replace one another
+             --> t.yaml:6:30
+              |
+            6 |   once: { to_stream: { from: s } }
+              |                              ^
+              |
+              = help: read from `s` itself; `to_stream` is for the rows of a `table` and for results that are updated
+
+            error[T131]: the records of `windows` do not replace one another
+             --> t.yaml:7:32
+              |
+            7 |   closed: { to_stream: { from: windows } }
+              |                                ^^^^^^^
+              |
+              = help: read from `windows` itself; `to_stream` is for the rows of a `table` and for results that are updated"#]],
+    );
+}
+
+#[test]
+fn t061_a_table_behind_a_join_says_its_columns() {
+    shows(
+        "
+app: a
+nodes:
+  s: { source: { topic: t } }
+  changes: { source: { topic: w, null_values: pass, key: wiki } }
+  wikis: { table: { from: changes } }
+  totals: { aggregate: { from: s, by: wiki, window: none, set: { n: count() } } }
+  j: { join: { from: totals, with: wikis, as: w } }
+  none: { sql: { from: j, table: nothing } }
+  k: { kafka: { from: j, topic: v } }
+  good: { sql: { from: j, table: good, columns: { wiki: record_key(), n: n, family: w.family }, key: wiki } }
+",
+        expect![[r#"
+            error[T061]: `none` does not say which columns its table has
+             --> t.yaml:9:11
+              |
+            9 |   none: { sql: { from: j, table: nothing } }
+              |           ^^^
+              |
+              = help: add `columns: { name: expression, … }`, also with those of what was joined, `w.…`
+
+            error[T086]: records behind a join are made of several events
+              --> t.yaml:10:8
+               |
+            10 |   k: { kafka: { from: j, topic: v } }
+               |        ^^^^^
+               |
+               = help: name what is to be written: `fields: { wiki: wiki, name: user.name }`"#]],
     );
 }

@@ -7,7 +7,7 @@ use crate::processor::store::{Store, Stored};
 use crate::processor::table::{Folded, FoldedError, Kept};
 use crate::state::{StateBatch, StoreId, keys};
 use crate::time::Timestamp;
-use crate::topology::graph::Function;
+use crate::topology::graph::{Emit, Function};
 use crate::window::{Place, Windows};
 
 pub(super) struct Fixed {
@@ -94,10 +94,15 @@ impl Keeper for Fixed {
 
     fn flush(&mut self, flush: &mut Flush<'_, '_>, closing: Closing) -> Result<(), ProcessError> {
         let emits_updates = flush.emits_updates();
+        let is_updated = flush.plan.emit == Emit::Updates;
         let windows = &self.windows;
         self.results
             .flush(flush, |flush, start, group, entry| match emits_updates {
                 true => flush.emit(group, start, end_of(windows, start), entry.result()),
+                false if is_updated => {
+                    flush.count();
+                    Ok(())
+                }
                 false => Ok(()),
             })?;
         let Some((from, to)) = closing else {

@@ -50,6 +50,11 @@ impl<'c> Flush<'_, 'c> {
         self.plan.emit == Emit::Updates && (is_read || self.plan.results_topic.is_some())
     }
 
+    /// A result leaves: it is sent on, or somebody else reads it from the changelog.
+    pub(super) fn count(&mut self) {
+        self.operators[self.id].counts.output += 1;
+    }
+
     /// The aggregate's store, to be written.
     pub(super) fn writer(&mut self) -> StoreWriter<'_> {
         StoreWriter {
@@ -68,6 +73,7 @@ impl<'c> Flush<'_, 'c> {
         end: Timestamp,
         result: Result<&Folded, Timestamp>,
     ) -> Result<(), ProcessError> {
+        self.count();
         let (folded, time) = match result {
             Ok(folded) => (Some(folded), Timestamp(folded.max_time_ms)),
             Err(time) => (None, time),
@@ -125,7 +131,6 @@ impl<'c> Flush<'_, 'c> {
             accumulators: folded.map(|folded| folded.accumulators.as_slice()),
         };
         fill_result(&mut row, &self.plan.slots, &parts);
-        self.operators[self.id].counts.output += 1;
         run_all(self.context, self.operators, &operator.next, &mut row)
     }
 }

@@ -9,6 +9,7 @@ mod filter;
 mod plan;
 mod questions;
 mod render;
+mod scan;
 mod schema;
 mod when;
 
@@ -29,6 +30,7 @@ pub use count::count;
 pub use filter::{Comparison, Filter};
 pub use questions::{Question, Scope, ask, questions};
 pub use render::Format;
+pub use scan::{Page, Scan};
 pub use when::parse_when;
 
 /// A query about one table.
@@ -264,22 +266,23 @@ impl Reader {
             .rows_up_to(&statement.sql, &cells, statement.limit, MOST_BYTES)
             .await;
         let found = found.map_err(|error| self.failed(&error))?;
-        let kinds = || statement.columns.iter().map(|column| column.kind);
-        let value = |row: Vec<Datum>| {
-            row.into_iter()
-                .zip(kinds())
-                .map(|(datum, kind)| show(datum, kind))
-        };
         Ok(QueryResult {
             columns: statement.columns.clone(),
-            rows: found
-                .rows
-                .into_iter()
-                .map(|row| value(row).collect())
-                .collect(),
+            rows: shown(found.rows, &statement.columns),
             truncated: found.more && !statement.is_top,
             note: None,
         })
+    }
+
+    /// All rows, however large they are.
+    async fn answer_whole(
+        &mut self,
+        statement: &Statement,
+    ) -> Result<Vec<Vec<QueryValue>>, QueryError> {
+        let cells: Vec<Cell<'_>> = statement.values.iter().map(Bound::as_cell).collect();
+        let found = self.session.rows(&statement.sql, &cells).await;
+        let found = found.map_err(|error| self.failed(&error))?;
+        Ok(shown(found.rows, &statement.columns))
     }
 
     /// For an answer about a stretch of time in which there is nothing.
@@ -320,6 +323,14 @@ impl Reader {
         }
         SqlError::of(self.action.as_str(), error, Some(self.session.dialect)).into()
     }
+}
+
+/// Rows as they are shown in these columns.
+fn shown(rows: Vec<Vec<Datum>>, columns: &[ResultColumn]) -> Vec<Vec<QueryValue>> {
+    let kinds = || columns.iter().map(|column| column.kind);
+    let values = |row: Vec<Datum>| row.into_iter().zip(kinds());
+    let row = |row| values(row).map(|(datum, kind)| show(datum, kind)).collect();
+    rows.into_iter().map(row).collect()
 }
 
 /// A value as it is shown in a column of that kind.

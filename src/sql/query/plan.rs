@@ -261,7 +261,10 @@ fn not_additive(column: &SchemaColumn) -> Option<String> {
     ]) || words().any(is_quantile)
     {
         Some("it is a statistic of each window".to_owned())
-    } else if has(&["min", "max", "first", "last"]) {
+    } else if has(&[
+        "min", "max", "first", "last", "earliest", "latest", "largest", "smallest", "biggest",
+        "highest", "lowest", "longest", "shortest", "peak",
+    ]) {
         Some("it is one value of each window".to_owned())
     } else {
         None

@@ -32,7 +32,9 @@ use super::aggregation::AggregationError;
 use super::check;
 use super::duration::Millis;
 use super::finding::{Finding, Findings, Place, Severity};
-use super::graph::{AppId, Arm, Guarantee, Merge, Node, NodeKind, NodeName, Side, Topology};
+use super::graph::{
+    AppId, Arm, Guarantee, Merge, Node, NodeKind, NodeName, Side, ToStream, Topology,
+};
 use crate::window::Period;
 
 pub use super::graph::{
@@ -187,6 +189,13 @@ impl Builder {
     pub fn merge<'a>(self, name: &str, from: impl IntoIterator<Item = &'a str>) -> Builder {
         let from = from.into_iter().map(NodeName::new).collect();
         self.node(name, NodeKind::Merge(Merge { from }))
+    }
+
+    /// Adds a node that takes each update of a row of `from` for a record of a stream.
+    #[must_use]
+    pub fn to_stream(self, name: &str, from: &str) -> Builder {
+        let from = NodeName::new(from);
+        self.node(name, NodeKind::ToStream(ToStream { from }))
     }
 
     /// Adds a node that takes the records of `from` for the rows of a table.

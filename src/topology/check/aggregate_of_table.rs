@@ -31,7 +31,9 @@ fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
                  that is closed"
             );
             let place = place.clone().key("window");
-            out.push(RULE.finding(place, message).help("write `window: none`"));
+            let help = "write `window: none`; or, if each update is to count in the window of its time, put \
+                        a `to_stream` in between";
+            out.push(RULE.finding(place, message).help(help));
         }
         out.extend(functions(name, &place, aggregate));
     }
@@ -108,7 +110,8 @@ fn functions<'a>(
              has added",
             call.function.name()
         );
-        let help = "of such rows there are `count`, `count_if`, `sum`, `avg` and `histogram`";
+        let help = "of such rows there are `count`, `count_if`, `sum`, `avg` and `histogram`; behind a \
+                    `to_stream`, where each update counts for itself, all functions";
         (!call.function.takes_back()).then(|| RULE.finding(place, message).help(help))
     })
 }

@@ -91,6 +91,7 @@ impl Deletions<'_, '_> {
             | NodeKind::Branch(_)
             | NodeKind::Arm(_)
             | NodeKind::Log(_)
+            | NodeKind::ToStream(_)
             | NodeKind::Table(_) => self.before(number, Side::Left),
             NodeKind::Map(map) => match self.before(number, Side::Left) {
                 Known::Unsaid => Known::Unsaid,

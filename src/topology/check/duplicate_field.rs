@@ -98,6 +98,7 @@ fn names(kind: &NodeKind) -> Vec<Names<'_>> {
         | NodeKind::FlatMap(_)
         | NodeKind::SelectKey(_)
         | NodeKind::Arm(_)
+        | NodeKind::ToStream(_)
         | NodeKind::Log(_)
         | NodeKind::Table(_)
         | NodeKind::Suppress(_)

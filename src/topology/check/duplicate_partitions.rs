@@ -35,13 +35,32 @@ fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
                 by.text()
             );
             let place = Place::node(number).key("by");
-            out.push(RULE.finding(place, message).help(help_for(node, &keys)));
+            let is_keyed = is_keyed(cx, number);
+            out.push(
+                RULE.finding(place, message)
+                    .help(help_for(node, &keys, is_keyed)),
+            );
         }
     }
 }
 
-fn help_for(node: &Deduplicate, keys: &Keys) -> String {
+/// Whether records come from sources that name their key, or have got another one since.
+fn is_keyed(cx: &Context<'_>, number: usize) -> bool {
+    let passes = |kind: &NodeKind| kind.is_stateless() && !matches!(kind, NodeKind::SelectKey(_));
+    let mut origins = cx.origins(&cx.analysis.inputs[number], passes).into_iter();
+    origins.any(|at| match &cx.nodes[at].kind {
+        Some(NodeKind::Source(source)) => source.key.is_some(),
+        _ => true,
+    })
+}
+
+fn help_for(node: &Deduplicate, keys: &Keys, is_keyed: bool) -> String {
     let first = match (keys.field(), node.by.iter().find_map(|each| each.field())) {
+        (None, _) if is_keyed => {
+            return "put `record_key()` into `by` too, if equal records have equal keys: then they are moved \
+                    to the partition of their key. A `select_key` in front makes another one the key"
+                .to_owned();
+        }
         (Some(key), _) => {
             format!(
                 "the topic is keyed by `{key}`: name it in `by` too, if equal records agree in it"

@@ -21,7 +21,10 @@ fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
                 "`{name}` gives rows that replace one another: the later one counts, and here it \
                  would be dropped"
             );
-            let help = format!("put the deduplicate in front of `{name}`");
+            let help = format!(
+                "put the deduplicate in front of `{name}`, or a `to_stream` between them, where each update \
+                 is a record of its own"
+            );
             let place = Place::node(number).key("from");
             out.push(RULE.finding(place, message).help(help));
         }

@@ -55,7 +55,10 @@ fn table(cx: &Context<'_>, input: usize) -> Option<(String, String)> {
     let name = cx.name(input);
     Some((
         format!("the rows of `{name}` replace one another, and `within` pairs records of streams"),
-        "take `within` away: a join with a table looks for the row that is there".to_owned(),
+        format!(
+            "take `within` away: a join with a table looks for the row that is there; or put a `to_stream` \
+             behind `{name}`, and each of its updates is a record"
+        ),
     ))
 }
 

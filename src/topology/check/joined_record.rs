@@ -17,7 +17,8 @@ fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
             .format
             .as_ref()
             .is_some_and(|format| *format != Format::Json);
-        if sink.fields.is_empty() && !has_own_rules && before.is_joined() && before.is_open() {
+        if sink.fields.is_empty() && !has_own_rules && before.is_joined() && before.has_open_part()
+        {
             let message = "records behind a join are made of several events";
             let help = "name what is to be written: `fields: { wiki: wiki, name: user.name }`";
             let place = Place::node(number).key("fields");

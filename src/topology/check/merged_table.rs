@@ -35,7 +35,8 @@ fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
             cx.name(origin),
             cx.name(stream)
         );
-        let help = "merge streams with streams, in front of a `table`, and tables with tables";
+        let help = "merge streams with streams, in front of a `table`, and tables with tables; a `to_stream` \
+                    makes records of rows";
         let place = Place::node(number).key("from").item(at);
         out.push(RULE.finding(place, message).help(help));
     }

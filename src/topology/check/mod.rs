@@ -69,6 +69,7 @@ mod table_key_covers;
 mod table_limits;
 mod deleted_key;
 mod declared_in_json;
+mod stream_of_stream;
 
 mod kafka_key;
 
@@ -242,6 +243,7 @@ const RULES: &[Rule] = &[
     many_windows::RULE,
     deleted_key::RULE,
     declared_in_json::RULE,
+    stream_of_stream::RULE,
 ];
 
 /// What a code means.

@@ -13,13 +13,19 @@ fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
     for (number, sink) in cx.sql_sinks() {
         let before = &cx.analysis.before[number];
         let has_gaps = cx.nodes[number].has_gaps || !before.is_certain();
-        if sink.columns.is_empty() && before.is_open() && !has_gaps {
+        if sink.columns.is_empty() && before.has_open_part() && !has_gaps {
             let message = format!(
                 "`{}` does not say which columns its table has",
                 cx.name(number)
             );
-            let help = "add `columns: { name: expression, … }`; only behind an aggregate are the \
-                        fields known without";
+            let help = match before.joined().first() {
+                Some((prefix, _)) => format!(
+                    "add `columns: {{ name: expression, … }}`, also with those of what was joined, `{prefix}.…`"
+                ),
+                None => "add `columns: { name: expression, … }`; only behind an aggregate are the \
+                         fields known without"
+                    .to_owned(),
+            };
             out.push(
                 RULE.finding(Place::node(number).key("columns"), message)
                     .help(help),

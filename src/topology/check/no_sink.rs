@@ -11,8 +11,9 @@ pub(super) const RULE: Rule = Rule {
 };
 
 fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
-    // What a processor does with records, nobody but itself knows.
-    let is_end = |kind: &NodeKind| kind.is_sink() || matches!(kind, NodeKind::Process(_));
+    // What a processor does with records, nobody but itself knows; a log writes them.
+    let is_end =
+        |kind: &NodeKind| kind.is_sink() || matches!(kind, NodeKind::Process(_) | NodeKind::Log(_));
     let nothing_leaves = cx.kinds().all(|(_, kind)| !is_end(kind));
     if cx.is_complete() && cx.sources().next().is_some() && nothing_leaves {
         let help = "add a node such as `table: { sql: { from: …, table: … } }`";

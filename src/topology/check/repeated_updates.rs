@@ -21,7 +21,10 @@ fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
             "`{name}` sends each of its results again whenever it changes, and every time it would \
              be counted here"
         );
-        let help = format!("add `emit: close` to `{name}`: then each window's result comes once");
+        let help = format!(
+            "add `emit: close` to `{name}`: then each window's result comes once; or, if each update is \
+             to count, put a `to_stream` in between"
+        );
         out.push(
             RULE.finding(Place::node(number).key("from"), message)
                 .help(help),

@@ -17,10 +17,14 @@ fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
         if sink.key.is_empty() || !sink.key.iter().all(|column| row.has(column)) {
             continue;
         }
-        let lacking =
-            |field: &&FieldPath| !sink.key.iter().any(|column| holds(sink, column, field));
-        let lacks: Vec<String> = cx.analysis.before[number]
-            .key()
+        let key = cx.analysis.before[number].key();
+        // Of a key without windows that is one field, the record's key is the text.
+        let is_one = key.len() == 1;
+        let holds = |column: &String, field: &FieldPath| {
+            holds(sink, column, field) || is_one && is_record_key(sink, column)
+        };
+        let lacking = |field: &&FieldPath| !sink.key.iter().any(|column| holds(column, field));
+        let lacks: Vec<String> = key
             .iter()
             .filter(lacking)
             .map(|field| format!("`{field}`"))
@@ -35,6 +39,11 @@ fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
             );
         }
     }
+}
+
+fn is_record_key(sink: &SqlSink, column: &str) -> bool {
+    let mut columns = sink.columns.iter();
+    columns.any(|(name, expression)| name == column && expression.is_record_key())
 }
 
 /// Whether a column holds a field as it is.

@@ -1,4 +1,6 @@
-//! T024: a field that is almost called like a declared one is probably meant to be that one.
+//! T024: a field that is almost called like a declared one is probably meant to be that one; and so
+//! is a joined one without the prefix of its join, or with the name of the joined node in its place; or a
+//! constant as other languages write it.
 
 use super::{Context, Finding, Place, Rule, Severity};
 use crate::topology::nearest::nearest;
@@ -20,7 +22,7 @@ fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
             if *lookup != Lookup::Undeclared {
                 continue;
             }
-            let Some(finding) = finding(checked.place.clone(), path, before) else {
+            let Some(finding) = finding(cx, checked.place.clone(), path, before) else {
                 continue;
             };
             out.push(match checked.range_of(path) {
@@ -41,7 +43,7 @@ fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
                 continue;
             };
             if shape.lookup(path) == Lookup::Undeclared {
-                out.extend(finding(Place::node(number).key(key), path, &shape));
+                out.extend(finding(cx, Place::node(number).key(key), path, &shape));
             }
         }
     }
@@ -49,24 +51,64 @@ fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
         let before = &cx.analysis.before[number];
         for (item, path) in aggregate.by.iter().enumerate() {
             if before.lookup(path) == Lookup::Undeclared {
-                out.extend(finding(
-                    Place::node(number).key("by").item(item),
-                    path,
-                    before,
-                ));
+                let place = Place::node(number).key("by").item(item);
+                out.extend(finding(cx, place, path, before));
             }
         }
     }
 }
 
-fn finding(place: Place, path: &FieldPath, before: &Shape) -> Option<Finding> {
-    let meant = before
-        .fields()
-        .iter()
-        .find(|(known, _)| looks_like(path, known))?;
+fn finding(cx: &Context<'_>, place: Place, path: &FieldPath, before: &Shape) -> Option<Finding> {
+    let meant = constant(path)
+        .or_else(|| similar(path, before))
+        .or_else(|| without_prefix(path, before))
+        .or_else(|| by_node(cx, path, before))?;
     let message = format!("the field `{path}` is not declared");
-    let help = format!("did you mean `{}`? Declare the field if it exists", meant.0);
+    let help = format!("did you mean `{meant}`? Declare the field if it exists");
     Some(RULE.finding(place, message).help(help))
+}
+
+/// The constant that other languages write so.
+fn constant(path: &FieldPath) -> Option<FieldPath> {
+    let constant = match path.as_str() {
+        "NULL" | "Null" | "None" | "nil" | "undefined" => "null",
+        "TRUE" | "True" => "true",
+        "FALSE" | "False" => "false",
+        _ => return None,
+    };
+    Some(FieldPath::new(constant))
+}
+
+/// The declared field that is almost called so.
+fn similar(path: &FieldPath, before: &Shape) -> Option<FieldPath> {
+    let mut known = before.fields().iter().map(|(known, _)| known);
+    known.find(|known| looks_like(path, known)).cloned()
+}
+
+/// The field of what was joined that is called so there, where records declare fields of their own.
+fn without_prefix(path: &FieldPath, before: &Shape) -> Option<FieldPath> {
+    let is_joined = |known: &FieldPath| {
+        let mut joined = before.joined().iter();
+        joined.any(|(prefix, _)| known.lies_in(prefix))
+    };
+    let mut known = before.fields().iter().map(|(known, _)| known);
+    if known.all(is_joined) {
+        return None;
+    }
+    let mut meant = before.joined().iter().map(|(prefix, _)| prefix.join(path));
+    meant.find(|meant| before.has(meant.as_str()))
+}
+
+/// The field of what was joined, if it is named by the node that it comes from, and not by its prefix.
+fn by_node(cx: &Context<'_>, path: &FieldPath, before: &Shape) -> Option<FieldPath> {
+    let inside = path.inside(&FieldPath::new(path.root()))?;
+    let mut joins = cx.joins().map(|(_, join)| join);
+    let join = joins.find(|join| {
+        let mut joined = before.joined().iter();
+        let is_it = join.inputs[1].as_str() == path.root() && join.prefix.root() != path.root();
+        is_it && joined.any(|(prefix, _)| *prefix == join.prefix)
+    })?;
+    Some(join.prefix.join(&inside))
 }
 
 /// Whether the two differ in one name of the path, and there by a slip of the pen.

@@ -11,8 +11,9 @@ pub(super) const RULE: Rule = Rule {
 };
 
 fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
-    // A processor may do all that it is for by itself.
-    let is_end = |kind: &NodeKind| kind.is_sink() || matches!(kind, NodeKind::Process(_));
+    // A processor may do all that it is for by itself, and a log does.
+    let is_end =
+        |kind: &NodeKind| kind.is_sink() || matches!(kind, NodeKind::Process(_) | NodeKind::Log(_));
     let has_sink = cx.kinds().any(|(_, kind)| is_end(kind));
     if !cx.is_complete() || !has_sink {
         return;

@@ -22,7 +22,7 @@ pub(super) fn details(kind: &NodeKind) -> Vec<String> {
         NodeKind::Table(table) => of_table(table),
         NodeKind::GlobalTable(table) => of_global_table(table),
         NodeKind::Join(join) => of_join(join),
-        NodeKind::Arm(_) | NodeKind::Merge(_) => Vec::new(),
+        NodeKind::Arm(_) | NodeKind::Merge(_) | NodeKind::ToStream(_) => Vec::new(),
         NodeKind::Aggregate(aggregate) => of_aggregate(aggregate),
         NodeKind::Suppress(node) => of_suppress(node),
         NodeKind::Deduplicate(node) => of_deduplicate(node),

@@ -22,7 +22,7 @@ use super::{
     TimeSource, WantedFields, Work,
 };
 use crate::record::Projection;
-use crate::topology::graph::{Aggregate, KafkaSink, Node, NodeKind, NodeName, SqlSink};
+use crate::topology::graph::{Aggregate, KafkaSink, Node, NodeKind, NodeName, OnError, SqlSink};
 use crate::value::{FieldPath, Slot};
 
 /// What a sub-topology has so far. Nodes are added after their inputs.
@@ -182,6 +182,14 @@ impl<'l, 't> Draft<'l, 't> {
                 self.outlets.insert(&node.name, Outlet { links, ..outlet });
             }
         }
+        Ok(())
+    }
+
+    /// A node behind which each update stands for itself. SQL sinks read all of them, and not what a
+    /// compacted changelog has kept.
+    pub(super) fn add_to_stream(&mut self, node: &'t Node) -> Result<(), PlanError> {
+        self.add_stateless(node)?;
+        self.add_results_topic(node, OnError::default());
         Ok(())
     }
 

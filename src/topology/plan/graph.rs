@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::planner::{PlanError, error};
-use crate::expr::Expression;
 use crate::topology::graph::{
     Aggregate, AppId, Deduplicate, GlobalTable, Join, Node, NodeKind, NodeName, Side, Topology,
     Until,
@@ -121,8 +120,11 @@ impl<'t> Graph<'t> {
             | NodeKind::Join(_)
             | NodeKind::Suppress(_)
             | NodeKind::Deduplicate(_)
+            | NodeKind::ToStream(_)
             | NodeKind::Process(_)
             | NodeKind::Kafka(_) => true,
+            // One at the end is there for what it writes.
+            NodeKind::Log(_) if self.consumers(&node.name).is_empty() => true,
             NodeKind::Sql(_) | NodeKind::GlobalTable(_) => false,
             NodeKind::Table(_) if !node.kind.is_stateless() => true,
             _ => self
@@ -248,7 +250,9 @@ impl<'t> Graph<'t> {
         let needs_keys = match &node.kind {
             NodeKind::Join(_) => self.global_table(node).is_none(),
             NodeKind::Table(table) => table.stored,
-            NodeKind::Deduplicate(node) => node.by.is_empty(),
+            NodeKind::Deduplicate(node) => {
+                node.is_by_key() && self.key_of_duplicates(node).is_none()
+            }
             NodeKind::Process(process) => !process.stores.is_empty(),
             _ => false,
         };
@@ -352,22 +356,25 @@ impl Keys {
             | NodeKind::Branch(_)
             | NodeKind::Arm(_)
             | NodeKind::Log(_)
+            | NodeKind::ToStream(_)
             | NodeKind::Table(_)
             | NodeKind::Suppress(_) => first(),
-            NodeKind::Deduplicate(node) if node.by.is_empty() => first().moved(),
-            NodeKind::Deduplicate(_) => first(),
+            NodeKind::Deduplicate(node) => {
+                let keys = first();
+                match node.is_by_key() && keys.field_of(node).is_none() {
+                    true => keys.moved(),
+                    false => keys,
+                }
+            }
         }
     }
 }
 
 impl Keys {
-    /// Whether records that a deduplicate takes for equal are in one partition; those that it knows by
-    /// their keys alone are moved there.
+    /// Whether records that a deduplicate takes for equal are in one partition, or are moved there since
+    /// they have equal keys.
     pub(in crate::topology) fn hold(&self, node: &Deduplicate) -> bool {
-        let has_record_key = node.by.iter().any(Expression::is_record_key);
-        node.by.is_empty()
-            || (self.has_record_key && has_record_key)
-            || self.field_of(node).is_some()
+        node.is_by_key() || self.field_of(node).is_some()
     }
 
     /// A field by which records are partitioned.

@@ -62,6 +62,7 @@ fn asks_for_headers(kind: &NodeKind) -> bool {
         | NodeKind::Process(_)
         | NodeKind::Arm(_)
         | NodeKind::Merge(_)
+        | NodeKind::ToStream(_)
         | NodeKind::Table(_)
         | NodeKind::Suppress(_) => {}
     }

@@ -111,6 +111,7 @@ impl<'t> Planner<'_, 't> {
                     NodeKind::Join(join) => draft.add_join(node, join)?,
                     NodeKind::Suppress(suppress) => draft.add_suppress(node, suppress)?,
                     NodeKind::Deduplicate(each) => draft.add_deduplicate(node, each)?,
+                    NodeKind::ToStream(_) => draft.add_to_stream(node)?,
                     NodeKind::Process(process) => draft.add_process(node, process)?,
                     NodeKind::Kafka(sink) => draft.add_kafka(node, sink)?,
                     _ => draft.add_stateless(node)?,
@@ -142,9 +143,10 @@ impl<'t> Planner<'_, 't> {
                     aggregates.extend(origin.map(|(_, aggregate)| aggregate));
                     draft.add_rows(before);
                 }
-                NodeKind::Join(_) | NodeKind::Deduplicate(_) | NodeKind::Process(_) => {
-                    draft.add_rows(before);
-                }
+                NodeKind::Join(_)
+                | NodeKind::Deduplicate(_)
+                | NodeKind::ToStream(_)
+                | NodeKind::Process(_) => draft.add_rows(before),
                 _ => draft.add_stateless(before)?,
             }
         }

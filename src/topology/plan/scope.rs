@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use crate::expr;
 use crate::topology::graph::NodeName;
-use crate::topology::shape::Shape;
+use crate::topology::shape::{Lookup, Shape};
 use crate::value::{FieldPath, Slot, ValueType};
 
 /// The slots of one sub-topology, handed out as they are asked for.
@@ -104,13 +104,9 @@ enum Base<'l> {
         node: NodeName,
         declared: BTreeMap<FieldPath, ValueType>,
     },
-    /// Fields of rows that are read as they were kept or sent: those that were computed then, and, if
-    /// the rows have an event, any other path.
-    Rows {
-        node: NodeName,
-        declared: BTreeMap<FieldPath, ValueType>,
-        is_open: bool,
-    },
+    /// Fields of rows that are read as they were kept or sent: those that were computed then, and of
+    /// the events that the rows were made of any other path.
+    Rows { node: NodeName, shape: Rc<Shape> },
     /// What any of the inputs has.
     Merge {
         node: NodeName,
@@ -142,8 +138,7 @@ impl<'l> Scope<'l> {
     pub(super) fn of_rows(layout: &'l Layout, node: &NodeName, shape: &Shape) -> Scope<'l> {
         let base = Base::Rows {
             node: node.clone(),
-            declared: shape.fields().iter().cloned().collect(),
-            is_open: shape.is_open(),
+            shape: Rc::new(shape.clone()),
         };
         Scope::over(layout, base, shape.computed().to_vec())
     }
@@ -210,7 +205,7 @@ impl<'l> Scope<'l> {
         match &self.base {
             Base::Nowhere => false,
             Base::Source { .. } => true,
-            Base::Rows { is_open, .. } => *is_open,
+            Base::Rows { shape, .. } => shape.is_open(),
             Base::Merge { inputs, .. } => inputs.iter().any(Scope::is_open),
             Base::Join { left, right, .. } => left.is_open() || right.is_open(),
         }
@@ -239,17 +234,16 @@ impl<'l> Scope<'l> {
                 let kind = declared.get(path).copied().unwrap_or(ValueType::Any);
                 Some((self.layout.source_slot(node, path), kind))
             }
-            Base::Rows {
-                node,
-                declared,
-                is_open,
-            } => {
+            Base::Rows { node, shape } => {
                 let is_computed = self.order.contains(path);
                 let is_hidden = |known: &FieldPath| path.lies_in(known) || known.lies_in(path);
-                if !is_computed && (!is_open || self.order.iter().any(is_hidden)) {
+                let is_absent = shape.lookup(path) == Lookup::Absent;
+                if !is_computed && (is_absent || self.order.iter().any(is_hidden)) {
                     return None;
                 }
-                let kind = declared.get(path).copied().unwrap_or(ValueType::Any);
+                let mut declared = shape.fields().iter();
+                let declared = declared.find(|(known, _)| known == path);
+                let kind = declared.map_or(ValueType::Any, |(_, kind)| *kind);
                 Some((self.layout.source_slot(node, path), kind))
             }
             Base::Merge { node, inputs } => self.find_merged(node, inputs, path),
@@ -308,8 +302,10 @@ impl expr::Scope for Scope<'_> {
         let computed = self.computed.keys().cloned();
         match &self.base {
             Base::Nowhere => computed.collect(),
-            Base::Source { declared, .. } | Base::Rows { declared, .. } => {
-                computed.chain(declared.keys().cloned()).collect()
+            Base::Source { declared, .. } => computed.chain(declared.keys().cloned()).collect(),
+            Base::Rows { shape, .. } => {
+                let declared = shape.fields().iter().map(|(path, _)| path.clone());
+                computed.chain(declared).collect()
             }
             Base::Merge { inputs, .. } => {
                 let inputs = inputs.iter().flat_map(expr::Scope::known);

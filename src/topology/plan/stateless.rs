@@ -51,6 +51,7 @@ pub(super) fn work(node: &Node, outlet: &mut Outlet<'_>) -> Result<Work, PlanErr
             })
         }
         NodeKind::Arm(_) => Ok(Work::Pass),
+        NodeKind::ToStream(_) => Ok(Work::ToStream),
         NodeKind::Table(table) if !table.stored => Ok(Work::Updates {
             on_error: table.on_error,
         }),

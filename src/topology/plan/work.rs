@@ -97,6 +97,8 @@ pub enum Work {
     },
     /// Keeps the last row of each key.
     Table(TablePlan),
+    /// Lets each update of a row stand for itself.
+    ToStream,
     /// Looks for the row of the other side of a join.
     Join(JoinPlan),
     /// Looks for the row of a global table.

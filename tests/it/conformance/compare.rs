@@ -56,14 +56,42 @@ pub fn compare(case: &Case, found: &Played) -> Result<(), String> {
             return Err(format!("store: expected {row:?}, found {here:?}"));
         }
     }
-    // Windows that Kafka Streams has let go of may be here still.
+    // Windows that Kafka Streams has let go of may be here still, but none that was taken back.
     let rows = case.store.as_deref().unwrap_or_default();
-    for mine in found.store.iter().filter(|mine| mine.window.is_none()) {
-        if !rows.iter().any(|row| row.key == mine.key) {
+    for mine in &found.store {
+        let is_known = match mine.window {
+            None => rows.iter().any(|row| row.key == mine.key),
+            Some(_) => !was_taken_back(case, mine) && !is_merged(case, mine, &found.store),
+        };
+        if !is_known {
             return Err(format!("store: {mine:?} is not expected"));
         }
     }
     Ok(())
+}
+
+/// Whether the last word about a window was that it is no more.
+fn was_taken_back(case: &Case, stored: &Stored) -> bool {
+    let mut words = case.output.iter().rev();
+    let last = words.find(|each| (&each.key, each.window) == (&stored.key, stored.window));
+    last.is_some_and(|last| last.value.is_null())
+}
+
+/// Whether a session lies in another one of its key, or so near that they are one.
+fn is_merged(case: &Case, stored: &Stored, all: &[Stored]) -> bool {
+    let Some(gap_ms) = case.operator.raw["window"]["gap_ms"].as_i64() else {
+        return false;
+    };
+    let window = |each: &Stored| {
+        each.window
+            .map_or((0, 0), |each| (each.start_ms, each.end_ms))
+    };
+    let (start, end) = window(stored);
+    let mut others = all.iter().filter(|each| each.key == stored.key);
+    others.any(|other| {
+        let (from, to) = window(other);
+        (from, to) != (start, end) && from <= end + gap_ms && start <= to + gap_ms
+    })
 }
 
 /// Kafka Streams makes a window twice where two rules make the same one. And its `suppress` judges each

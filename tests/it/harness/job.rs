@@ -290,6 +290,14 @@ impl Run {
         Tidemill::start(self.folder.path(), &unique("reset"), &arguments)
     }
 
+    /// Holds the tables against the raw events.
+    pub fn verify(&self, more: &[&str]) -> Tidemill {
+        let url = self.database.url();
+        let mut arguments = vec!["verify", self.topology(), "--database-url", &url];
+        arguments.extend(more);
+        Tidemill::start(self.folder.path(), &unique("verify"), &arguments)
+    }
+
     /// Runs a command that ends by itself; `FILE` stands for the topology. Gives what it printed.
     ///
     /// # Panics
