@@ -229,8 +229,41 @@ fn not_one_kind(entry: &Entry, found: &[Entry]) -> Diagnostic {
         [_] => format!("the node `{name}` has keys beside its kind"),
         known => format!("the node `{name}` has several kinds: {}", known.join(", ")),
     };
-    let words = nodes::words().collect::<Vec<_>>().join(", ");
-    let help = format!("write `{name}: {{ kind: {{ … }} }}`; the kinds: {words}");
-    let diagnostic = NOT_ONE_KIND.at(Some(entry.key_span.clone()), message);
+    let words = || nodes::words().collect::<Vec<_>>().join(", ");
+    let (place, help) = match (known.as_slice(), kind_as_value(found)) {
+        ([kind], _) => {
+            let mut beside = found.iter().filter(|other| !is_known(other));
+            let names: Vec<String> = beside.clone().map(quoted).collect();
+            let place = beside.next().unwrap_or(entry);
+            let names = names.join(", ");
+            (
+                place,
+                format!("{names} stand inside of {kind}: indent them below it"),
+            )
+        }
+        ([], Some(kind)) => (
+            entry,
+            format!("the kind is the key: write `{name}: {{ {kind}: {{ … }} }}`"),
+        ),
+        _ => {
+            let help = format!(
+                "write `{name}: {{ kind: {{ … }} }}`; the kinds: {}",
+                words()
+            );
+            (entry, help)
+        }
+    };
+    let diagnostic = NOT_ONE_KIND.at(Some(place.key_span.clone()), message);
     diagnostic.help(help)
+}
+
+/// The kind in `{ kind: kafka, from: … }`, as other programs write it.
+fn kind_as_value(found: &[Entry]) -> Option<&str> {
+    let mut said = found
+        .iter()
+        .filter(|entry| ["kind", "type"].contains(&entry.key.as_str()));
+    let Content::Scalar(word) = &said.next()?.value.content else {
+        return None;
+    };
+    nodes::reader(word).map(|_| word.as_str())
 }

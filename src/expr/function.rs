@@ -101,6 +101,26 @@ const REFUSED: &[(&str, &str)] = &[
         "cast",
         "`int(x)`, `double(x)`, `string(x)` turn a value into another type",
     ),
+    (
+        "avg",
+        "it folds records: it is for the `set` of an `aggregate`",
+    ),
+    (
+        "count",
+        "it folds records: it is for the `set` of an `aggregate`",
+    ),
+    (
+        "count_if",
+        "it folds records: it is for the `set` of an `aggregate`",
+    ),
+    (
+        "distinct",
+        "it folds records: it is for the `set` of an `aggregate`",
+    ),
+    (
+        "sum",
+        "it folds records: it is for the `set` of an `aggregate`",
+    ),
     ("concat", "texts are put together with `a + b`"),
     ("float", "that is `double(x)`"),
     ("if", "that is `condition ? this : that`"),

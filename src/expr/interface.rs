@@ -152,11 +152,11 @@ fn a_call_is_read_with_its_arguments_in_place() {
     let error = |text| Expression::parse_call(text).unwrap_err().to_string();
     assert_eq!(
         error("count"),
-        "expected one call of a function (such as `count()` or `sum(x)`)"
+        "expected one call of a function (such as `count()` or `sum(x)`; what is computed from results goes into a `map` behind the aggregate)"
     );
     assert_eq!(
         error("sum(a) + 1"),
-        "expected one call of a function (such as `count()` or `sum(x)`)"
+        "expected one call of a function (such as `count()` or `sum(x)`; what is computed from results goes into a `map` behind the aggregate)"
     );
     assert_eq!(error("sum(a"), "this `(` is not closed");
     assert_eq!(error("sum(a = b)"), "unexpected `=` (`==` compares)");

@@ -563,6 +563,6 @@ pub(super) fn split_call(text: &str) -> Result<(Range<usize>, Vec<Range<usize>>)
     let call = Outline::of(text)?.call();
     call.ok_or_else(|| {
         ExprError::new(0..text.len(), "expected one call of a function")
-            .with_help("such as `count()` or `sum(x)`")
+            .with_help("such as `count()` or `sum(x)`; what is computed from results goes into a `map` behind the aggregate")
     })
 }

@@ -1,3 +1,5 @@
+//! Tables that a driver has written, held against the events that went in.
+
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::json;

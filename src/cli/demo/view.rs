@@ -22,6 +22,9 @@ const TOP: usize = 10;
 
 const BAR: usize = 28;
 
+/// A rate over less time than this says nothing, in seconds.
+const SHORTEST_S: f64 = 0.5;
+
 /// Draws what happens.
 pub(super) struct View {
     engine: Arc<EngineMetrics>,
@@ -33,6 +36,8 @@ pub(super) struct View {
     /// What the last line said of tables and trouble.
     told: Option<(Tables, Option<String>)>,
     last: (Instant, u64),
+    /// Events per second at that time.
+    rate: f64,
 }
 
 /// Tables and rows written.
@@ -65,6 +70,7 @@ impl View {
             drawn: 0,
             told: None,
             last: (Instant::now(), 0),
+            rate: 0.0,
         }
     }
 
@@ -96,9 +102,13 @@ impl View {
 
     async fn look(&mut self) -> Result<Picture, QueryError> {
         let events = self.ingest.events.load(Ordering::Relaxed);
-        let seconds = self.last.0.elapsed().as_secs_f64().max(0.001);
-        let events_per_second = events.saturating_sub(self.last.1) as f64 / seconds;
-        self.last = (Instant::now(), events);
+        let seconds = self.last.0.elapsed().as_secs_f64();
+        // The last look follows the one before at once.
+        if seconds > SHORTEST_S {
+            self.rate = events.saturating_sub(self.last.1) as f64 / seconds;
+            self.last = (Instant::now(), events);
+        }
+        let events_per_second = self.rate;
         let status = self.engine.status();
         let times = status.tasks.values().map(|task| task.stream_time);
         let stream_time = times.filter(|time| *time != Timestamp::MIN).max();

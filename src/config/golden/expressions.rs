@@ -109,7 +109,7 @@ nodes:
             22 |       set: { n: count, m: 'distinct(user, size(), title)' }
                |                 ^^^^^
                |
-               = help: such as `count()` or `sum(x)`
+               = help: such as `count()` or `sum(x)`; what is computed from results goes into a `map` behind the aggregate
 
             error[T030]: `size` takes 1 argument, found 0
               --> t.yaml:22:43

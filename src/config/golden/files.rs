@@ -406,6 +406,7 @@ nodes:
   keys: { from: s, where: a }
   beside: { filter: { from: s, where: a }, on_error: drop }
   two: { filter: { from: s, where: a }, map: { from: s, set: { a: b } } }
+  value: { kind: kafka, from: s }
 ",
         expect![[r#"
             error[Y008]: the node `none` has no kind
@@ -433,12 +434,12 @@ nodes:
               = help: write `keys: { kind: { … } }`; the kinds: source, filter, filter_not, map, flat_map, select_key, branch, merge, log, to_stream, table, global_table, join, aggregate, suppress, deduplicate, sql, kafka
 
             error[Y008]: the node `beside` has keys beside its kind
-             --> t.yaml:8:3
+             --> t.yaml:8:44
               |
             8 |   beside: { filter: { from: s, where: a }, on_error: drop }
-              |   ^^^^^^
+              |                                            ^^^^^^^^
               |
-              = help: write `beside: { kind: { … } }`; the kinds: source, filter, filter_not, map, flat_map, select_key, branch, merge, log, to_stream, table, global_table, join, aggregate, suppress, deduplicate, sql, kafka
+              = help: `on_error` stand inside of `filter`: indent them below it
 
             error[Y008]: the node `two` has several kinds: `filter`, `map`
              --> t.yaml:9:3
@@ -446,7 +447,15 @@ nodes:
             9 |   two: { filter: { from: s, where: a }, map: { from: s, set: { a: b } } }
               |   ^^^
               |
-              = help: write `two: { kind: { … } }`; the kinds: source, filter, filter_not, map, flat_map, select_key, branch, merge, log, to_stream, table, global_table, join, aggregate, suppress, deduplicate, sql, kafka"#]],
+              = help: write `two: { kind: { … } }`; the kinds: source, filter, filter_not, map, flat_map, select_key, branch, merge, log, to_stream, table, global_table, join, aggregate, suppress, deduplicate, sql, kafka
+
+            error[Y008]: the node `value` has no kind
+              --> t.yaml:10:3
+               |
+            10 |   value: { kind: kafka, from: s }
+               |   ^^^^^
+               |
+               = help: the kind is the key: write `value: { kafka: { … } }`"#]],
     );
 }
 
