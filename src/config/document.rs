@@ -72,7 +72,7 @@ impl SyntaxError {
         let hints = [
             (
                 self.message.contains("mapping values are not allowed"),
-                "a text with `: ` in it stands in quotes",
+                "a text with `: ` in it stands in quotes; where it is a key, it is indented like the keys beside it",
             ),
             (
                 self.message.contains("second YAML document"),

@@ -49,6 +49,8 @@ pub(super) struct UpstreamTime {
 pub(super) struct InputClocks {
     /// None, where nobody asks for them.
     inputs: Vec<InputClock>,
+    /// Whether the inputs have no other partition than the task's.
+    is_alone: bool,
     /// Whether there are processors of users, to be told the time.
     tells: bool,
     /// The highest time that they were told. After a restart the upstreams have to say again what they vouch
@@ -90,13 +92,14 @@ impl InputClocks {
     pub(super) fn none() -> InputClocks {
         InputClocks {
             inputs: Vec::new(),
+            is_alone: true,
             tells: false,
             told: Timestamp::MIN,
         }
     }
 
-    /// Those of a task, going on from `progress`.
-    pub(super) fn new(plan: &SubTopology, progress: &Progress) -> InputClocks {
+    /// Those of a task whose inputs have so many partitions, going on from `progress`.
+    pub(super) fn new(plan: &SubTopology, partitions: u32, progress: &Progress) -> InputClocks {
         let mut all = plan.operators.iter();
         let tells = all.any(|operator| matches!(operator.work, Work::Process(_)));
         let is_asked_for = |operator: &Operator| match &operator.work {
@@ -115,6 +118,7 @@ impl InputClocks {
         });
         InputClocks {
             inputs: inputs.collect(),
+            is_alone: partitions == 1,
             tells,
             told: Timestamp(progress.of(TOLD).stream_time_ms),
         }
@@ -194,11 +198,14 @@ impl InputClocks {
     }
 
     /// The time of the near side of a repartition whose own rows have come to `own`. Rows that do not get
-    /// that far count as well, where they say something of those that do.
+    /// that far count as well, where they say something of those that do, and somebody waits to hear it: for
+    /// the only partition nobody waits, and stream time is that of the rows, as in Kafka Streams.
     pub(super) fn time_of_near(&self, source: &TimeSource, own: Timestamp) -> Timestamp {
         match source.only_input() {
-            Some(input) => own.max(Timestamp(self.inputs[input].progress.stream_time_ms)),
-            None => self.time_of(source, own),
+            Some(input) if !self.is_alone => {
+                own.max(Timestamp(self.inputs[input].progress.stream_time_ms))
+            }
+            _ => self.time_of(source, own),
         }
     }
 
@@ -379,6 +386,7 @@ mod tests {
         };
         InputClocks {
             inputs: all.iter().map(input).collect(),
+            is_alone: false,
             tells: true,
             told: Timestamp::MIN,
         }

@@ -245,7 +245,7 @@ impl Processor {
             is_copy: plan.copies.contains(&operator.node),
         });
         let operators = operators.collect();
-        let clocks = InputClocks::new(&plan, progress);
+        let clocks = InputClocks::new(&plan, share.partitions, progress);
         let hosted = Hosted::new(&plan, budget);
         let input_counts = vec![NodeCounts::default(); plan.inputs.len()];
         let readers = plan.inputs.iter().map(|input| match &input.reader {

@@ -1,6 +1,7 @@
 //! Time where records come from several partitions: what holds windows and joins up, and what does not.
 
 use super::{DriverOptions, TestRecord, TopologyTestDriver};
+use crate::config;
 use crate::processor::DropReason;
 use crate::time::Timestamp;
 use crate::topology::builder::{Builder, Join, JoinKind, KafkaSink, Rollup, Source, Table};
@@ -195,6 +196,39 @@ fn what_a_filter_stops_says_how_far_its_partition_is() {
     let given = [(0, x, 1), (1, y, 1), (0, x, 3600), (1, y, 3600)];
     let mut driver = of_two_partitions(nodes, &given.map(Some));
     assert_eq!(told(&mut driver), [(0, 1)]);
+}
+
+/// For the only partition nobody waits, and stream time is what it is in Kafka Streams.
+///
+/// ```text
+///   x 1 ─→ filter ─→ moved ─→ 1 counts
+///   y 3600 ─→ (nothing)       the window of 1 is open still
+///   x 2 ─→        ─→       ─→ 2 is not late
+///   x 3600                    the window closes
+/// ```
+#[test]
+fn in_the_only_partition_what_a_filter_stops_says_nothing() {
+    let file = "
+app: app
+nodes:
+  s: { source: { topic: in, timestamp: at } }
+  xs: { filter: { from: s, where: kind == 'x' } }
+  n: { aggregate: { from: xs, by: user, window: { tumbling: 10s }, emit: close, set: { n: count() } } }
+  out: { kafka: { from: n, topic: out } }
+";
+    let topology = config::parse(file, "t.yaml").unwrap_or_else(|report| panic!("{report}"));
+    let mut driver = TopologyTestDriver::new(&topology).unwrap();
+    for (kind, second) in [("x", 1), ("y", 3_600), ("x", 2)] {
+        let at = second * 1_000;
+        let record = format!(r#"{{"user":"u","kind":"{kind}","at":{at}}}"#);
+        driver.pipe("in", None, &record);
+    }
+    assert_eq!(driver.read_json("out").len(), 0);
+    assert_eq!(driver.drops("n", DropReason::Late), 0);
+    driver.pipe("in", None, r#"{"user":"u","kind":"x","at":3600000}"#);
+    let results = driver.read_json("out");
+    assert_eq!(results.len(), 1);
+    assert_eq!(results[0]["n"], 2);
 }
 
 /// ```text

@@ -34,13 +34,13 @@ fn y002_a_text_that_is_no_yaml() {
     shows(
         "app: a: b\n",
         expect![[r#"
-        error[Y002]: mapping values are not allowed in this context
-         --> t.yaml:1:7
-          |
-        1 | app: a: b
-          |       ^
-          |
-          = help: a text with `: ` in it stands in quotes"#]],
+            error[Y002]: mapping values are not allowed in this context
+             --> t.yaml:1:7
+              |
+            1 | app: a: b
+              |       ^
+              |
+              = help: a text with `: ` in it stands in quotes; where it is a key, it is indented like the keys beside it"#]],
     );
     shows(
         "app: 'a\n",
@@ -56,13 +56,13 @@ fn y002_a_text_that_is_no_yaml() {
     shows(
         "app: a\n  nodes: b\n",
         expect![[r#"
-        error[Y002]: mapping values are not allowed in this context
-         --> t.yaml:2:8
-          |
-        2 |   nodes: b
-          |        ^
-          |
-          = help: a text with `: ` in it stands in quotes"#]],
+            error[Y002]: mapping values are not allowed in this context
+             --> t.yaml:2:8
+              |
+            2 |   nodes: b
+              |        ^
+              |
+              = help: a text with `: ` in it stands in quotes; where it is a key, it is indented like the keys beside it"#]],
     );
     shows(
         "app: a\nnodes: { s: { source: { topic: ${TOPIC} } } }\n",

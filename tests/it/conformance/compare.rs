@@ -117,7 +117,10 @@ fn leave_out_what_is_replaced(case: &Case, expected: &mut Vec<Output>) {
 fn ordered(case: &Case, output: &[Output]) -> Vec<Output> {
     let mut output = output.to_vec();
     let is = |tag: &str| case.tags.iter().any(|t| t == tag);
-    if is("store-dependent-order") {
+    // A result that leaves twice there, and is left out once, has changed its place.
+    let leaves_early =
+        case.family == "sliding" && case.operator.text("emit") == "suppress_until_window_closes";
+    if is("store-dependent-order") || leaves_early {
         output.sort_by_key(|each| (each.after_input, each.window, each.key.clone()));
     }
     if is_table(case) {
