@@ -238,7 +238,7 @@ fn not_one_kind(entry: &Entry, found: &[Entry]) -> Diagnostic {
             let names = names.join(", ");
             (
                 place,
-                format!("{names} stand inside of {kind}: indent them below it"),
+                format!("the keys of a node stand inside of its kind: indent {names} below {kind}"),
             )
         }
         ([], Some(kind)) => (

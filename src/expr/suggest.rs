@@ -1,12 +1,12 @@
 //! The name that was probably meant.
 
-/// The nearest of the names, when one is near: a letter in three may be wrong, and one of two.
+/// The nearest of the names, when one is near: a letter in three may be wrong.
 pub fn nearest<'n>(name: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
     let lower = name.to_lowercase();
     let limit = match name.chars().count() {
-        // Any two of one letter would be near.
-        0 | 1 => 0,
-        letters => (letters / 3).max(1),
+        // Any two so short would be near.
+        0..3 => 0,
+        letters => letters / 3,
     };
     names
         .into_iter()
@@ -36,6 +36,7 @@ mod tests {
             ("wiki", None),
             ("x", None),
             ("f", None),
+            ("is", None),
         ] {
             assert_eq!(nearest(name, names), expected, "{name}");
         }

@@ -44,7 +44,7 @@ fn help_for(found: &str, before: Option<&str>) -> Option<&'static str> {
     ) {
         ("case", _) | (_, "when" | "case") => Some("a choice is written `condition ? a : b`"),
         ("?", "?") => Some("`coalesce(a, b)` gives b where a is null or missing"),
-        ("-" | "=", ">") => Some("a field inside another is written with a dot: `meta.id`"),
+        ("-", ">") => Some("a field inside another is written with a dot: `meta.id`"),
         (_, "as") => Some("`int(x)`, `double(x)`, `string(x)` turn a value into another type"),
         (_, "between") => Some("write `x >= a && x <= b`"),
         (_, "and") => Some("`&&` means and"),

@@ -28,3 +28,11 @@ pub async fn create_tables(database: &DatabaseUrl, tables: &[TableSpec]) -> Resu
     work.await
         .map_err(|error| SqlError::of(action(), &error, Some(dialect)))
 }
+
+/// Runs a statement, for tests that damage tables.
+#[cfg(test)]
+pub(crate) async fn execute(database: &DatabaseUrl, statement: &str) -> Result<(), sqlx::Error> {
+    let mut session = Session::open(database, Purpose::Write).await?;
+    session.run(statement).await?;
+    session.close().await
+}

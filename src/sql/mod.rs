@@ -42,6 +42,8 @@ mod retention;
 pub mod query;
 
 pub use create::create_tables;
+#[cfg(test)]
+pub(crate) use create::execute;
 pub use database::{DatabaseUrl, DatabaseUrlError};
 pub use dialect::Dialect;
 pub use error::SqlError;

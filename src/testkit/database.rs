@@ -145,6 +145,14 @@ impl TopologyTestDriver {
         Ok(&self.open_database()?.url)
     }
 
+    /// Runs a statement in that database.
+    #[cfg(test)]
+    pub(crate) fn run_sql(&mut self, statement: &str) {
+        let database = self.open_database().expect("a database");
+        let ran = sql::execute(&database.url, statement);
+        database.template.tokio.block_on(ran).expect("a statement");
+    }
+
     fn open_sinks(&mut self) -> Result<(), DriverError> {
         let Some(shared) = self.shared.clone() else {
             return Ok(());

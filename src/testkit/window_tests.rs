@@ -173,6 +173,32 @@ fn a_late_record_is_in_no_sliding_window() {
     assert_eq!(driver.drops("counts", DropReason::Late), 1);
 }
 
+/// What is looked for is kept, whatever the retention: that a record is at 1 says that a window begins at 2.
+///
+/// ```text
+///   order at (ms)   1          8          2          windows of 3 ms, 3 ms of grace
+///   [2, 5]                                1          open until 8 - 3 is over
+/// ```
+#[test]
+fn the_oldest_record_of_an_open_sliding_window_finds_those_before_it() {
+    for retention in ["", ", retention: 9ms"] {
+        let window = format!("sliding: 3ms, grace: 3ms{retention}");
+        let mut driver = driver(&window, "");
+        for ms in [1, 8, 2] {
+            let order = format!(r#"{{"shop":"a","at":{}}}"#, 100_000 + ms);
+            let record = TestRecord::text(&order).key("a");
+            driver.pipe_record("orders", &record).unwrap();
+        }
+        let results = driver.read_json("out");
+        let last = results.last().expect("a result");
+        assert_eq!(
+            last["window_start"], "1970-01-01T00:01:40.002Z",
+            "{retention}"
+        );
+        assert_eq!(last["n"], 1);
+    }
+}
+
 /// ```text
 ///   order at       1    61              121
 ///   in the store   0    0, 60           60, 120       [0, 10) began more than 100 s before 121

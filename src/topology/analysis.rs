@@ -200,7 +200,7 @@ impl<'a> Analysis<'a> {
                 before.clone()
             }
             NodeKind::Arm(_) | NodeKind::Merge(_) => before.clone(),
-            NodeKind::ToStream(_) => Shape::of_elements(before),
+            NodeKind::ToStream(_) => Shape::of_updates(before),
             NodeKind::Table(_) => Shape::of_table(before),
             NodeKind::GlobalTable(table) => Shape::of_global_table(table),
             NodeKind::Suppress(node) => Shape::of_suppress(node, before),

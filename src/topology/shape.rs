@@ -148,6 +148,14 @@ impl Shape {
         }
     }
 
+    /// The updates of these rows, of which one key has many.
+    pub(super) fn of_updates(input: &Shape) -> Shape {
+        Shape {
+            key: Vec::new(),
+            ..Shape::of_elements(input)
+        }
+    }
+
     /// The rows that a processor sends on, each of which stands for itself.
     pub(super) fn of_process(process: &Process, input: &Shape) -> Shape {
         let mut shape = match process.keeps_fields {

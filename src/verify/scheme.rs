@@ -6,8 +6,8 @@ use crate::expr::Expression;
 use crate::format::Format;
 use crate::ingest::target::Target;
 use crate::topology::graph::{
-    Aggregate, Emit, Filter, Function, Node, NodeKind, NodeName, OnError, Source, SqlSink,
-    TableUse, Topology, Until, WINDOW_END, WINDOW_START, Window, WindowKind,
+    Aggregate, Emit, Filter, Function, Node, NodeKind, NodeName, NullValues, OnError, Source,
+    SqlSink, TableUse, Topology, Until, WINDOW_END, WINDOW_START, Window, WindowKind,
 };
 use crate::topology::nearest::nearest;
 use crate::value::FieldPath;
@@ -76,7 +76,7 @@ pub struct Column {
 pub enum Agreement {
     /// They are equal; of fractions, but for the order in which they were added.
     Equal,
-    /// Counts of different values, which are estimates beyond some number of them, within a percent.
+    /// Counts of different values, which are estimates beyond 1,024 of them.
     Near,
     /// They depend on the order of arrival, which a table does not tell, or are estimates that may be
     /// anything where values lie apart.
@@ -310,6 +310,7 @@ fn rollup(
             "`delete_if` goes by the order of arrival, which a table does not tell".to_owned(),
         );
     }
+    check_source(&way)?;
     check_expressions(&way)?;
     check_events(topology, raw_sink, &way)?;
     let columns = columns(aggregate, sink);
@@ -326,6 +327,7 @@ fn rollup(
         _ => column_of(WINDOW_END).ok(),
     };
     let key = key(aggregate, sink);
+    check_key(aggregate, &columns, &key)?;
     let others = columns.iter().filter(|(name, _)| !key.contains(name));
     Ok(Rollup {
         node: node.name.to_string(),
@@ -342,6 +344,31 @@ fn rollup(
         windows: window.kind,
         waits_for_close: aggregate.emit == Emit::Close || is_held_until_close,
     })
+}
+
+/// What comes from its source has to be among the raw events.
+fn check_source(way: &[&Node]) -> Result<(), String> {
+    let sources = way.iter().filter_map(|node| node.kind.source());
+    let mut asking = way.iter().filter(|node| {
+        let mut expressions = expressions(&node.kind).into_iter();
+        expressions.any(|expression| expression.calls("record_key"))
+    });
+    for source in sources {
+        if source.null_values == NullValues::Pass {
+            return Err(
+                "records without a value (`null_values: pass`) are no raw events".to_owned(),
+            );
+        }
+        if source.key.is_none()
+            && let Some(node) = asking.next()
+        {
+            return Err(format!(
+                "`{}` asks for `record_key()`, and the source does not say in which field that is (`key`)",
+                node.name
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn stateful(node: &Node) -> String {
@@ -392,10 +419,8 @@ fn expressions(kind: &NodeKind) -> Vec<&Expression> {
 fn check_events(topology: &Topology, raw_sink: &Node, way: &[&Node]) -> Result<(), String> {
     let is_on_way = |node: &Node| way.iter().any(|each| each.name == node.name);
     for node in ancestors(topology, &raw_sink.name) {
-        let passes_all = matches!(
-            node.kind,
-            NodeKind::Map(_) | NodeKind::SelectKey(_) | NodeKind::Log(_) | NodeKind::Sql(_)
-        );
+        // What a map cannot compute does not come through it.
+        let passes_all = matches!(node.kind, NodeKind::Log(_) | NodeKind::Sql(_));
         if passes_all || is_on_way(node) {
             continue;
         }
@@ -434,6 +459,24 @@ fn key(aggregate: &Aggregate, sink: &SqlSink) -> Vec<String> {
     }
     let fields = aggregate.key_fields().map(|path| path.to_string());
     fields.chain([WINDOW_START.to_owned()]).collect()
+}
+
+/// What a window leaves under one key while it grows must not stay when it has another one.
+fn check_key(
+    aggregate: &Aggregate,
+    columns: &[(String, Expression)],
+    key: &[String],
+) -> Result<(), String> {
+    let is_result = |path: &FieldPath| {
+        let mut set = aggregate.set.iter();
+        set.any(|(name, _)| name.root() == path.root())
+    };
+    for (name, expression) in columns.iter().filter(|(name, _)| key.contains(name)) {
+        if expression.paths().iter().any(is_result) {
+            return Err(format!("its key has `{name}`, which is made of results"));
+        }
+    }
+    Ok(())
 }
 
 fn agreement(aggregate: &Aggregate, expression: &Expression) -> Agreement {

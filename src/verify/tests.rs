@@ -207,6 +207,52 @@ nodes:
     assert_eq!((report.events, report.tables[0].rows), (4, 3));
 }
 
+/// What has been written is taken away again, in the middle and at the end.
+#[test]
+fn a_closed_window_without_a_row_is_missed_once_its_key_has_a_later_one() {
+    let topology = topology(
+        "
+  closed: { aggregate: { from: real, by: [shop], window: { tumbling: 1m }, emit: close, set: { n: count() } } }
+  table: { sql: { from: closed, table: closed } }
+",
+    );
+    let mut driver = TopologyTestDriver::new(&topology).unwrap();
+    for minute in 0..6_i64 {
+        let at = 1_777_979_820_000 + minute * 60_000;
+        let order = json!({"id": minute.to_string(), "shop": "a", "price": 1, "at": at});
+        driver.pipe("orders", Some("a"), &order.to_string());
+    }
+    let whole = found(&topology, &mut driver, Stretch::default());
+    assert!(whole.is_clean(), "{whole:?}");
+    assert_eq!((whole.tables[0].rows, whole.tables[0].open), (5, 1));
+    let rows_left = |driver: &mut TopologyTestDriver, minutes: &[i64]| {
+        for minute in minutes {
+            let start = Timestamp(1_777_979_820_000 + minute * 60_000);
+            driver.run_sql(&format!(
+                "DELETE FROM closed WHERE window_start = '{start}'"
+            ));
+        }
+        found(&topology, driver, Stretch::default())
+            .tables
+            .remove(0)
+    };
+    let table = rows_left(&mut driver, &[1, 3]);
+    let starts = table
+        .differences
+        .iter()
+        .map(|each| each.start.0 - 1_777_979_820_000);
+    assert_eq!(starts.collect::<Vec<_>>(), [60_000, 180_000]);
+    assert!(
+        table
+            .differences
+            .iter()
+            .all(|each| each.what == Discrepancy::Missing)
+    );
+    // Where no later one is left, nobody knows.
+    let table = rows_left(&mut driver, &[4]);
+    assert_eq!((table.differing, table.open), (1, 3));
+}
+
 #[track_caller]
 fn refused(nodes: &str, tables: &[&str], expected: &str) {
     let tables: Vec<String> = tables.iter().map(|table| (*table).to_owned()).collect();
@@ -280,6 +326,21 @@ fn what_cannot_be_verified_is_named_with_its_reason() {
         ),
         &[],
         "by_place: `placed` asks for `record_partition()`, which raw events do not say",
+    );
+    refused(
+        &with_good(
+            "
+  sized: { aggregate: { from: real, by: [shop], window: { tumbling: 1m }, set: { n: count() } } }
+  table:
+    sql:
+      from: sized
+      table: sizes
+      key: [shop, window_start, size]
+      columns: { shop: shop, window_start: window_start, size: 'n > 9' }
+",
+        ),
+        &[],
+        "sizes: its key has `size`, which is made of results",
     );
 }
 

@@ -114,7 +114,7 @@ impl Windows {
         }
     }
 
-    /// How long a window takes records after its start at least, in milliseconds: its length and
+    /// For how long after its start something of a window may be needed, in milliseconds: its length and
     /// grace.
     pub fn least_retention_ms(&self) -> i64 {
         let (length_ms, grace_ms) = match self {
@@ -122,9 +122,10 @@ impl Windows {
             Windows::Tumbling(windows) => (windows.size_ms, windows.grace_ms),
             Windows::Calendar(windows) => (windows.longest_ms(), windows.grace_ms),
             Windows::Hopping(windows) => (windows.size_ms, windows.grace_ms),
-            // A record looks for windows that begin up to two differences before it.
+            // The oldest record that is in an open window is a difference older than the grace, and looks
+            // for windows that begin up to two differences before it.
             Windows::Sliding(windows) => {
-                (windows.difference_ms.saturating_mul(2), windows.grace_ms)
+                (windows.difference_ms.saturating_mul(3), windows.grace_ms)
             }
             Windows::Session(windows) => (windows.gap_ms, windows.grace_ms),
         };

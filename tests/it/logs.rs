@@ -43,7 +43,11 @@ fn a_log_in_json_has_an_object_per_line_up_to_the_signal_that_ends_the_member() 
         let said = lines.iter().filter(|line| line["message"] == text);
         said.collect()
     };
-    assert_eq!(said("shipped topologies are up to date").len(), 1, "{log}");
+    assert_eq!(
+        said("the tables of Tidemill and of the shipped topologies are up to date").len(),
+        1,
+        "{log}"
+    );
     let [started] = said("started")[..] else {
         panic!("{log}");
     };

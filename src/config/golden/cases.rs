@@ -112,7 +112,7 @@ fn y016_a_field_that_is_never_there() {
             16 |       tables: { sales_per_shop: [{ shop: a, nn: 1 }] }
                |                                             ^^
                |
-               = help: did you mean `n`?
+               = help: the fields: shop, window_start, window_end, n
 
             error[Y016]: there is never a field `price`
               --> t.yaml:17:27

@@ -439,7 +439,7 @@ nodes:
             8 |   beside: { filter: { from: s, where: a }, on_error: drop }
               |                                            ^^^^^^^^
               |
-              = help: `on_error` stand inside of `filter`: indent them below it
+              = help: the keys of a node stand inside of its kind: indent `on_error` below `filter`
 
             error[Y008]: the node `two` has several kinds: `filter`, `map`
              --> t.yaml:9:3

@@ -93,7 +93,10 @@ impl Scan {
                 is_top: true,
             };
             let answer = self.reader.answer(&statement).await?;
-            ends.extend(answer.rows.first().and_then(|row| time_of(row.first()?)));
+            match answer.rows.first().and_then(|row| row.first()) {
+                None | Some(QueryValue::Null) => {}
+                Some(value) => ends.push(self.time_of(value)?),
+            }
         }
         Ok(match ends.as_slice() {
             [first, last] => Some((*first, *last)),
@@ -162,11 +165,24 @@ impl Scan {
         if let Some(of_a_row) = bytes.checked_div(answer.len()) {
             self.room = PAGE_BYTES / of_a_row.max(1);
         }
-        let rows = answer.into_iter().filter_map(|mut row| {
-            let time = time_of(&row.remove(0))?;
-            Some((time, row))
+        let rows = answer.into_iter().map(|mut row| {
+            let time = self.time_of(&row.remove(0))?;
+            Ok((time, row))
         });
-        Ok(rows.collect())
+        rows.collect()
+    }
+
+    fn time_of(&self, value: &QueryValue) -> Result<Timestamp, QueryError> {
+        let time = match value {
+            QueryValue::Time(text) => Timestamp::parse_rfc3339(text).ok(),
+            _ => None,
+        };
+        time.ok_or_else(|| {
+            QueryError::Unclear(format!(
+                "table {}: column {} has a value that is no RFC 3339 time: {value:?}",
+                self.schema.table, self.time.name
+            ))
+        })
     }
 
     fn time_column(&self) -> ResultColumn {
@@ -182,12 +198,5 @@ fn size_of(value: &QueryValue) -> usize {
     match value {
         QueryValue::Text(text) | QueryValue::Time(text) => 32 + text.len(),
         QueryValue::Null | QueryValue::Bool(_) | QueryValue::Int(_) | QueryValue::Double(_) => 32,
-    }
-}
-
-fn time_of(value: &QueryValue) -> Option<Timestamp> {
-    match value {
-        QueryValue::Time(text) => Timestamp::parse_rfc3339(text).ok(),
-        _ => None,
     }
 }
