@@ -75,22 +75,9 @@ impl Query {
         self.conditions.iter().map(read).collect()
     }
 
-    fn when(text: Option<&String>, now: Timestamp) -> Result<Option<Timestamp>, Failure> {
-        text.map(|text| parse_when(text, now))
-            .transpose()
-            .map_err(usage)
-    }
-
     /// From when and until when.
-    fn span(&self, now: Timestamp) -> Result<(Option<Timestamp>, Option<Timestamp>), Failure> {
-        let since = Query::when(self.since.as_ref(), now)?;
-        let until = Query::when(self.until.as_ref(), now)?;
-        match (since, until) {
-            (Some(since), Some(until)) if since >= until => Err(Failure::usage(format!(
-                "--until ({until}) is not after --since ({since})"
-            ))),
-            span => Ok(span),
-        }
+    fn span(&self, now: Timestamp) -> Result<Span, Failure> {
+        span(self.since.as_ref(), self.until.as_ref(), now)
     }
 
     fn options(&self, table: &str, now: Timestamp) -> Result<QueryOptions, Failure> {
@@ -143,6 +130,27 @@ impl Query {
             limit: self.top.unwrap_or(self.limit),
             timeout: Duration::from_secs(self.timeout),
         })
+    }
+}
+
+/// From when and until when, if that was said.
+pub(super) type Span = (Option<Timestamp>, Option<Timestamp>);
+
+/// What `--since` and `--until` say.
+pub(super) fn span(
+    since: Option<&String>,
+    until: Option<&String>,
+    now: Timestamp,
+) -> Result<Span, Failure> {
+    let when = |text: Option<&String>| {
+        let when = text.map(|text| parse_when(text, now));
+        when.transpose().map_err(usage)
+    };
+    match (when(since)?, when(until)?) {
+        (Some(since), Some(until)) if since >= until => Err(Failure::usage(format!(
+            "--until ({until}) is not after --since ({since})"
+        ))),
+        span => Ok(span),
     }
 }
 

@@ -14,8 +14,10 @@ use super::failure::{Ended, Failure, say};
 use super::flags::{DatabaseFlags, Typed};
 use super::interrupt::Process;
 use super::load;
-use crate::sql::query::{QueryValue, parse_when};
-use crate::time::{Clock as _, SystemClock, Timestamp};
+use super::query::span;
+use crate::sql::query::QueryValue;
+use crate::time::{Clock as _, SystemClock};
+use crate::topology::plan::plan;
 use crate::verify::{
     Agreement, Discrepancy, Place, Report, RowDifference, Scheme, Stretch, TableReport,
     VerifyError, verify as compare,
@@ -79,25 +81,16 @@ impl Verify {
 
     fn stretch(&self) -> Result<Stretch, Failure> {
         let now = SystemClock.now();
-        let when = |text: &Option<String>| -> Result<Option<Timestamp>, Failure> {
-            let text = text.as_ref();
-            let when = text.map(|text| parse_when(text, now)).transpose();
-            when.map_err(|error| Failure::usage(error.to_string()))
-        };
-        let (since, until) = (when(&self.since)?, when(&self.until)?);
-        match (since, until) {
-            (Some(since), Some(until)) if since >= until => Err(Failure::usage(format!(
-                "--until ({until}) is not after --since ({since})"
-            ))),
-            (since, until) => Ok(Stretch { since, until }),
-        }
+        let (since, until) = span(self.since.as_ref(), self.until.as_ref(), now)?;
+        Ok(Stretch { since, until })
     }
 }
 
 pub(super) fn verify(args: &Verify, context: &Context) -> Ended {
     let topology = load::topology(&args.file)?;
     let stretch = args.stretch()?;
-    let scheme = Scheme::of(&topology, &args.tables, args.raw.as_deref());
+    let plan = plan(&topology)?;
+    let scheme = Scheme::of(&topology, &plan, &args.tables, args.raw.as_deref());
     let scheme = scheme.map_err(|error| Failure::Failed(error.into()))?;
     let database = context.database()?;
     let process = Process::start()?;

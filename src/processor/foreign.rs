@@ -406,11 +406,7 @@ enum Change {
     Gone,
 }
 
-/// A partition as it is kept.
-fn stored_partition(partition: LeftPartition) -> Vec<u8> {
-    partition.map_or_else(Vec::new, |partition| partition.to_be_bytes().to_vec())
-}
-
+/// A partition that is kept; no bytes: none.
 fn read_partition(stored: &[u8]) -> LeftPartition {
     stored.try_into().ok().map(i32::from_be_bytes)
 }
@@ -498,8 +494,9 @@ impl Stateful for Subscriptions {
         for (key, change) in std::mem::take(&mut self.changes) {
             match change {
                 Change::There(partition) => {
-                    let partition = stored_partition(partition);
-                    commit.batch.put(self.store, &key, &partition);
+                    let partition = partition.map(i32::to_be_bytes);
+                    let value = partition.as_ref().map_or(&[][..], |bytes| bytes);
+                    commit.batch.put(self.store, &key, value);
                 }
                 Change::Gone => commit.batch.delete(self.store, &key),
             }

@@ -17,6 +17,7 @@ pub use super::sinks::{KafkaSink, SinkHeaders, SqlSink, TableUse};
 pub use super::stateless::{Arm, Branch, Filter, FlatMap, Log, Map, Merge, SelectKey, ToStream};
 pub use super::suppression::{Suppress, Until, WhenFull};
 pub use super::windowing::{Aggregate, Emit, OnLate, WINDOW_END, WINDOW_START, Window, WindowKind};
+use crate::expr::Expression;
 pub use crate::format::Format;
 use crate::value::{FieldPath, ValueType};
 
@@ -227,6 +228,40 @@ impl NodeKind {
             NodeKind::Source(source) => Some(source),
             NodeKind::GlobalTable(table) => Some(&table.source),
             _ => None,
+        }
+    }
+
+    /// The expressions that it runs on what comes to it.
+    pub fn expressions(&self) -> Vec<&Expression> {
+        match self {
+            NodeKind::Filter(node) => vec![&node.condition],
+            NodeKind::Map(node) => {
+                let set = node.set.iter().map(|(_, each)| each);
+                set.chain(&node.tombstone_if).collect()
+            }
+            NodeKind::FlatMap(node) => vec![&node.each],
+            NodeKind::SelectKey(node) => vec![&node.key],
+            NodeKind::Branch(node) => node.arms.iter().map(|(_, each)| each).collect(),
+            NodeKind::Log(node) => node.text.iter().collect(),
+            NodeKind::Aggregate(node) => {
+                let arguments = node.set.iter().flat_map(|(_, call)| &call.arguments);
+                arguments.chain(&node.delete_if).collect()
+            }
+            NodeKind::Deduplicate(node) => node.by.iter().collect(),
+            NodeKind::Join(node) => node.on.iter().collect(),
+            NodeKind::Process(node) => node.reads.iter().map(|(_, each)| each).collect(),
+            NodeKind::Sql(node) => node.columns.iter().map(|(_, each)| each).collect(),
+            NodeKind::Kafka(node) => {
+                let fields = node.fields.iter().map(|(_, each)| each);
+                node.key.iter().chain(fields).collect()
+            }
+            NodeKind::Source(_)
+            | NodeKind::GlobalTable(_)
+            | NodeKind::Arm(_)
+            | NodeKind::Merge(_)
+            | NodeKind::ToStream(_)
+            | NodeKind::Table(_)
+            | NodeKind::Suppress(_) => Vec::new(),
         }
     }
 

@@ -13,7 +13,7 @@ mod scheme;
 mod replay;
 mod compare;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 pub use compare::{ColumnDifference, Discrepancy, RowDifference};
@@ -262,14 +262,11 @@ struct Seen {
 }
 
 impl Seen {
-    /// Whether events that were not processed may belong to a window that ends so.
-    fn may_grow(&self, windows: WindowKind, end: Timestamp) -> bool {
-        match windows {
-            WindowKind::Session { gap_ms } => {
-                self.end <= self.newest && end.plus_millis(gap_ms) >= self.end
-            }
-            _ => false,
-        }
+    /// Whether events that were not processed may belong to a session that ends so.
+    fn may_grow(&self, windows: WindowKind, end: &str) -> bool {
+        let grows_until = |end: Timestamp| end.plus_millis(windows.length_ms());
+        let end = Timestamp::parse_rfc3339(end);
+        self.end <= self.newest && end.is_ok_and(|end| grows_until(end) >= self.end)
     }
 }
 
@@ -285,14 +282,11 @@ fn compare_table(
     let open = |database| Scan::open(database, &rollup.table, &rollup.start, &columns, PATIENCE);
     let mut events = tokio.block_on(open(computed))?;
     let mut table = tokio.block_on(open(place.database))?;
-    let end_of = |(start, values): &Row| {
-        let column = rollup.end.as_ref();
-        let column = column.and_then(|end| columns.iter().position(|name| name == end));
-        let end = column.and_then(|column| match &values[column] {
-            QueryValue::Time(end) => Timestamp::parse_rfc3339(end).ok(),
-            _ => None,
-        });
-        end.unwrap_or_else(|| start.plus_millis(rollup.windows.length_ms()))
+    let end = rollup.session_end.as_ref();
+    let end = end.and_then(|end| columns.iter().position(|name| name == end));
+    let may_grow = |(_, values): &&Row| match end.map(|column| &values[column]) {
+        Some(QueryValue::Time(end)) => seen.may_grow(rollup.windows, end),
+        _ => false,
     };
     let mut report = TableReport {
         table: rollup.table.clone(),
@@ -312,14 +306,11 @@ fn compare_table(
         let until = page.next.unwrap_or(range.until);
         report.rows += page.rows.len() as u64;
         let expected = tokio.block_on(all_rows(&mut events, from, until))?;
-        let rows = expected.iter().chain(&page.rows);
-        let ends: BTreeMap<RowKey, Timestamp> = rows
-            .map(|row| (row_key(rollup, row), end_of(row)))
-            .collect();
+        let growing = expected.iter().chain(&page.rows).filter(may_grow);
+        let growing: BTreeSet<RowKey> = growing.map(|row| row_key(rollup, row)).collect();
         for difference in compare(rollup, expected, page.rows) {
-            let end = ends.get(&difference.row_key());
             let is_missing = difference.what == Discrepancy::Missing;
-            if end.is_some_and(|end| seen.may_grow(rollup.windows, *end)) {
+            if growing.contains(&difference.row_key()) {
                 report.open += 1;
             } else if is_missing && rollup.waits_for_close {
                 awaited.push(difference);

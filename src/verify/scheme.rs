@@ -1,15 +1,18 @@
 //! Which tables of a topology can be held against its raw events, and how.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::expr::Expression;
 use crate::format::Format;
 use crate::ingest::target::Target;
+use crate::runtime;
+use crate::sql::TableSpec;
 use crate::topology::graph::{
     Aggregate, Emit, Filter, Function, Node, NodeKind, NodeName, NullValues, OnError, Source,
     SqlSink, TableUse, Topology, Until, WINDOW_END, WINDOW_START, Window, WindowKind,
 };
 use crate::topology::nearest::nearest;
+use crate::topology::plan::Plan;
 use crate::value::FieldPath;
 
 /// A table of raw events, and the tables of windows that can be computed anew from it.
@@ -50,8 +53,8 @@ pub struct Rollup {
     pub table: String,
     /// The column of the start of the window.
     pub start: String,
-    /// The column of its end, if there is one.
-    pub end: Option<String>,
+    /// Of sessions, the column of the end.
+    pub session_end: Option<String>,
     /// What its rows are told apart by.
     pub key: Vec<String>,
     /// The other columns.
@@ -128,15 +131,17 @@ const NOT_KEPT: [&str; 4] = [
 ];
 
 impl Scheme {
-    /// That of these tables, or of all; `raw` names the table of the events, where there are several.
+    /// That of these tables, or of all, of a topology and its plan; `raw` names the table of the events, where there are several.
     ///
     /// # Errors
     /// When there are no raw events, or a table that was named cannot be verified, or none can.
     pub fn of(
         topology: &Topology,
+        plan: &Plan,
         tables: &[String],
         raw: Option<&str>,
     ) -> Result<Scheme, SchemeError> {
+        let specs = runtime::tables(plan);
         let (raw_sink, raw) = raw_table(topology, raw)?;
         let mut rollups = Vec::new();
         let mut left_out = Vec::new();
@@ -145,7 +150,9 @@ impl Scheme {
             if !is_wanted || node.name == raw_sink.name {
                 continue;
             }
-            match rollup(topology, raw_sink, node, sink) {
+            let spec = specs.iter().find(|spec| spec.table == sink.table);
+            let spec = spec.expect("each table of the topology is one of its plan");
+            match rollup(topology, raw_sink, node, (sink, spec)) {
                 Ok(rollup) => rollups.push(rollup),
                 Err(reason) => left_out.push(LeftOut {
                     table: sink.table.clone(),
@@ -269,7 +276,7 @@ fn rollup(
     topology: &Topology,
     raw_sink: &Node,
     node: &Node,
-    sink: &SqlSink,
+    (sink, spec): (&SqlSink, &TableSpec),
 ) -> Result<Rollup, String> {
     if sink.table_use == TableUse::Shared {
         return Err("other nodes may write it as well (`shared: true`)".to_owned());
@@ -313,7 +320,8 @@ fn rollup(
     check_source(&way)?;
     check_expressions(&way)?;
     check_events(topology, raw_sink, &way)?;
-    let columns = columns(aggregate, sink);
+    let agreements = Agreements::behind(topology, aggregate, &way)?;
+    let columns = columns(sink, spec);
     let column_of = |field: &str| {
         let field = FieldPath::new(field);
         let mut columns = columns.iter();
@@ -322,22 +330,28 @@ fn rollup(
         name.ok_or_else(|| format!("no column of it is `{field}`"))
     };
     let start = column_of(WINDOW_START)?;
-    let end = match window.kind {
+    let session_end = match window.kind {
         WindowKind::Session { .. } => Some(column_of(WINDOW_END)?),
-        _ => column_of(WINDOW_END).ok(),
+        _ => None,
     };
-    let key = key(aggregate, sink);
-    check_key(aggregate, &columns, &key)?;
-    let others = columns.iter().filter(|(name, _)| !key.contains(name));
+    let key = spec.key.iter().map(|at| spec.columns[*at].name.clone());
+    let key: Vec<String> = key.collect();
+    let is_key = |(name, _): &&(String, Expression)| key.contains(name);
+    // What a window leaves under one key while it grows must not stay when it has another one.
+    let mut keys = columns.iter().filter(is_key);
+    if let Some((name, _)) = keys.find(|(_, expression)| agreements.is_of_results(expression)) {
+        return Err(format!("its key has `{name}`, which is made of results"));
+    }
+    let others = columns.iter().filter(|column| !is_key(column));
     Ok(Rollup {
         node: node.name.to_string(),
         table: sink.table.clone(),
         start,
-        end,
+        session_end,
         columns: others
             .map(|(name, expression)| Column {
                 name: name.clone(),
-                agreement: agreement(aggregate, expression),
+                agreement: agreements.of(expression),
             })
             .collect(),
         key,
@@ -350,7 +364,7 @@ fn rollup(
 fn check_source(way: &[&Node]) -> Result<(), String> {
     let sources = way.iter().filter_map(|node| node.kind.source());
     let mut asking = way.iter().filter(|node| {
-        let mut expressions = expressions(&node.kind).into_iter();
+        let mut expressions = node.kind.expressions().into_iter();
         expressions.any(|expression| expression.calls("record_key"))
     });
     for source in sources {
@@ -381,8 +395,12 @@ fn stateful(node: &Node) -> String {
 
 /// Nothing may ask for what a raw event does not say.
 fn check_expressions(way: &[&Node]) -> Result<(), String> {
-    for node in way {
-        for expression in expressions(&node.kind) {
+    // What a log writes is no result.
+    let speaking = way
+        .iter()
+        .filter(|node| !matches!(node.kind, NodeKind::Log(_)));
+    for node in speaking {
+        for expression in node.kind.expressions() {
             let mut names = NOT_KEPT.into_iter();
             if let Some(name) = names.find(|name| expression.calls(name)) {
                 return Err(format!(
@@ -393,26 +411,6 @@ fn check_expressions(way: &[&Node]) -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-fn expressions(kind: &NodeKind) -> Vec<&Expression> {
-    match kind {
-        NodeKind::Filter(filter) => vec![&filter.condition],
-        NodeKind::Map(map) => {
-            let mut all: Vec<&Expression> = map.set.iter().map(|(_, each)| each).collect();
-            all.extend(&map.tombstone_if);
-            all
-        }
-        NodeKind::FlatMap(flat_map) => vec![&flat_map.each],
-        NodeKind::SelectKey(select) => vec![&select.key],
-        NodeKind::Branch(branch) => branch.arms.iter().map(|(_, each)| each).collect(),
-        NodeKind::Aggregate(aggregate) => {
-            let arguments = aggregate.set.iter().flat_map(|(_, call)| &call.arguments);
-            arguments.collect()
-        }
-        NodeKind::Sql(sink) => sink.columns.iter().map(|(_, each)| each).collect(),
-        _ => Vec::new(),
-    }
 }
 
 /// What holds events back in front of the raw table has to stand in front of the aggregate too.
@@ -442,74 +440,107 @@ fn check_events(topology: &Topology, raw_sink: &Node, way: &[&Node]) -> Result<(
     }
 }
 
-fn columns(aggregate: &Aggregate, sink: &SqlSink) -> Vec<(String, Expression)> {
+/// The columns that a sink writes, and what of.
+fn columns(sink: &SqlSink, spec: &TableSpec) -> Vec<(String, Expression)> {
     if !sink.columns.is_empty() {
         return sink.columns.clone();
     }
-    let window = [WINDOW_START, WINDOW_END].map(FieldPath::new);
-    let results = aggregate.set.iter().map(|(name, _)| name.clone());
-    let all = aggregate.key_fields().chain(window).chain(results);
-    all.map(|path| (path.to_string(), Expression::of_field(&path)))
+    let names = spec.columns.iter().map(|column| &column.name);
+    names
+        .map(|name| (name.clone(), Expression::of_field(&FieldPath::new(name))))
         .collect()
 }
 
-fn key(aggregate: &Aggregate, sink: &SqlSink) -> Vec<String> {
-    if !sink.key.is_empty() {
-        return sink.key.clone();
-    }
-    let fields = aggregate.key_fields().map(|path| path.to_string());
-    fields.chain([WINDOW_START.to_owned()]).collect()
-}
+/// How far results agree, and what is made of them, by the names of fields.
+struct Agreements(BTreeMap<String, Agreement>);
 
-/// What a window leaves under one key while it grows must not stay when it has another one.
-fn check_key(
-    aggregate: &Aggregate,
-    columns: &[(String, Expression)],
-    key: &[String],
-) -> Result<(), String> {
-    let is_result = |path: &FieldPath| {
-        let mut set = aggregate.set.iter();
-        set.any(|(name, _)| name.root() == path.root())
-    };
-    for (name, expression) in columns.iter().filter(|(name, _)| key.contains(name)) {
-        if expression.paths().iter().any(is_result) {
-            return Err(format!("its key has `{name}`, which is made of results"));
+impl Agreements {
+    /// Of the fields behind an aggregate on the way to a sink.
+    fn behind(
+        topology: &Topology,
+        aggregate: &Aggregate,
+        way: &[&Node],
+    ) -> Result<Agreements, String> {
+        let results = aggregate.set.iter();
+        let results =
+            results.map(|(name, call)| (name.root().to_owned(), of_function(&call.function)));
+        let mut known = Agreements(results.collect());
+        let is_behind = |node: &&&Node| {
+            let mut before = ancestors(topology, &node.name).into_iter();
+            before.any(|node| matches!(node.kind, NodeKind::Aggregate(_)))
+        };
+        let behind: Vec<&&Node> = way.iter().filter(is_behind).collect();
+        let maps = behind.iter().filter_map(|node| match &node.kind {
+            NodeKind::Map(map) => Some(map),
+            _ => None,
+        });
+        // Nodes are in no order, and a field made of others is no better than those.
+        for _ in 0..=behind.len() {
+            for (name, expression) in maps.clone().flat_map(|map| &map.set) {
+                if known.is_of_results(expression) {
+                    let made = known.of(expression);
+                    let worst = known.0.entry(name.root().to_owned()).or_insert(made);
+                    *worst = made.max(*worst);
+                }
+            }
         }
+        for node in behind {
+            let decides = match &node.kind {
+                NodeKind::Map(map) => map.tombstone_if.iter().collect(),
+                NodeKind::Aggregate(_) | NodeKind::Sql(_) | NodeKind::Log(_) => Vec::new(),
+                kind => kind.expressions(),
+            };
+            if decides
+                .iter()
+                .any(|each| known.of(each) != Agreement::Equal)
+            {
+                return Err(format!(
+                    "what comes through `{}` depends on results that are estimates, or on the order of \
+                     arrival",
+                    node.name
+                ));
+            }
+        }
+        Ok(known)
     }
-    Ok(())
+
+    fn of(&self, expression: &Expression) -> Agreement {
+        let paths = expression.paths();
+        let known = paths.iter().filter_map(|path| self.0.get(path.root()));
+        known.max().copied().unwrap_or(Agreement::Equal)
+    }
+
+    fn is_of_results(&self, expression: &Expression) -> bool {
+        let paths = expression.paths();
+        paths.iter().any(|path| self.0.contains_key(path.root()))
+    }
 }
 
-fn agreement(aggregate: &Aggregate, expression: &Expression) -> Agreement {
-    let paths = expression.paths();
-    let of = |path: &FieldPath| {
-        let mut set = aggregate.set.iter();
-        let result = set.find(|(name, _)| name.root() == path.root());
-        result.map_or(Agreement::Equal, |(_, call)| match &call.function {
-            Function::Count
-            | Function::CountIf
-            | Function::Sum
-            | Function::Min
-            | Function::Max
-            | Function::Avg
-            | Function::StddevPop
-            | Function::StddevSamp
-            | Function::Histogram(_)
-            | Function::CollectSet(_) => Agreement::Equal,
-            Function::Distinct => Agreement::Near,
-            Function::Median
-            | Function::Quantile(_)
-            | Function::Quantiles(_)
-            | Function::TopK(_)
-            | Function::First
-            | Function::Last
-            | Function::Earliest
-            | Function::Latest
-            | Function::CollectList(_)
-            | Function::QuantileSketch
-            | Function::DistinctSketch => Agreement::Unknown,
-        })
-    };
-    paths.iter().map(of).max().unwrap_or(Agreement::Equal)
+fn of_function(function: &Function) -> Agreement {
+    match function {
+        Function::Count
+        | Function::CountIf
+        | Function::Sum
+        | Function::Min
+        | Function::Max
+        | Function::Avg
+        | Function::StddevPop
+        | Function::StddevSamp
+        | Function::Histogram(_)
+        | Function::CollectSet(_) => Agreement::Equal,
+        Function::Distinct => Agreement::Near,
+        Function::Median
+        | Function::Quantile(_)
+        | Function::Quantiles(_)
+        | Function::TopK(_)
+        | Function::First
+        | Function::Last
+        | Function::Earliest
+        | Function::Latest
+        | Function::CollectList(_)
+        | Function::QuantileSketch
+        | Function::DistinctSketch => Agreement::Unknown,
+    }
 }
 
 /// A node and all that lead to it.

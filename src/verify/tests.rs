@@ -8,6 +8,7 @@ use super::*;
 use crate::config;
 use crate::testkit::{DriverOptions, TopologyTestDriver};
 use crate::topology::graph::Topology;
+use crate::topology::plan::plan;
 
 fn topology(nodes: &str) -> Topology {
     let file = format!(
@@ -28,7 +29,7 @@ nodes:
 fn found(topology: &Topology, driver: &mut TopologyTestDriver, stretch: Stretch) -> Report {
     driver.write_tables().unwrap();
     let database = driver.tables().unwrap().clone();
-    let scheme = Scheme::of(topology, &[], None).unwrap();
+    let scheme = Scheme::of(topology, &plan(topology).unwrap(), &[], None).unwrap();
     let tokio = tokio::runtime::Runtime::new().unwrap();
     let mut place = Place {
         database: &database,
@@ -253,10 +254,35 @@ fn a_closed_window_without_a_row_is_missed_once_its_key_has_a_later_one() {
     assert_eq!((table.differing, table.open), (1, 3));
 }
 
+#[test]
+fn what_a_map_makes_of_results_is_compared_as_far_as_they_are() {
+    let topology = topology(
+        "
+  per_shop:
+    aggregate: { from: real, by: [shop], window: { tumbling: 1m }, set: { n: count(), top: 'top_k(user, 1)' } }
+  more: { map: { from: per_shop, set: { twice: n * 2, best: 'top[0].value' } } }
+  table: { sql: { from: more, table: more } }
+",
+    );
+    let scheme = Scheme::of(&topology, &plan(&topology).unwrap(), &[], None).unwrap();
+    let columns = scheme.rollups[0].columns.iter();
+    let found = columns.map(|column| (column.name.as_str(), column.agreement));
+    let expected = [
+        ("window_end", Agreement::Equal),
+        ("n", Agreement::Equal),
+        ("top", Agreement::Unknown),
+        ("twice", Agreement::Equal),
+        ("best", Agreement::Unknown),
+    ];
+    assert_eq!(found.collect::<Vec<_>>(), expected);
+}
+
 #[track_caller]
 fn refused(nodes: &str, tables: &[&str], expected: &str) {
     let tables: Vec<String> = tables.iter().map(|table| (*table).to_owned()).collect();
-    let found = Scheme::of(&topology(nodes), &tables, None);
+    let topology = topology(nodes);
+    let plan = plan(&topology).unwrap();
+    let found = Scheme::of(&topology, &plan, &tables, None);
     let message = match found {
         Ok(scheme) => scheme
             .left_out
@@ -342,6 +368,18 @@ fn what_cannot_be_verified_is_named_with_its_reason() {
         &[],
         "sizes: its key has `size`, which is made of results",
     );
+    refused(
+        &with_good(
+            "
+  typical: { aggregate: { from: real, by: [shop], window: { tumbling: 1m }, set: { m: median(price) } } }
+  doubled: { map: { from: typical, set: { twice: m * 2.0 } } }
+  high: { filter: { from: doubled, where: twice > 9.0 } }
+  table: { sql: { from: high, table: high } }
+",
+        ),
+        &[],
+        "high: what comes through `high` depends on results that are estimates, or on the order of arrival",
+    );
 }
 
 #[test]
@@ -354,6 +392,7 @@ nodes:
   table: { sql: { from: per_shop, table: per_shop } }
 ";
     let topology = config::parse(file, "shop.yaml").unwrap_or_else(|report| panic!("{report}"));
-    let error = Scheme::of(&topology, &[], None).unwrap_err();
+    let plan = plan(&topology).unwrap();
+    let error = Scheme::of(&topology, &plan, &[], None).unwrap_err();
     assert_eq!(error, SchemeError::NoRawTable);
 }

@@ -235,7 +235,7 @@ impl<'a> Select<'a> {
     }
 }
 
-fn result_column(column: &SchemaColumn) -> ResultColumn {
+pub(super) fn result_column(column: &SchemaColumn) -> ResultColumn {
     ResultColumn {
         name: column.name.clone(),
         kind: column.kind,

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::filter::{Bound, place};
-use super::plan::Statement;
+use super::plan::{Statement, result_column};
 use super::schema::{Schema, SchemaColumn};
-use super::{QueryError, QueryValue, Reader, ResultColumn};
+use super::{QueryError, QueryValue, Reader, ResultColumn, ResultKind};
 use crate::sql::database::DatabaseUrl;
 use crate::time::Timestamp;
 
@@ -49,17 +49,13 @@ impl Scan {
         let mut reader = Reader::open(database, timeout).await?;
         let schema = reader.schema(table).await?;
         let time = schema.column(time)?.clone();
-        if time.kind != super::ResultKind::Time {
+        if time.kind != ResultKind::Time {
             let text = format!("table {table}: column {} holds no times", time.name);
             return Err(QueryError::Unclear(text));
         }
-        let columns = columns.iter().map(|name| {
-            let column = schema.column(name)?;
-            Ok(ResultColumn {
-                name: column.name.clone(),
-                kind: column.kind,
-            })
-        });
+        let columns = columns
+            .iter()
+            .map(|name| schema.column(name).map(result_column));
         let columns = columns.collect::<Result<Vec<_>, QueryError>>()?;
         Ok(Scan {
             reader,
@@ -68,11 +64,6 @@ impl Scan {
             columns,
             room: FIRST_PAGE,
         })
-    }
-
-    /// The columns that were asked for.
-    pub fn columns(&self) -> &[ResultColumn] {
-        &self.columns
     }
 
     /// The earliest and the latest time in the table; none when it is empty.
@@ -88,7 +79,7 @@ impl Scan {
             let statement = Statement {
                 sql: format!("SELECT {end}({time}) FROM {table}"),
                 values: Vec::new(),
-                columns: vec![self.time_column()],
+                columns: vec![result_column(&self.time)],
                 limit: 1,
                 is_top: true,
             };
@@ -152,7 +143,8 @@ impl Scan {
             names.join(", "),
             dialect.quote(&self.schema.table),
         );
-        let columns = std::iter::once(self.time_column()).chain(self.columns.iter().cloned());
+        let columns =
+            std::iter::once(result_column(&self.time)).chain(self.columns.iter().cloned());
         let statement = Statement {
             sql,
             values,
@@ -183,13 +175,6 @@ impl Scan {
                 self.schema.table, self.time.name
             ))
         })
-    }
-
-    fn time_column(&self) -> ResultColumn {
-        ResultColumn {
-            name: self.time.name.clone(),
-            kind: self.time.kind,
-        }
     }
 }
 

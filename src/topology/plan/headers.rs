@@ -30,41 +30,7 @@ fn passes_headers(kind: &NodeKind) -> bool {
 }
 
 fn asks_for_headers(kind: &NodeKind) -> bool {
-    let mut reads = false;
-    let mut see = |expression: &Expression| reads |= expression.reads_headers();
-    match kind {
-        NodeKind::Filter(filter) => see(&filter.condition),
-        NodeKind::Map(map) => {
-            map.set.iter().for_each(|(_, each)| see(each));
-            map.tombstone_if.iter().for_each(see);
-        }
-        NodeKind::FlatMap(node) => see(&node.each),
-        NodeKind::SelectKey(node) => see(&node.key),
-        NodeKind::Branch(branch) => branch.arms.iter().for_each(|(_, each)| see(each)),
-        NodeKind::Log(log) => log.text.iter().for_each(see),
-        NodeKind::Aggregate(aggregate) => {
-            let calls = aggregate.set.iter();
-            calls
-                .flat_map(|(_, call)| &call.arguments)
-                .for_each(&mut see);
-            aggregate.delete_if.iter().for_each(see);
-        }
-        NodeKind::Deduplicate(node) => node.by.iter().for_each(see),
-        NodeKind::Sql(sink) => sink.columns.iter().for_each(|(_, each)| see(each)),
-        NodeKind::Kafka(sink) => {
-            sink.key.iter().for_each(&mut see);
-            sink.fields.iter().for_each(|(_, each)| see(each));
-            reads |= sink.headers == SinkHeaders::Pass;
-        }
-        NodeKind::Join(join) => join.on.iter().for_each(see),
-        NodeKind::Source(_)
-        | NodeKind::GlobalTable(_)
-        | NodeKind::Process(_)
-        | NodeKind::Arm(_)
-        | NodeKind::Merge(_)
-        | NodeKind::ToStream(_)
-        | NodeKind::Table(_)
-        | NodeKind::Suppress(_) => {}
-    }
-    reads
+    let passes_on = matches!(kind, NodeKind::Kafka(sink) if sink.headers == SinkHeaders::Pass);
+    let mut expressions = kind.expressions().into_iter();
+    passes_on || expressions.any(Expression::reads_headers)
 }
