@@ -1,14 +1,18 @@
-//! When an event happened, by what it says itself.
+//! When an event happened, by what it says itself, and by what is written of it.
 
 use std::sync::Arc;
 
 use bumpalo::Bump;
 
+use super::InRecord;
 use super::error::Wait;
+use super::input::{MARKER_KEY, StoredChange};
+use super::table::Folded;
 use crate::format::{EventReader, ReadError, Registries};
+use crate::record::{RowChange, StoredRow};
 use crate::time::Timestamp;
 use crate::topology::graph::NodeName;
-use crate::topology::plan::SourceReader;
+use crate::topology::plan::{Reader, ResultTopic, RowTopic, SourceReader};
 use crate::value::Value;
 
 /// Tells when events of a source happened before they are processed, so that those of several inputs
@@ -61,6 +65,34 @@ impl EventClock {
         let time = event_time(fields[0]).ok();
         Ok(time.filter(|time| !is_ahead(*time, self.max_ahead_ms, now)))
     }
+}
+
+/// Reads the event time of a record that another sub-topology has written; none: it says none.
+pub(crate) type WrittenTime = fn(&InRecord<'_>) -> Option<Timestamp>;
+
+/// How the event time is read of what this reads; none: it is not in what is written.
+pub(crate) fn written_time(reader: &Reader) -> Option<WrittenTime> {
+    match reader {
+        Reader::Source(_) | Reader::Partials => None,
+        Reader::Foreign => Some(time_of_change),
+        Reader::Rows(rows) => match rows.topic {
+            RowTopic::Changelog => Some(|record| StoredRow::time_of(kept_value(record)?).ok()),
+            RowTopic::Repartition | RowTopic::Results => Some(time_of_change),
+        },
+        Reader::Results(results) => match results.topic {
+            ResultTopic::Changelog => Some(|record| Folded::time_of(kept_value(record)?).ok()),
+            ResultTopic::Results => Some(|record| StoredChange::time_of(record.value?).ok()),
+        },
+    }
+}
+
+fn time_of_change(record: &InRecord<'_>) -> Option<Timestamp> {
+    RowChange::time_of(record.value?).ok()
+}
+
+/// What a changelog says of a key.
+fn kept_value<'r>(record: &InRecord<'r>) -> Option<&'r [u8]> {
+    record.value.filter(|_| record.key != Some(MARKER_KEY))
 }
 
 /// Whether an event time is farther ahead of the wall clock than it may be.

@@ -10,7 +10,7 @@ use super::{
     drop_row, foreign, rows, run_all,
 };
 use crate::aggregate::Accumulator;
-use crate::codec::{self, Decode, Encode};
+use crate::codec::{self, Decode, DecodeError, Encode};
 use crate::format::{EventReader, Format, ReadError, RegistryError};
 use crate::state::keys;
 use crate::time::Timestamp;
@@ -224,6 +224,12 @@ impl StoredChange {
             folded,
         };
         codec::encode_into(&change, out);
+    }
+
+    /// The event time, without reading the rest.
+    pub(super) fn time_of(bytes: &[u8]) -> Result<Timestamp, DecodeError> {
+        let (_end_ms, time_ms): (i64, i64) = codec::decode_beginning(bytes)?;
+        Ok(Timestamp(time_ms))
     }
 
     fn decode(bytes: &[u8], functions: &[Function]) -> Result<StoredChange, FoldedError> {

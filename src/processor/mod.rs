@@ -45,7 +45,7 @@ pub(crate) use aggregate::stored_results;
 pub use clock::{NodeProgress, Progress};
 pub use drops::{DropReason, NodeCounts};
 pub use error::{ProcessError, Wait};
-pub(crate) use event_time::EventClock;
+pub(crate) use event_time::{EventClock, WrittenTime, written_time};
 pub use global_join::GlobalTables;
 pub(crate) use input::MARKER_KEY;
 pub use input_clocks::Idle;

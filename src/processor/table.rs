@@ -60,6 +60,14 @@ impl Folded {
         Ok(folded)
     }
 
+    /// The event time of what [`Folded::encode`] wrote, without reading the rest.
+    ///
+    /// # Errors
+    /// When the bytes are damaged, as far as that is seen.
+    pub fn time_of(bytes: &[u8]) -> Result<Timestamp, DecodeError> {
+        codec::decode_beginning(bytes).map(Timestamp)
+    }
+
     /// Whether it is of these functions.
     ///
     /// # Errors

@@ -6,6 +6,7 @@
 mod app;
 mod failpoint;
 mod global;
+mod holding;
 mod marker;
 mod membership;
 mod metrics;
@@ -17,6 +18,7 @@ mod restore;
 mod settings;
 mod sink;
 mod sink_outputs;
+mod sink_queues;
 mod start;
 mod stop;
 mod tables;

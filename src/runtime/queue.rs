@@ -9,10 +9,9 @@ use std::sync::Arc;
 use crate::broker::{Fetched, Offset, TopicPartition};
 use crate::format::Registries;
 use crate::headers::PackedHeaders;
-use crate::processor::{EventClock, InRecord, Wait};
-use crate::record::RowChange;
+use crate::processor::{self, EventClock, InRecord, Wait, WrittenTime};
 use crate::time::Timestamp;
-use crate::topology::plan::{Input, Reader, RowTopic};
+use crate::topology::plan::{Input, Reader};
 
 /// The waiting records of one partition, in order.
 pub(super) struct RecordQueue {
@@ -34,8 +33,8 @@ pub(super) struct RecordQueue {
 pub(super) enum RecordClock {
     /// The log.
     Log,
-    /// The row that the record holds: the log has the time at which it was sent.
-    Row,
+    /// What is written in the record: the log has the time at which that was done.
+    Written(WrittenTime),
     /// A field of the event.
     Event(Box<EventClock>),
 }
@@ -74,13 +73,14 @@ impl RecordClock {
     /// The clock of an input, one of several of a task.
     pub(super) fn of(reader: &Reader, registries: &Arc<dyn Registries>) -> RecordClock {
         match reader {
-            Reader::Rows(rows) if rows.topic == RowTopic::Repartition => RecordClock::Row,
-            Reader::Foreign => RecordClock::Row,
             Reader::Source(source) => match EventClock::new(source, registries) {
                 Some(clock) => RecordClock::Event(Box::new(clock)),
                 None => RecordClock::Log,
             },
-            _ => RecordClock::Log,
+            written => match processor::written_time(written) {
+                Some(time_of) => RecordClock::Written(time_of),
+                None => RecordClock::Log,
+            },
         }
     }
 
@@ -91,8 +91,9 @@ impl RecordClock {
         now: Timestamp,
     ) -> Result<Option<Timestamp>, Wait> {
         match (self, record.value) {
-            (RecordClock::Log, _) | (_, None) => Ok(Some(record.timestamp)),
-            (RecordClock::Row, Some(row)) => Ok(RowChange::time_of(row).ok()),
+            (RecordClock::Log, _) => Ok(Some(record.timestamp)),
+            (RecordClock::Event(_), None) => Ok(Some(record.timestamp)),
+            (RecordClock::Written(time_of), _) => Ok(time_of(record)),
             (RecordClock::Event(clock), Some(event)) => clock.time_of(event, now),
         }
     }
@@ -148,6 +149,12 @@ impl RecordQueue {
         self.records.len() - self.head
     }
 
+    /// The bytes of the records that wait.
+    pub(super) fn bytes(&self) -> usize {
+        let first = self.records.get(self.head);
+        first.map_or(0, |first| self.bytes.len() - first.start)
+    }
+
     /// Finds out when those records happened that have come since it was last asked. One that will be
     /// dropped has the time of the one before it, so that it holds up nobody.
     pub(super) fn find_times(&mut self, now: Timestamp) -> Result<(), Wait> {
@@ -191,7 +198,7 @@ impl RecordQueue {
         self.records.last().map(|record| record.offset)
     }
 
-    /// The waiting record of that offset.
+    /// The record of that offset, while it waits or has just been taken.
     pub(super) fn find(&self, offset: Offset) -> Option<InRecord<'_>> {
         let at = self
             .records
@@ -200,20 +207,31 @@ impl RecordQueue {
         Some(self.records[at].show(&self.partition, &self.bytes))
     }
 
-    /// Takes the first `count` records out; gives the offset behind the last of them.
+    /// Takes the first `count` records out and lets go of them; gives the offset behind the last of
+    /// them.
     pub(super) fn advance(&mut self, count: usize) -> Option<Offset> {
-        let last = count
-            .checked_sub(1)
-            .map(|before| self.records[self.head + before].offset);
+        let next = self.take(count);
+        self.forget_taken();
+        next
+    }
+
+    /// Takes the first `count` records out, which can still be [found](RecordQueue::find); gives the
+    /// offset behind the last of them.
+    pub(super) fn take(&mut self, count: usize) -> Option<Offset> {
+        let last = count.checked_sub(1)?;
+        let offset = self.records[self.head + last].offset;
         self.head += count;
-        // At least as many records are let go as are moved, so the moves cost nothing per record.
+        Some(offset + 1)
+    }
+
+    /// Lets go of the records that have been taken out, once that costs nothing per record: at least
+    /// as many are let go as are moved.
+    pub(super) fn forget_taken(&mut self) {
         if self.head * 2 >= self.records.len() {
             self.compact();
         }
-        last.map(|offset| offset + 1)
     }
 
-    /// Lets go of the bytes of the records that have been taken out.
     fn compact(&mut self) {
         let cut = match self.records.get(self.head) {
             Some(first) => first.start,
@@ -230,6 +248,40 @@ impl RecordQueue {
         }
         self.head = 0;
     }
+}
+
+/// Of the queues of a task the one whose head is the oldest, by its place, and up to which time it may
+/// be read before another one has its turn; none while one that is not at its end has to be waited for,
+/// or nothing waits. `at_end` tells whether all that a partition has is read.
+pub(super) fn oldest<'q>(
+    queues: impl Iterator<Item = &'q RecordQueue> + Clone,
+    at_end: &dyn Fn(&TopicPartition) -> bool,
+) -> Option<(usize, Timestamp)> {
+    let mut oldest: Option<(usize, Timestamp)> = None;
+    let mut count = 0;
+    for (at, queue) in queues.clone().enumerate() {
+        count += 1;
+        match queue.head_time() {
+            None if at_end(queue.partition()) => {}
+            None => return None,
+            Some(head) if oldest.is_none_or(|(_, first)| head < first) => {
+                oldest = Some((at, head));
+            }
+            Some(_) => {}
+        }
+    }
+    let (oldest, _) = oldest?;
+    if count == 1 {
+        return Some((oldest, Timestamp(i64::MAX)));
+    }
+    // Of records of the same time those of the first queue come first, in whatever portions they
+    // have been read.
+    let others = queues.enumerate().filter(|(at, _)| *at != oldest);
+    let limits = others.filter_map(|(at, queue)| {
+        let head = queue.head_time()?;
+        Some(head.plus_millis(-i64::from(at < oldest)))
+    });
+    Some((oldest, limits.min().unwrap_or(Timestamp(i64::MAX))))
 }
 
 #[cfg(test)]

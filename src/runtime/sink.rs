@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use super::app::Database;
 use super::failpoint::{Failed, Failpoint};
+use super::holding::Holding;
 use super::membership::Membership;
 use super::metrics::EngineMetrics;
 use super::outage::Outage;
@@ -26,6 +27,7 @@ use super::outputs::{DeadLetters, Writer, send_dead_letter};
 use super::queue::{RecordClock, RecordQueue};
 use super::settings::EngineSettings;
 use super::sink_outputs::SinkOutputs;
+use super::sink_queues::{SinkQueue, SinkQueues};
 use super::start::LogRanges;
 use super::stop::StopSignal;
 use super::tables::{self, OpenTable};
@@ -36,7 +38,7 @@ use crate::broker::{
 };
 use crate::format::Registries;
 use crate::processor::{
-    DeadLetter, DropReason, GlobalTables, ProcessError, Processor, Progress, Share,
+    DeadLetter, DropReason, GlobalTables, ProcessError, Processor, Progress, Share, Wait,
 };
 use crate::sql::{LedgerMove, RowBatch, SqlError};
 use crate::state::memory::MemoryBackend;
@@ -89,7 +91,8 @@ pub(crate) struct SinkThread {
     rows: RowBatch,
     /// What the group has given to this sink; being read only while `queues` has them.
     assigned: Vec<TopicPartition>,
-    queues: Vec<SinkQueue>,
+    queues: SinkQueues,
+    holding: Holding,
     /// When the first of the queued records came.
     waiting_since: Option<Timestamp>,
     /// Positions that the group's offsets do not show yet.
@@ -97,14 +100,6 @@ pub(crate) struct SinkThread {
     /// When that is tried again.
     tell_after: Timestamp,
     outage: Outage,
-}
-
-/// The records of one partition that are not in the table yet.
-struct SinkQueue {
-    records: RecordQueue,
-    /// The offset of the next record to be written.
-    next: Offset,
-    bytes: usize,
 }
 
 impl SinkContext {
@@ -144,6 +139,7 @@ impl SinkThread {
             partition: 0,
             partitions: 1,
         };
+        let hold_records = 3 * POLL_RECORDS.max(context.settings.sink_rows);
         // Global tables are looked into by tasks alone.
         let no_tables = GlobalTables::new();
         let (plan, progress) = (Arc::clone(&context.plan), Progress::default());
@@ -160,7 +156,8 @@ impl SinkThread {
             state,
             rows,
             assigned: Vec::new(),
-            queues: Vec::new(),
+            queues: SinkQueues::default(),
+            holding: Holding::new(hold_records),
             waiting_since: None,
             untold: BTreeMap::new(),
             tell_after: Timestamp::MIN,
@@ -199,18 +196,20 @@ impl SinkThread {
         if self.queues.is_empty() && !self.assigned.is_empty() {
             self.start_reading()?;
         }
-        if !self.is_full() {
+        // A sink that waits for one of its inputs gets it by polling only.
+        if !self.is_full() || !self.is_ready() {
             let left = self.linger_left().unwrap_or(timeout).min(timeout);
             let event = self.poll(left)?;
             if let Some(event) = event {
                 self.handle(event)?;
             }
+            self.hold_back()?;
         }
         let now = self.context.clock.now();
         if !self.untold.is_empty() && now >= self.tell_after {
             self.tell_lag_tools(now);
         }
-        let due = self.is_full() || self.linger_left() == Some(Duration::ZERO);
+        let due = self.is_full() && self.is_ready() || self.linger_left() == Some(Duration::ZERO);
         if due { self.write() } else { Ok(false) }
     }
 
@@ -224,22 +223,12 @@ impl SinkThread {
         } = self;
         let mut came = false;
         let event = member.poll(timeout, POLL_RECORDS, &mut |record| {
-            let queue = queues.iter_mut().find(|queue| {
-                let partition = queue.records.partition();
-                partition.partition == record.partition && *partition.topic == *record.topic
-            });
-            if let Some(queue) = queue {
+            if let Some(queue) = queues.of(record.topic, record.partition) {
                 // Behind transactions and compaction there are gaps; elsewhere there are none.
-                let expected = queue
-                    .records
-                    .last_offset()
-                    .map_or(queue.next, |last| last + 1);
-                if record.offset != expected {
+                if let Some(expected) = queue.push(&record) {
                     let (sink, partition) = (&context.node, queue.records.partition());
                     tracing::debug!(%sink, %partition, expected, found = record.offset, "a gap");
                 }
-                queue.records.push(&record);
-                queue.bytes += record.value.map_or(0, <[u8]>::len);
                 came = true;
             }
         })?;
@@ -250,9 +239,24 @@ impl SinkThread {
     }
 
     fn is_full(&self) -> bool {
-        let records: usize = self.queues.iter().map(|queue| queue.records.len()).sum();
-        let bytes: usize = self.queues.iter().map(|queue| queue.bytes).sum();
-        records >= self.context.settings.sink_rows || bytes >= self.context.settings.sink_bytes
+        let settings = &self.context.settings;
+        self.queues.records() >= settings.sink_rows || self.queues.bytes() >= settings.sink_bytes
+    }
+
+    /// Whether there is something to be written for which no other input has to be waited for.
+    fn is_ready(&self) -> bool {
+        self.queues
+            .is_ready(&|partition| self.member.at_end(partition))
+    }
+
+    /// Reads no further ahead than may be in inputs that wait for others.
+    fn hold_back(&mut self) -> Result<(), SinkError> {
+        let Some(read) = self.holding.look(self.queues.waiting()) else {
+            return Ok(());
+        };
+        let held = self.holding.held();
+        tracing::debug!(sink = %self.context.node, ?held, "held back until other inputs have come as far");
+        Ok(self.member.acknowledge(Acknowledge::Start(&read))?)
     }
 
     /// How long the queued records may still wait; none when there are none.
@@ -330,16 +334,20 @@ impl SinkThread {
                 self.untold.insert(partition.clone(), kept);
             }
             positions.push((partition.clone(), start.offset));
-            let input = self.context.plan.input_of(&partition.topic);
-            let input = &self.context.plan.inputs[input.expect("only its own topics are read")];
-            queues.push(SinkQueue {
-                records: RecordQueue::new(partition.clone(), input, RecordClock::Log),
-                // Where the ledger stands, even if that is before the start of the log.
-                next: kept.unwrap_or(start.offset),
-                bytes: 0,
-            });
+            let plan = &self.context.plan;
+            let number = plan.input_of(&partition.topic);
+            let number = number.expect("only its own topics are read");
+            let input = &plan.inputs[number];
+            let clock = match plan.topics().count() {
+                1 => RecordClock::Log,
+                _ => RecordClock::of(&input.reader, &self.context.registries),
+            };
+            let records = RecordQueue::new(partition.clone(), input, clock);
+            // Where the ledger stands, even if that is before the start of the log.
+            let written = kept.unwrap_or(start.offset);
+            queues.push(SinkQueue::new(records, number, written, start.offset));
         }
-        self.queues = queues;
+        self.queues = SinkQueues::new(queues);
         self.context
             .metrics
             .sink(self.context.node.as_str(), |status| {
@@ -358,54 +366,58 @@ impl SinkThread {
     }
 
     fn stop_reading(&mut self) {
-        self.queues.clear();
+        self.queues = SinkQueues::default();
+        self.holding.clear();
         self.rows.clear();
         self.waiting_since = None;
     }
 
-    /// Writes everything that is queued. Tells whether there was anything.
+    /// Writes what is queued, as far as it has not to wait for another input, and not much more than may
+    /// be written at once. Tells whether there was anything.
     fn write(&mut self) -> Result<bool, SinkError> {
         let now = self.context.clock.now();
         self.waiting_since = None;
         self.rows.clear();
-        let mut moves = Vec::new();
-        let mut counts = Vec::new();
         let mut origins = Vec::new();
         let mut sent_dead_letters = false;
         let kinds = self.table.as_ref().map_or(&[][..], |table| &table.kinds);
-        for (at, queue) in self.queues.iter().enumerate() {
-            let records = queue.records.next_batch(usize::MAX, Timestamp(i64::MAX));
-            if records.len() == 0 {
-                continue;
+        let member = &self.member;
+        let at_end = |partition: &TopicPartition| member.at_end(partition);
+        let waited = |wait: Wait| SinkError::Process(wait.into());
+        self.queues.find_times(now).map_err(waited)?;
+        let mut room = self.context.settings.sink_rows + POLL_RECORDS;
+        for group in self.queues.groups() {
+            while room > 0
+                && let Some((at, up_to)) = self.queues.oldest(&group, &at_end)
+            {
+                let number = self.queues.number_of_move(at);
+                let queue = self.queues.get(at);
+                let records = queue.records.next_batch(room, up_to);
+                let count = records.len();
+                let mut outputs = SinkOutputs {
+                    rows: &mut self.rows,
+                    kinds,
+                    origins: &mut origins,
+                    queue: at,
+                    partition: number,
+                    writer: &mut self.writer,
+                    dead_letters: self.context.dead_letters(),
+                    sent_dead_letters: &mut sent_dead_letters,
+                };
+                let (processor, state) = (&mut self.processor, &*self.state);
+                let wait = processor.process(queue.input, records, now, state, &mut outputs)?;
+                if let Some(wait) = wait {
+                    // Everything is read again from the ledger's position.
+                    return Err(waited(wait));
+                }
+                self.queues.take(at, count);
+                room -= count;
             }
-            counts.push((at, records.len()));
-            let partition = queue.records.partition().clone();
-            let last = queue.records.last_offset().expect("it is not empty");
-            let mut outputs = SinkOutputs {
-                rows: &mut self.rows,
-                kinds,
-                origins: &mut origins,
-                queue: at,
-                partition: moves.len() as u32,
-                writer: &mut self.writer,
-                dead_letters: self.context.dead_letters(),
-                sent_dead_letters: &mut sent_dead_letters,
-            };
-            let input = self.context.plan.input_of(&partition.topic);
-            let input = input.expect("only its own topics are read");
-            let wait = self
-                .processor
-                .process(input, records, now, &*self.state, &mut outputs)?;
-            if let Some(wait) = wait {
-                // Everything is read again from the ledger's position.
-                return Err(SinkError::Process(wait.into()));
-            }
-            moves.push(LedgerMove {
-                partition,
-                from: queue.next,
-                to: last + 1,
-            });
         }
+        if self.queues.records() > 0 {
+            self.waiting_since = Some(now);
+        }
+        let moves = self.queues.moves();
         if moves.is_empty() {
             return Ok(false);
         }
@@ -415,13 +427,7 @@ impl SinkThread {
             self.writer.commit()?;
         }
         self.write_rows(&moves, &origins)?;
-        for (at, count) in counts {
-            let queue = &mut self.queues[at];
-            if let Some(next) = queue.records.advance(count) {
-                queue.next = next;
-            }
-            queue.bytes = 0;
-        }
+        self.queues.written();
         let offsets: Vec<_> = moves
             .into_iter()
             .map(|moved| (moved.partition, moved.to))
@@ -472,10 +478,8 @@ impl SinkThread {
         let mut before_commit = |rejected: &[crate::sql::Rejected]| {
             for refusal in rejected {
                 let (queue, offset) = origins[refusal.row];
-                let record = queues[queue]
-                    .records
-                    .find(offset)
-                    .expect("queued until written");
+                let record = queues.get(queue).records.find(offset);
+                let record = record.expect("queued until written");
                 let letter = DeadLetter {
                     node,
                     reason: DropReason::Refused,

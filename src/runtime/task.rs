@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::marker::CommitMarker;
 use super::outage::Outage;
 use super::outputs::Writer;
-use super::queue::{RecordClock, RecordQueue};
+use super::queue::{self, RecordClock, RecordQueue};
 use super::trouble::ThreadError;
 use crate::broker::{BrokerError, Fetched, Offset, Outgoing, TopicPartition};
 use crate::format::Registries;
@@ -164,7 +164,7 @@ impl Task {
     }
 
     /// Each input with the number of its records that wait, and the offset behind the last of them.
-    pub(super) fn waiting(&self) -> impl Iterator<Item = (&TopicPartition, usize, Offset)> {
+    pub(super) fn waiting(&self) -> impl Iterator<Item = (&TopicPartition, usize, Offset)> + Clone {
         let positions = self.queues.iter().zip(&self.positions);
         positions.map(|((_, queue), position)| {
             let next = queue.last_offset().map_or(*position, |last| last + 1);
@@ -267,31 +267,7 @@ impl Task {
     /// The queue whose head is the oldest, and up to which time it may be read before another one
     /// has its turn; none while an input that is not at its end has to be waited for.
     fn next_queue(&self, at_end: &dyn Fn(&TopicPartition) -> bool) -> Option<(usize, Timestamp)> {
-        if let [(_, only)] = self.queues.as_slice() {
-            return (!only.is_empty()).then_some((0, Timestamp(i64::MAX)));
-        }
-        let mut oldest: Option<(usize, Timestamp)> = None;
-        for (at, (_, queue)) in self.queues.iter().enumerate() {
-            match queue.head_time() {
-                None if at_end(queue.partition()) => {}
-                None => return None,
-                Some(head) if oldest.is_none_or(|(_, first)| head < first) => {
-                    oldest = Some((at, head));
-                }
-                Some(_) => {}
-            }
-        }
-        let (oldest, _) = oldest?;
-        // Of records of the same time those of the first queue come first, in whatever portions they
-        // have been read.
-        let others = self.queues.iter().enumerate();
-        let limits = others
-            .filter(|(at, _)| *at != oldest)
-            .filter_map(|(at, (_, queue))| {
-                let head = queue.head_time()?;
-                Some(head.plus_millis(-i64::from(at < oldest)))
-            });
-        Some((oldest, limits.min().unwrap_or(Timestamp(i64::MAX))))
+        queue::oldest(self.queues.iter().map(|(_, queue)| queue), at_end)
     }
 
     /// Whether a commit would change anything.

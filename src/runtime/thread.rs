@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::failpoint::Failpoint;
+use super::holding::Holding;
 use super::membership::Membership;
 use super::metrics::EngineMetrics;
 use super::opening::Opening;
@@ -42,8 +43,7 @@ use crate::topology::plan::{Plan, SubTopology, TaskId};
 /// Records that are handed over by one poll.
 const POLL_RECORDS: usize = 4_000;
 
-/// An input of which so many records wait, because its task has to wait for another input, is not
-/// read further until half of them are processed.
+/// So many records of an input may wait because its task has to wait for another input.
 const HOLD_RECORDS: usize = 3 * POLL_RECORDS;
 
 /// An idle thread wakes up this often.
@@ -92,8 +92,7 @@ pub(crate) struct StreamThread {
     tasks: BTreeMap<TaskId, Task>,
     /// The task and queue of each assigned partition.
     routes: HashMap<(Arc<str>, i32), (TaskId, usize)>,
-    /// Partitions that are not being read just now, because too many of their records wait.
-    held: BTreeSet<TopicPartition>,
+    holding: Holding,
     last_commit: Timestamp,
 }
 
@@ -129,7 +128,7 @@ impl StreamThread {
             assigned: BTreeSet::new(),
             tasks: BTreeMap::new(),
             routes: HashMap::new(),
-            held: BTreeSet::new(),
+            holding: Holding::new(HOLD_RECORDS),
             last_commit,
         })
     }
@@ -220,28 +219,11 @@ impl StreamThread {
     /// been worked off. Only tasks with several inputs let one wait for another.
     fn hold_back(&mut self) -> Result<(), ThreadError> {
         let waiting = self.tasks.values().flat_map(Task::waiting);
-        let held: BTreeSet<TopicPartition> = waiting
-            .filter(|(partition, waiting, _)| {
-                let limit = match self.held.contains(*partition) {
-                    true => HOLD_RECORDS / 2,
-                    false => HOLD_RECORDS,
-                };
-                *waiting >= limit
-            })
-            .map(|(partition, ..)| partition.clone())
-            .collect();
-        if held == self.held {
+        let Some(read) = self.holding.look(waiting) else {
             return Ok(());
-        }
+        };
+        let held = self.holding.held();
         tracing::debug!(thread = %self.name, ?held, "held back until other inputs have come as far");
-        let read: Vec<(TopicPartition, Offset)> = self
-            .tasks
-            .values()
-            .flat_map(Task::waiting)
-            .filter(|(partition, ..)| !held.contains(*partition))
-            .map(|(partition, _, next)| (partition.clone(), next))
-            .collect();
-        self.held = held;
         Ok(self.member.acknowledge(Acknowledge::Start(&read))?)
     }
 
@@ -430,7 +412,7 @@ impl StreamThread {
         }
         let mut positions = Vec::new();
         self.routes.clear();
-        self.held.clear();
+        self.holding.clear();
         for task in self.tasks.values() {
             for (partition, _, next) in task.waiting() {
                 let queue = task.queue_of(&partition.topic).expect("its own topic");
@@ -492,7 +474,7 @@ impl StreamThread {
     fn close_tasks(&mut self) {
         self.tasks.clear();
         self.routes.clear();
-        self.held.clear();
+        self.holding.clear();
         self.shared
             .metrics
             .set_tasks(&self.name, std::iter::empty());

@@ -390,3 +390,31 @@ nodes:
     assert!(found.is_ok(), "{found}");
     assert!(!report(topology, &test(3)).is_ok());
 }
+
+/// ```text
+///   b   x 4 at :04   x 6 at :06 ─┐
+///                                ├→ merge ─→ the table has x 6 in every way, also where a process was
+///   c         x 5 at :05 ────────┘            killed after each record
+/// ```
+#[test]
+fn of_rows_of_one_key_that_of_the_last_step_stands_in_every_way() {
+    let topology = "
+app: shop
+nodes:
+  b: { source: { topic: b, key: name, timestamp: at } }
+  c: { source: { topic: c, key: name, timestamp: at } }
+  both: { merge: { from: [b, c] } }
+  last: { sql: { from: both, table: last, key: [name], columns: { name: name, v: v } } }
+";
+    let tests = "
+  - name: last
+    given:
+      - { source: b, value: { name: x, v: 4, at: 4000 } }
+      - { source: c, value: { name: x, v: 5, at: 5000 } }
+      - { source: b, value: { name: x, v: 6, at: 6000 } }
+    expect:
+      tables: { last: [{ name: x, v: 6 }] }
+";
+    let report = report(topology, tests);
+    assert!(report.is_ok(), "{report}");
+}

@@ -123,6 +123,8 @@ mod join_properties;
 #[cfg(test)]
 mod join_tests;
 #[cfg(test)]
+mod merge_tests;
+#[cfg(test)]
 mod simulation;
 #[cfg(test)]
 mod stateless_tests;

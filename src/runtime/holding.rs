@@ -1,0 +1,93 @@
+//! Inputs that are not read just now, because too many of their records wait for another input.
+
+use std::collections::BTreeSet;
+
+use crate::broker::{Offset, TopicPartition};
+
+/// Which partitions of a member are held: left out of what it reads, so that its memory is bounded
+/// while those that they wait for come.
+pub(super) struct Holding {
+    /// An input of which so many records wait is not read further until half of them are processed.
+    limit: usize,
+    held: BTreeSet<TopicPartition>,
+}
+
+impl Holding {
+    /// Nothing is held.
+    pub(super) fn new(limit: usize) -> Holding {
+        Holding {
+            limit,
+            held: BTreeSet::new(),
+        }
+    }
+
+    /// Everything is read anew.
+    pub(super) fn clear(&mut self) {
+        self.held.clear();
+    }
+
+    /// Looks at each partition with the number of its records that wait, and the offset behind the
+    /// last of them. Gives the positions that are to be read from now on, if others are held than
+    /// before.
+    pub(super) fn look<'w>(
+        &mut self,
+        waiting: impl Iterator<Item = (&'w TopicPartition, usize, Offset)> + Clone,
+    ) -> Option<Vec<(TopicPartition, Offset)>> {
+        let held: BTreeSet<TopicPartition> = waiting
+            .clone()
+            .filter(|(partition, waiting, _)| {
+                let limit = match self.held.contains(*partition) {
+                    true => self.limit / 2,
+                    false => self.limit,
+                };
+                *waiting >= limit
+            })
+            .map(|(partition, ..)| partition.clone())
+            .collect();
+        if held == self.held {
+            return None;
+        }
+        self.held = held;
+        let read = waiting.filter(|(partition, ..)| !self.held.contains(*partition));
+        Some(
+            read.map(|(partition, _, next)| (partition.clone(), next))
+                .collect(),
+        )
+    }
+
+    /// What is held.
+    pub(super) fn held(&self) -> &BTreeSet<TopicPartition> {
+        &self.held
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is to be read of two partitions when so many of their records wait.
+    fn look(holding: &mut Holding, waiting: [usize; 2]) -> Option<Vec<(i32, Offset)>> {
+        let partitions = [0, 1].map(|number| TopicPartition::new("t", number));
+        let waiting = partitions.iter().zip(waiting);
+        let waiting = waiting.map(|(partition, waiting)| (partition, waiting, waiting as Offset));
+        let read = holding.look(waiting)?;
+        Some(
+            read.into_iter()
+                .map(|(at, next)| (at.partition, next))
+                .collect(),
+        )
+    }
+
+    #[test]
+    fn a_partition_is_held_from_the_limit_on_until_half_of_it_waits() {
+        let mut holding = Holding::new(10);
+        assert_eq!(look(&mut holding, [9, 0]), None);
+        assert_eq!(look(&mut holding, [12, 3]), Some(vec![(1, 3)]));
+        assert_eq!(look(&mut holding, [5, 4]), None);
+        assert_eq!(look(&mut holding, [4, 10]), Some(vec![(0, 4)]));
+        assert_eq!(look(&mut holding, [4, 4]), Some(vec![(0, 4), (1, 4)]));
+        look(&mut holding, [10, 0]);
+        holding.clear();
+        assert_eq!(look(&mut holding, [9, 0]), None);
+    }
+}
