@@ -72,7 +72,7 @@ struct Generate {
     /// How many; without it, until a signal
     #[arg(long, value_name = "N")]
     events: Option<u64>,
-    /// The same seed gives the same events
+    /// The same seed, start and rate give the same events
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
     /// The time of the first event: RFC 3339, or a length of time back from now

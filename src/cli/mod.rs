@@ -17,6 +17,7 @@ mod schema;
 mod ingest;
 mod query;
 mod verify;
+mod status;
 mod dlq;
 mod reset;
 mod migrate;
@@ -39,7 +40,7 @@ const EXIT_CODES: &str = "\
 Exit codes:
   0    all is well; for `run` and `demo`: ended as asked
   1    it failed, `check` found an error, a test of `test` failed, `verify` found a row that is
-       not what the events say, or the demo's tables are not what they should be
+       not what the events say, `status` a process that is not ready, or the demo's tables are not what they should be
   2    the command line or a setting cannot be used
   130  ended at once by a second signal
 
@@ -75,6 +76,8 @@ enum Command {
     Query(query::Query),
     /// Holds the tables of windows against the raw events
     Verify(verify::Verify),
+    /// Says how processes fare: tasks, restores, sinks, lag
+    Status(status::Status),
     /// Lists, shows and replays records that could not be handled
     Dlq(dlq::Dlq),
     /// Takes away what an application has kept and written, so that it begins anew
@@ -142,6 +145,7 @@ fn dispatch(cli: &Cli) -> Ended {
         Command::Ingest(args) => ingest::ingest(args, &context(args.settings()?)?),
         Command::Query(args) => query::query(args, &quiet(args.settings()?)?),
         Command::Verify(args) => verify::verify(args, &quiet(args.settings()?)?),
+        Command::Status(args) => status::status(args, &quiet(Vec::new())?),
         Command::Dlq(args) => dlq::dlq(args, &quiet(args.settings()?)?),
         Command::Reset(args) => reset::reset(args, &quiet(args.settings()?)?),
         Command::Migrate(args) => migrate::migrate(args, &quiet(args.settings()?)?),

@@ -18,7 +18,7 @@ use super::facts::Facts;
 use super::progress::{Look, Verdict};
 use crate::ingest::metrics::{DeadReason, IngestMetrics, ReconnectReason};
 use crate::processor::{DropReason, NodeCounts};
-use crate::runtime::{EngineStatus, GlobalTableStatus};
+use crate::runtime::{EngineStatus, GlobalTableStatus, RestoreStatus};
 use crate::time::Timestamp;
 
 /// All numbers as they are now.
@@ -228,17 +228,45 @@ impl Numbers {
             "Changelog records read to restore state",
             restored,
         )?;
-        let left = self.samples(|app| {
-            let tasks = app.status.restores.iter();
-            tasks
-                .map(|(task, restore)| (vec![("task", task.to_string())], restore.left as f64))
-                .collect()
-        });
+        let each = |number: fn(&RestoreStatus) -> f64| {
+            self.samples(move |app| {
+                let tasks = app.status.restores.iter();
+                tasks
+                    .map(|(task, restore)| (vec![("task", task.to_string())], number(restore)))
+                    .collect()
+            })
+        };
         gauge(
             encoder,
             "tidemill_restore_left",
             "Changelog entries that a task has yet to read before it starts",
-            left,
+            each(|restore| restore.left as f64),
+        )?;
+        gauge(
+            encoder,
+            "tidemill_restore_bytes",
+            "Bytes of keys and values that a task has read before it starts",
+            each(|restore| restore.bytes as f64),
+        )?;
+        gauge(
+            encoder,
+            "tidemill_restore_records_per_second",
+            "Changelog records that a task has read per second before it starts",
+            each(RestoreStatus::records_per_s),
+        )?;
+        let left_s = self.samples(|app| {
+            let tasks = app.status.restores.iter();
+            tasks
+                .filter_map(|(task, restore)| {
+                    Some((vec![("task", task.to_string())], restore.left_s()?))
+                })
+                .collect()
+        });
+        gauge(
+            encoder,
+            "tidemill_restore_left_seconds",
+            "In how many seconds a task will start, at the pace so far",
+            left_s,
         )
     }
 

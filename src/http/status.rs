@@ -98,18 +98,14 @@ fn tasks(status: &EngineStatus) -> Vec<Value> {
 /// The tasks whose state is being restored, and how far that has come.
 fn restores(status: &EngineStatus) -> Vec<Value> {
     let restore = |(task, restore): (&crate::topology::plan::TaskId, &RestoreStatus)| {
-        let RestoreStatus {
-            records,
-            bytes,
-            left,
-            ms,
-        } = *restore;
         json!({
             "task": task.to_string(),
-            "records": records,
-            "bytes": bytes,
-            "left": left,
-            "records_per_s": records as f64 / (ms.max(1) as f64 / 1000.0),
+            "records": restore.records,
+            "bytes": restore.bytes,
+            "total": restore.total,
+            "left": restore.left,
+            "records_per_s": restore.records_per_s(),
+            "left_s": restore.left_s(),
         })
     };
     status.restores.iter().map(restore).collect()

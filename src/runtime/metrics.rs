@@ -46,17 +46,32 @@ pub struct TaskStatus {
     pub positions: Vec<(TopicPartition, Offset)>,
 }
 
-/// How far the restore of a changelog has come.
+/// How far the restore of a task has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RestoreStatus {
     /// Records read.
     pub records: u64,
     /// Bytes of keys and values read.
     pub bytes: u64,
-    /// Offsets that are still to be read.
+    /// Offsets that there were to be read.
+    pub total: i64,
+    /// Those that are still to be read.
     pub left: i64,
     /// Milliseconds since it began.
     pub ms: i64,
+}
+
+impl RestoreStatus {
+    /// Records per second so far.
+    pub fn records_per_s(&self) -> f64 {
+        self.records as f64 * 1_000.0 / self.ms.max(1) as f64
+    }
+
+    /// In how many seconds it will be done at the pace so far; none while nothing has been read.
+    pub fn left_s(&self) -> Option<f64> {
+        let done = self.total - self.left;
+        (done > 0).then(|| self.ms as f64 / 1_000.0 * self.left as f64 / done as f64)
+    }
 }
 
 /// How a SQL sink fares.
@@ -230,6 +245,7 @@ impl EngineMetrics {
         lock(&self.restores).insert(task, status);
     }
 
+    /// The restore of a task is done, or given up: so many records had been read.
     pub(super) fn restored(&self, task: TaskId, records: u64) {
         lock(&self.restores).remove(&task);
         self.restored.fetch_add(records, Ordering::Relaxed);

@@ -1,7 +1,7 @@
 //! What is logged while something does not go on: a sink that cannot write tries again every few
 //! seconds, for hours if need be, and a task that is opened may have to wait for others.
 
-use crate::time::{Clock, Timestamp};
+use crate::time::Timestamp;
 
 /// After the first failure in a row, one is logged in so many milliseconds.
 const EVERY_MS: i64 = 30_000;
@@ -54,26 +54,23 @@ impl Outage {
 const PATIENCE_MS: i64 = 10_000;
 
 /// A wait for something that should not take long.
-pub(super) struct Patience<'c> {
-    clock: &'c dyn Clock,
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
     began: Timestamp,
     logged: Timestamp,
 }
 
-impl<'c> Patience<'c> {
+impl Patience {
     /// Begins to wait.
-    pub(super) fn new(clock: &'c dyn Clock) -> Patience<'c> {
-        let now = clock.now();
+    pub(super) fn new(now: Timestamp) -> Patience {
         Patience {
-            clock,
             began: now,
             logged: now,
         }
     }
 
     /// For how many seconds it has been waited, if that is to be logged.
-    pub(super) fn is_over(&mut self) -> Option<i64> {
-        let now = self.clock.now();
+    pub(super) fn is_over(&mut self, now: Timestamp) -> Option<i64> {
         if now < self.logged.plus_millis(PATIENCE_MS) {
             return None;
         }
@@ -85,20 +82,14 @@ impl<'c> Patience<'c> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::time::ManualClock;
 
     #[test]
     fn a_wait_is_logged_every_ten_seconds() {
-        let clock = ManualClock::new(Timestamp(0));
-        let mut patience = Patience::new(&clock);
-        let mut after = |ms: i64| {
-            clock.advance_millis(ms);
-            patience.is_over()
-        };
-        assert_eq!(after(9_999), None);
-        assert_eq!(after(1), Some(10));
-        assert_eq!(after(9_000), None);
-        assert_eq!(after(2_000), Some(21));
+        let mut patience = Patience::new(Timestamp(0));
+        assert_eq!(patience.is_over(Timestamp(9_999)), None);
+        assert_eq!(patience.is_over(Timestamp(10_000)), Some(10));
+        assert_eq!(patience.is_over(Timestamp(19_000)), None);
+        assert_eq!(patience.is_over(Timestamp(21_000)), Some(21));
     }
 
     #[test]

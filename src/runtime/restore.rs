@@ -1,4 +1,5 @@
-//! Brings local state to where the log is, before a task starts.
+//! Brings local state to where the log is, before a task starts; a portion at a time, so that its thread
+//! runs other tasks meanwhile, and answers the group.
 //!
 //! The order that is safe: first the committed positions (waiting until no open transaction holds
 //! any), then the end of the changelog as uncommitted readers see it, then the changelog read
@@ -9,31 +10,29 @@
 //! another one than the state was written with, and stops the task as well; one that has another
 //! commit there than the state's last one is another one too, and the state is rebuilt from it.
 
-mod lineage;
+mod changes;
+mod replay;
+mod report;
+#[cfg(test)]
+mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::replay::Replay;
 use super::marker::CommitMarker;
-use super::metrics::{EngineMetrics, RestoreStatus};
-use super::outage::Patience;
-use super::start::BeyondEnd;
-use crate::broker::{Broker, BrokerError, Isolation, Offset, TopicPartition};
+use super::metrics::EngineMetrics;
+use super::start::{BeyondEnd, LogRanges};
+use crate::broker::{Broker, BrokerError, Isolation, Offset, Reader, TopicPartition};
 use crate::codec::DecodeError;
 use crate::processor::MARKER_KEY;
-use crate::state::{StateBackend, StateBatch, StateError, TaskState};
-use crate::time::{Clock, Timestamp};
+use crate::state::{StateBackend, StateError, StoreId, TaskState};
+use crate::time::Clock;
 use crate::topology::plan::{SubTopology, TaskId};
 
-/// Changes that are written to the store at once while it is restored.
-const BATCH_BYTES: usize = 4 << 20;
-
-/// How long one read of the changelog waits.
-const POLL: Duration = Duration::from_millis(100);
-
-/// Progress is logged this often.
-const REPORT_EVERY_MS: i64 = 5_000;
+/// Records that are read at once.
+const POLL_RECORDS: usize = 10_000;
 
 /// A task's state cannot be brought up to date.
 #[derive(Debug, thiserror::Error)]
@@ -128,145 +127,288 @@ pub(super) struct Restored {
 }
 
 /// What restoring needs.
-pub(super) struct Restorer<'r> {
-    pub(super) broker: &'r Arc<dyn Broker>,
-    pub(super) backend: &'r Arc<dyn StateBackend>,
-    pub(super) clock: &'r Arc<dyn Clock>,
-    pub(super) stop: &'r dyn Fn() -> bool,
-    pub(super) metrics: &'r EngineMetrics,
+#[derive(Clone, Copy)]
+pub(super) struct Means<'m> {
+    pub(super) broker: &'m dyn Broker,
+    pub(super) backend: &'m dyn StateBackend,
+    pub(super) clock: &'m dyn Clock,
+    pub(super) metrics: &'m EngineMetrics,
 }
 
-impl Restorer<'_> {
-    /// Opens the state of a task and replays the tail of its changelogs. Damaged state is set
-    /// aside and rebuilt from the beginning.
-    pub(super) fn restore(
-        &self,
-        task: TaskId,
-        plan: &SubTopology,
-    ) -> Result<Restored, RestoreError> {
-        let name = plan.state_name(task.partition);
-        match self.try_restore(task, &name, plan) {
-            Err(RestoreError::State(error @ StateError::Corrupted { .. })) => {
-                tracing::error!(%task, %error, "state is set aside and rebuilt from its changelog");
-                self.backend.set_aside(&name)?;
-                self.try_restore(task, &name, plan)
-            }
-            other => other,
+/// The tasks of a thread whose state is being restored, all at once and by one reader.
+pub(super) struct Restores {
+    /// So many bytes of changes may wait in memory to be written.
+    buffer_bytes: usize,
+    tasks: BTreeMap<TaskId, Restore>,
+    /// None before the first record has to be read.
+    reader: Option<Box<dyn Reader>>,
+    /// The task and store of each changelog that is read; none: the reader has to be told.
+    routes: Option<HashMap<TopicPartition, (TaskId, StoreId)>>,
+}
+
+struct Restore {
+    plan: Arc<SubTopology>,
+    replay: Replay,
+    /// Whether its state was damaged, and is being rebuilt.
+    is_rebuilt: bool,
+}
+
+impl Restores {
+    /// Nothing is restored yet; when it is, so many bytes of changes may wait in memory to be written.
+    pub(super) fn new(buffer_bytes: usize) -> Restores {
+        Restores {
+            buffer_bytes,
+            tasks: BTreeMap::new(),
+            reader: None,
+            routes: None,
         }
     }
 
-    fn try_restore(
-        &self,
-        task: TaskId,
-        name: &str,
-        plan: &SubTopology,
-    ) -> Result<Restored, RestoreError> {
-        let stores: Vec<String> = plan.stores.iter().map(|store| store.name.clone()).collect();
-        let mut state = self.backend.open(name, &stores)?;
-        for (store, store_plan) in plan.stores.iter().enumerate() {
-            let changelog = TopicPartition::new(store_plan.changelog.as_str(), task.partition);
-            self.replay(task, &mut *state, store, &changelog)?;
-        }
-        let markers = (0..stores.len())
-            .filter_map(|store| read_marker(task, &*state, store).transpose())
-            .collect::<Result<Vec<_>, _>>()?;
-        if !markers.is_empty() && markers.len() < stores.len() {
-            tracing::info!(%task, "a store is new, and begins where the others are");
-        }
-        check_contents(plan, &markers)?;
-        Ok(Restored {
-            state,
-            marker: oldest(markers),
-        })
-    }
-
-    fn replay(
-        &self,
-        task: TaskId,
-        state: &mut dyn TaskState,
-        store: usize,
-        changelog: &TopicPartition,
+    /// Opens the states of tasks, and finds out what they lack. The group's positions of the tasks must be
+    /// known by now.
+    ///
+    /// # Errors
+    /// When a state cannot be opened, or is not that of its changelogs. Those before it are being
+    /// restored all the same.
+    pub(super) fn begin(
+        &mut self,
+        means: Means<'_>,
+        tasks: &[(TaskId, Arc<SubTopology>)],
     ) -> Result<(), RestoreError> {
-        let partitions = std::slice::from_ref(changelog);
-        let end = self
-            .broker
-            .end_offsets(partitions, Isolation::ReadUncommitted)?[changelog];
-        let start = self.broker.start_offsets(partitions)?[changelog];
-        let checkpoint = state.checkpoint(store)?;
-        let from = match checkpoint {
-            Some(checkpoint) if checkpoint > end => {
-                return Err(RestoreError::ChangelogReplaced {
-                    task,
-                    changelog: changelog.clone(),
-                    checkpoint,
-                    end,
-                });
-            }
-            Some(at) if at >= start => {
-                self.check_lineage(task, state, store, changelog, start..at)?;
-                at
-            }
-            // What was deleted there since may still be in the store.
-            Some(at) => {
-                return Err(RestoreError::State(StateError::Corrupted {
-                    path: task.to_string(),
-                    reason: format!(
-                        "its checkpoint {at} is older than changelog {changelog}, which begins at \
-                         {start}"
-                    ),
-                }));
-            }
-            None => start,
-        };
-        if from >= end {
-            return Ok(());
-        }
-        let mut reader = self.broker.reader(Isolation::ReadCommitted)?;
-        reader.assign(&[(changelog.clone(), from)])?;
-        let mut report = Report::new(task, changelog, end - from, self.clock.now());
-        let mut batch = StateBatch::default();
-        let mut position = from;
-        let mut patience = Patience::new(&**self.clock);
-        while position < end {
-            if (self.stop)() {
-                return Err(RestoreError::Stopped);
-            }
-            reader.poll(POLL, 10_000, &mut |record| {
-                match (record.key, record.value) {
-                    (Some(key), Some(value)) => batch.put(store, key, value),
-                    (Some(key), None) => batch.delete(store, key),
-                    (None, _) => {}
+        let changelogs = tasks.iter().flat_map(|(task, plan)| {
+            let stores = plan.stores.iter();
+            stores.map(|store| TopicPartition::new(store.changelog.as_str(), task.partition))
+        });
+        let changelogs: Vec<TopicPartition> = changelogs.collect();
+        let ranges = LogRanges::of(means.broker, &changelogs)?;
+        for (task, plan) in tasks {
+            let (replay, is_rebuilt) = match begin(means, *task, plan, &ranges) {
+                Err(RestoreError::State(error @ StateError::Corrupted { .. })) => {
+                    set_aside(means, *task, plan, &error)?;
+                    (begin(means, *task, plan, &ranges)?, true)
                 }
-                report.count(&record);
-            })?;
-            let reached = reader.position(changelog).unwrap_or(position);
-            if reached > position {
-                patience = Patience::new(&**self.clock);
-            } else if let Some(waited_s) = patience.is_over() {
-                tracing::warn!(
-                    %task, %changelog, position, end, waited_s,
-                    "a restore gets no further: a transaction that is not ended holds the rest, \
-                     until it times out or is aborted (kafka-transactions.sh find-hanging, abort), \
-                     or the log does not answer"
-                );
-            }
-            position = reached;
-            if batch.bytes() >= BATCH_BYTES {
-                batch.checkpoint(store, position);
-                state.write(&batch)?;
-                batch.clear();
-            }
-            let now = self.clock.now();
-            self.metrics
-                .restoring(task, report.status(position - from, now));
-            report.show(position - from, now);
+                begun => (begun?, false),
+            };
+            let plan = Arc::clone(plan);
+            let restore = Restore {
+                plan,
+                replay,
+                is_rebuilt,
+            };
+            self.tasks.insert(*task, restore);
         }
-        batch.checkpoint(store, position);
-        state.write(&batch)?;
-        report.finish(self.clock.now());
-        self.metrics.restored(task, report.records);
+        self.routes = None;
         Ok(())
     }
+
+    /// Whether no state is being restored.
+    pub(super) fn is_empty(&self) -> bool {
+        self.tasks.is_empty()
+    }
+
+    /// Gives all tasks up; their states are closed, and keep what has been written.
+    pub(super) fn clear(&mut self, metrics: &EngineMetrics) {
+        for (task, restore) in std::mem::take(&mut self.tasks) {
+            metrics.restored(task, restore.replay.records());
+        }
+        self.reader = None;
+        self.routes = None;
+    }
+
+    /// Reads a portion of the changelogs; waits up to `timeout` for the first record. Tells whether
+    /// anything has got further.
+    ///
+    /// # Errors
+    /// When a state cannot be written, or is not that of its changelog, or the log refuses.
+    pub(super) fn step(
+        &mut self,
+        means: Means<'_>,
+        timeout: Duration,
+    ) -> Result<bool, RestoreError> {
+        self.assign(means)?;
+        let (Some(reader), Some(routes)) = (&mut self.reader, &self.routes) else {
+            return Ok(false);
+        };
+        let tasks = &mut self.tasks;
+        let mut last: Option<(TopicPartition, TaskId, StoreId)> = None;
+        reader.poll(timeout, POLL_RECORDS, &mut |record| {
+            // Records come in runs of one partition.
+            let same = last
+                .as_ref()
+                .filter(|(at, ..)| at.partition == record.partition && *at.topic == *record.topic);
+            let (task, store) = match same {
+                Some((_, task, store)) => (*task, *store),
+                None => {
+                    let at = TopicPartition::new(record.topic, record.partition);
+                    let Some((task, store)) = routes.get(&at).copied() else {
+                        return;
+                    };
+                    last = Some((at, task, store));
+                    (task, store)
+                }
+            };
+            if let Some(restore) = tasks.get_mut(&task) {
+                restore.replay.take(store, &record);
+            }
+        })?;
+        let now = means.clock.now();
+        let reader = &*reader;
+        let mut moved = false;
+        let mut damaged = Vec::new();
+        for (task, restore) in &mut *tasks {
+            let position = |changelog: &TopicPartition| reader.position(changelog);
+            match restore.replay.advance(&position, now) {
+                Ok(further) => moved |= further,
+                Err(RestoreError::State(error @ StateError::Corrupted { .. })) => {
+                    damaged.push((*task, error));
+                }
+                Err(error) => return Err(error),
+            }
+            means.metrics.restoring(*task, restore.replay.status(now));
+        }
+        for (task, error) in damaged {
+            self.rebuild(means, task, error)?;
+            moved = true;
+        }
+        self.bound(means)?;
+        Ok(moved)
+    }
+
+    /// The tasks whose state is up to date.
+    ///
+    /// # Errors
+    /// When a state is not that of its plan, or cannot be written.
+    pub(super) fn finished(
+        &mut self,
+        means: Means<'_>,
+    ) -> Result<Vec<(TaskId, Restored)>, RestoreError> {
+        let done = self.tasks.iter();
+        let done = done.filter(|(_, restore)| restore.replay.is_done());
+        let done: Vec<TaskId> = done.map(|(task, _)| *task).collect();
+        let mut finished = Vec::new();
+        for task in done {
+            let Restore {
+                plan,
+                replay,
+                is_rebuilt,
+            } = self.tasks.remove(&task).expect("just listed");
+            self.routes = None;
+            means.metrics.restored(task, replay.records());
+            match replay.finish(&plan, means.clock.now()) {
+                Ok(restored) => finished.push((task, restored)),
+                Err(RestoreError::State(error @ StateError::Corrupted { .. })) if !is_rebuilt => {
+                    self.begin_anew(means, task, plan, &error)?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if self.tasks.is_empty() {
+            self.reader = None;
+        }
+        Ok(finished)
+    }
+
+    /// Tells the reader what is to be read, if that has changed.
+    fn assign(&mut self, means: Means<'_>) -> Result<(), RestoreError> {
+        if self.routes.is_some() {
+            return Ok(());
+        }
+        let mut routes = HashMap::new();
+        let mut positions = Vec::new();
+        for (task, restore) in &self.tasks {
+            for (store, changelog, position) in restore.replay.positions() {
+                routes.insert(changelog.clone(), (*task, store));
+                positions.push((changelog.clone(), position));
+            }
+        }
+        if positions.is_empty() {
+            return Ok(());
+        }
+        if self.reader.is_none() {
+            self.reader = Some(means.broker.reader(Isolation::ReadCommitted)?);
+        }
+        let reader = self.reader.as_mut().expect("just made");
+        reader.assign(&positions)?;
+        self.routes = Some(routes);
+        Ok(())
+    }
+
+    /// Writes the largest heaps of changes while all of them take too much memory.
+    fn bound(&mut self, means: Means<'_>) -> Result<(), RestoreError> {
+        loop {
+            let heaps = self.tasks.iter().flat_map(|(task, restore)| {
+                let stores = restore.replay.unwritten();
+                stores.map(|(store, bytes)| (bytes, *task, store))
+            });
+            let (all, largest) = heaps.fold((0, None), |(all, largest), heap| {
+                (all + heap.0, largest.max(Some(heap)))
+            });
+            let Some((_, task, store)) = largest.filter(|_| all > self.buffer_bytes) else {
+                return Ok(());
+            };
+            let restore = self.tasks.get_mut(&task).expect("just listed");
+            match restore.replay.write(store) {
+                Err(error @ StateError::Corrupted { .. }) => self.rebuild(means, task, error)?,
+                written => written?,
+            }
+        }
+    }
+
+    /// Sets the state of a task aside, and begins anew with an empty one.
+    fn rebuild(
+        &mut self,
+        means: Means<'_>,
+        task: TaskId,
+        error: StateError,
+    ) -> Result<(), RestoreError> {
+        let Restore {
+            plan,
+            replay,
+            is_rebuilt,
+        } = self.tasks.remove(&task).expect("it is being restored");
+        if is_rebuilt {
+            return Err(error.into());
+        }
+        drop(replay);
+        self.begin_anew(means, task, plan, &error)
+    }
+
+    fn begin_anew(
+        &mut self,
+        means: Means<'_>,
+        task: TaskId,
+        plan: Arc<SubTopology>,
+        error: &StateError,
+    ) -> Result<(), RestoreError> {
+        set_aside(means, task, &plan, error)?;
+        self.begin(means, &[(task, plan)])?;
+        let restore = self.tasks.get_mut(&task).expect("just begun");
+        restore.is_rebuilt = true;
+        Ok(())
+    }
+}
+
+fn begin(
+    means: Means<'_>,
+    task: TaskId,
+    plan: &SubTopology,
+    ranges: &LogRanges,
+) -> Result<Replay, RestoreError> {
+    let stores: Vec<String> = plan.stores.iter().map(|store| store.name.clone()).collect();
+    let state = means
+        .backend
+        .open(&plan.state_name(task.partition), &stores)?;
+    Replay::begin(task, plan, state, ranges, means.clock.now())
+}
+
+fn set_aside(
+    means: Means<'_>,
+    task: TaskId,
+    plan: &SubTopology,
+    error: &StateError,
+) -> Result<(), StateError> {
+    tracing::error!(%task, %error, "state is set aside and rebuilt from its changelog");
+    means.backend.set_aside(&plan.state_name(task.partition))
 }
 
 /// Whether the stores hold what the topology's aggregates make.
@@ -358,185 +500,4 @@ pub(super) fn decide_positions(
         positions.insert(partition.clone(), position);
     }
     Ok(positions)
-}
-
-/// Tells how far a restore has come.
-struct Report<'r> {
-    task: TaskId,
-    changelog: &'r TopicPartition,
-    total: i64,
-    started: Timestamp,
-    shown: Timestamp,
-    records: u64,
-    bytes: u64,
-}
-
-impl<'r> Report<'r> {
-    fn new(task: TaskId, changelog: &'r TopicPartition, total: i64, now: Timestamp) -> Report<'r> {
-        Report {
-            task,
-            changelog,
-            total,
-            started: now,
-            shown: now,
-            records: 0,
-            bytes: 0,
-        }
-    }
-
-    fn count(&mut self, record: &crate::broker::Fetched<'_>) {
-        self.records += 1;
-        let bytes = record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len);
-        self.bytes += bytes as u64;
-    }
-
-    fn status(&self, done: i64, now: Timestamp) -> RestoreStatus {
-        RestoreStatus {
-            records: self.records,
-            bytes: self.bytes,
-            left: (self.total - done).max(0),
-            ms: now.0 - self.started.0,
-        }
-    }
-
-    fn show(&mut self, done: i64, now: Timestamp) {
-        if now.0 - self.shown.0 < REPORT_EVERY_MS {
-            return;
-        }
-        self.shown = now;
-        let elapsed_s = (now.0 - self.started.0) as f64 / 1_000.0;
-        let left_s = elapsed_s * (self.total - done) as f64 / done.max(1) as f64;
-        tracing::info!(
-            task = %self.task,
-            changelog = %self.changelog,
-            records = self.records,
-            bytes = self.bytes,
-            percent = 100 * done / self.total.max(1),
-            records_per_s = (self.records as f64 / elapsed_s) as u64,
-            left_s = left_s as u64,
-            "restoring state"
-        );
-    }
-
-    fn finish(&self, now: Timestamp) {
-        tracing::info!(
-            task = %self.task,
-            changelog = %self.changelog,
-            records = self.records,
-            bytes = self.bytes,
-            ms = now.0 - self.started.0,
-            "state restored"
-        );
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const TASK: TaskId = TaskId {
-        sub_topology: 0,
-        partition: 1,
-    };
-
-    /// The decided position, or the error's beginning.
-    #[track_caller]
-    fn check(group: Option<Offset>, state: Option<Offset>, exactly_once: bool, expected: &str) {
-        let partition = TopicPartition::new("t", 1);
-        let committed = group
-            .map(|at| (partition.clone(), at))
-            .into_iter()
-            .collect();
-        let marker = state.map(|at| CommitMarker {
-            positions: [(("t".to_owned(), 1), at)].into(),
-            progress: Default::default(),
-            contents: Default::default(),
-        });
-        let inputs = std::slice::from_ref(&partition);
-        let decided = decide_positions(TASK, inputs, &committed, marker.as_ref(), exactly_once);
-        let shown = match decided {
-            Ok(positions) => {
-                positions[&partition].map_or_else(|| "none".to_owned(), |at| at.to_string())
-            }
-            Err(error) => error.to_string().split(", but").next().unwrap().to_owned(),
-        };
-        assert_eq!(shown, expected);
-    }
-
-    #[test]
-    fn a_task_goes_on_where_group_and_state_agree() {
-        check(None, None, true, "none");
-        check(Some(7), None, true, "7");
-        check(Some(7), Some(7), true, "7");
-        check(
-            Some(7),
-            Some(9),
-            true,
-            "task 0_1: the group's position of t-1 is 7",
-        );
-        check(
-            None,
-            Some(9),
-            true,
-            "task 0_1: the group's position of t-1 is none",
-        );
-        check(Some(7), Some(9), false, "9");
-        check(None, Some(9), false, "9");
-    }
-
-    #[test]
-    fn state_of_another_version_is_refused_with_what_to_do() {
-        let message = |version: u8| {
-            let backend = crate::state::memory::MemoryBackend::default();
-            let mut state = backend.open("n-1", &["n".to_owned()]).unwrap();
-            let mut batch = StateBatch::default();
-            batch.put(0, MARKER_KEY, &[version]);
-            state.write(&batch).unwrap();
-            read_marker(TASK, &*state, 0).unwrap_err().to_string()
-        };
-        expect_test::expect!["task 0_1: the state and its changelog were written by an older version of Tidemill (format 1, this one writes 2). Run that version, or begin anew under another name (`app:` in the topology)"].assert_eq(&message(1));
-        assert!(message(3).contains("a newer version"), "{}", message(3));
-        assert!(message(2).contains("is damaged"), "{}", message(2));
-    }
-
-    #[test]
-    fn a_store_of_another_aggregate_is_refused_and_one_with_another_grace_is_not() {
-        let plan = |window: &str, calls: &str| {
-            let file = format!(
-                "app: a\nnodes:\n  s: {{ source: {{ topic: t, key: wiki }} }}\n  n: {{ aggregate: {{ from: s, \
-                 by: wiki, window: {{ {window} }}, set: {{ {calls} }} }} }}\n"
-            );
-            let topology = crate::config::parse(&file, "a.yaml").unwrap();
-            let plan = crate::topology::plan::plan(&topology).unwrap();
-            Arc::clone(&plan.processing[0])
-        };
-        let usual = plan("tumbling: 5m, grace: 1s", "a: count(), b: sum(n)");
-        let store = &usual.stores[0];
-        let marker = CommitMarker {
-            contents: BTreeMap::from([(store.name.clone(), store.content.clone())]),
-            ..CommitMarker::default()
-        };
-        let check = |plan: &SubTopology| {
-            let checked = check_contents(plan, std::slice::from_ref(&marker));
-            checked.map_err(|error| error.to_string())
-        };
-        assert_eq!(check(&usual), Ok(()));
-        assert_eq!(
-            check(&plan("tumbling: 5m, grace: 2s", "a: count(), b: sum(n)")),
-            Ok(())
-        );
-        assert_eq!(
-            check(&plan("tumbling: 5m", "renamed: count(), b: sum(n)")),
-            Ok(())
-        );
-        assert!(check(&plan("tumbling: 5m", "b: sum(n), a: count()")).is_err());
-        assert!(check(&plan("session: 5m", "a: count(), b: sum(n)")).is_err());
-        expect_test::expect![[r#"
-            node n: the topology was changed, and the stored results mean something else
-              stored:   by wiki; window tumbling 5m; count(), sum(n)
-              topology: by wiki; window hopping 5m, advance 1m; count(), sum(n)
-            Take the change back, or give the node another name: it then begins empty with what comes from now on. To count from the beginning of the topic, give the application another name (`app:`)"#]].assert_eq(
-            &check(&plan("hopping: 5m, advance: 1m", "a: count(), b: sum(n)")).unwrap_err(),
-        );
-    }
 }

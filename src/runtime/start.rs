@@ -59,6 +59,12 @@ impl LogRanges {
         self.starts.get(partition).copied().unwrap_or(0)
     }
 
+    /// The offset behind the last one; what open transactions have written counts.
+    pub(super) fn end(&self, partition: &TopicPartition) -> Offset {
+        let end = self.ends.get(partition).copied();
+        end.unwrap_or_else(|| self.start(partition))
+    }
+
     /// Where to begin for a kept position, or without one.
     ///
     /// # Errors
@@ -69,7 +75,7 @@ impl LogRanges {
         position: Option<Offset>,
     ) -> Result<Start, BeyondEnd> {
         let start = self.start(partition);
-        let end = self.ends.get(partition).copied().unwrap_or(start);
+        let end = self.end(partition);
         match position {
             None => Ok(Start {
                 offset: start,

@@ -23,7 +23,7 @@ use super::failpoint::Failpoint;
 use super::holding::Holding;
 use super::membership::Membership;
 use super::metrics::EngineMetrics;
-use super::opening::Opening;
+use super::opening::Openings;
 use super::outputs::{DeadLetters, TaskOutputs, Writer};
 use super::settings::EngineSettings;
 use super::stop::StopSignal;
@@ -45,6 +45,9 @@ const POLL_RECORDS: usize = 4_000;
 
 /// So many records of an input may wait because its task has to wait for another input.
 const HOLD_RECORDS: usize = 3 * POLL_RECORDS;
+
+/// While tasks run, those that are being opened wait no longer for records of their changelogs.
+const RESTORE_POLL: Duration = Duration::from_millis(5);
 
 /// An idle thread wakes up this often.
 const IDLE_POLL: Duration = Duration::from_millis(50);
@@ -90,6 +93,8 @@ pub(crate) struct StreamThread {
     /// What the group has given to this member.
     assigned: BTreeSet<TopicPartition>,
     tasks: BTreeMap<TaskId, Task>,
+    /// Those that do not run yet.
+    openings: Openings,
     /// The task and queue of each assigned partition.
     routes: HashMap<(Arc<str>, i32), (TaskId, usize)>,
     holding: Holding,
@@ -119,6 +124,7 @@ impl StreamThread {
         let member = Membership::join(broker, clock, options)?;
         let name = format!("{}-{}-{number}", shared.plan.app, shared.instance);
         let writers = Writers::new(Arc::clone(&shared), name.clone());
+        let openings = Openings::new(Arc::clone(&shared), name.clone());
         let last_commit = shared.clock.now();
         Ok(StreamThread {
             shared,
@@ -127,6 +133,7 @@ impl StreamThread {
             writers,
             assigned: BTreeSet::new(),
             tasks: BTreeMap::new(),
+            openings,
             routes: HashMap::new(),
             holding: Holding::new(HOLD_RECORDS),
             last_commit,
@@ -156,9 +163,10 @@ impl StreamThread {
         self.shut_down()
     }
 
-    /// One round: poll, process, commit when due. Tells whether any record was processed.
+    /// One round: poll, process, commit when due, open tasks. Tells whether anything has got further.
     pub(crate) fn step(&mut self, timeout: Duration) -> Result<bool, ThreadError> {
-        if self.tasks.is_empty() && !self.assigned.is_empty() && self.has_global_tables() {
+        let has_begun = !self.tasks.is_empty() || !self.openings.is_empty();
+        if !has_begun && !self.assigned.is_empty() && self.has_global_tables() {
             // An earlier attempt to open them failed, or came too early.
             self.open_tasks()?;
         }
@@ -168,7 +176,10 @@ impl StreamThread {
         let queued: usize = self.tasks.values().map(Task::queued).sum();
         // A task that waits for one of its inputs gets it by polling only.
         if !ready || queued < POLL_RECORDS {
-            let timeout = if ready { Duration::ZERO } else { timeout };
+            let timeout = match ready || self.openings.is_reading() {
+                true => Duration::ZERO,
+                false => timeout,
+            };
             let event = self.poll(timeout)?;
             if let Some(event) = event {
                 self.handle(event)?;
@@ -181,7 +192,13 @@ impl StreamThread {
         if self.is_commit_due() {
             self.commit()?;
         }
-        Ok(processed > 0)
+        let patience = match (processed > 0, self.tasks.is_empty()) {
+            (true, _) => Duration::ZERO,
+            (false, true) => timeout,
+            (false, false) => timeout.min(RESTORE_POLL),
+        };
+        let opened = self.go_on_opening(patience)?;
+        Ok(processed > 0 || opened)
     }
 
     fn poll(&mut self, timeout: Duration) -> Result<Option<GroupEvent>, ThreadError> {
@@ -390,26 +407,37 @@ impl StreamThread {
         tables.all(|table| table.is_whole())
     }
 
-    /// Makes tasks of everything that is assigned and not yet running, and starts reading. Before there are
-    /// all rows to look into it only answers the group.
+    /// Begins to open tasks of everything that is assigned and does not run yet; those that run go on.
+    /// Before there are all rows to look into it only answers the group.
     fn open_tasks(&mut self) -> Result<(), ThreadError> {
         if !self.has_global_tables() {
             return Ok(self.member.acknowledge(Acknowledge::Start(&[]))?);
         }
         self.writers.ensure()?;
-        let wanted = tasks_of(&self.shared.plan.processing, &self.assigned);
-        let opening = Opening {
-            shared: &self.shared,
-            thread: &self.name,
-            cache_bytes: self.shared.settings.cache_bytes / self.assigned.len().max(1),
-        };
-        for (id, plan) in wanted {
-            if !self.tasks.contains_key(&id) {
-                let opened = opening.task(id, &plan);
-                self.shared.metrics.opening(id, None);
-                self.tasks.insert(id, opened?);
+        for (id, plan) in tasks_of(&self.shared.plan.processing, &self.assigned) {
+            if !self.tasks.contains_key(&id) && !self.openings.contains(id) {
+                self.openings.add(id, plan);
             }
         }
+        self.last_commit = self.shared.clock.now();
+        self.start_reading()
+    }
+
+    /// Gets the tasks further that are being opened; those that are open run. Tells whether anything has
+    /// got further.
+    fn go_on_opening(&mut self, timeout: Duration) -> Result<bool, ThreadError> {
+        let cache_bytes = self.shared.settings.cache_bytes / self.assigned.len().max(1);
+        let (opened, moved) = self.openings.step(timeout, cache_bytes)?;
+        if !opened.is_empty() {
+            let opened = opened.into_iter().map(|task| (task.id, task));
+            self.tasks.extend(opened);
+            self.start_reading()?;
+        }
+        Ok(moved)
+    }
+
+    /// Reads the inputs of the tasks that run.
+    fn start_reading(&mut self) -> Result<(), ThreadError> {
         let mut positions = Vec::new();
         self.routes.clear();
         self.holding.clear();
@@ -425,7 +453,6 @@ impl StreamThread {
         self.shared
             .metrics
             .set_tasks(&self.name, self.tasks.keys().copied());
-        self.last_commit = self.shared.clock.now();
         Ok(())
     }
 
@@ -459,7 +486,8 @@ impl StreamThread {
             self.handle(event)?;
         }
         self.writers.replace()?;
-        match self.assigned.is_empty() || !self.tasks.is_empty() {
+        let has_begun = !self.tasks.is_empty() || !self.openings.is_empty();
+        match self.assigned.is_empty() || has_begun {
             true => Ok(()),
             false => self.open_tasks(),
         }
@@ -473,6 +501,7 @@ impl StreamThread {
 
     fn close_tasks(&mut self) {
         self.tasks.clear();
+        self.openings.clear();
         self.routes.clear();
         self.holding.clear();
         self.shared

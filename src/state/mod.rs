@@ -23,6 +23,10 @@ pub type StoreId = usize;
 /// Receives entries of a scan, in the order of their keys.
 pub type OnEntry<'f> = &'f mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>;
 
+/// Keys in their order, each once, with their values; none: the key is removed.
+pub type SortedChanges<'i, 'c> =
+    &'i mut (dyn ExactSizeIterator<Item = (&'c [u8], Option<&'c [u8]>)> + 'c);
+
 /// What went wrong with local state, by the reaction that it demands.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
@@ -209,6 +213,28 @@ pub trait TaskState: Send {
     /// [`StateError::Corrupted`] or [`StateError::Io`]; nothing has changed then.
     fn write(&mut self, batch: &StateBatch) -> Result<(), StateError>;
 
+    /// Applies changes of a store that has reached the offset `next` of its changelog by them, as
+    /// [`TaskState::write`] does; made for many of them.
+    ///
+    /// # Errors
+    /// [`StateError::Corrupted`] or [`StateError::Io`]; the checkpoint has not moved then.
+    fn load(
+        &mut self,
+        store: StoreId,
+        changes: SortedChanges<'_, '_>,
+        next: Offset,
+    ) -> Result<(), StateError> {
+        let mut batch = StateBatch::default();
+        for (key, value) in changes {
+            match value {
+                Some(value) => batch.put(store, key, value),
+                None => batch.delete(store, key),
+            }
+        }
+        batch.checkpoint(store, next);
+        self.write(&batch)
+    }
+
     /// The offset of the next changelog record to be applied to a store; none for a new store.
     ///
     /// # Errors
@@ -279,11 +305,31 @@ mod suite {
             ranges_are_half_open_and_ordered(&mut *state);
             the_checkpoint_moves_with_the_batch(&mut *state);
             what_has_expired_is_gone_for_good(&mut *state);
+            what_is_loaded_replaces_what_was_there(&mut *state);
         }
         what_has_expired_is_gone_after_reopening(backend);
         what_was_written_is_there_after_reopening(backend);
         stores_are_found_by_name(backend);
         a_task_that_was_set_aside_begins_empty(backend, &stores);
+    }
+
+    fn what_is_loaded_replaces_what_was_there(state: &mut dyn TaskState) {
+        let key = |n: u32| [&b"loaded"[..], &n.to_be_bytes()].concat();
+        // Few changes, many, and many again over those.
+        for (next, count, deleted) in [(40, 10, 3), (41, 20_000, 7), (42, 30_000, 11)] {
+            let changes: Vec<_> = (0..count)
+                .map(|n| (key(n), (n % deleted != 0).then(|| count.to_be_bytes())))
+                .collect();
+            let mut sorted = changes
+                .iter()
+                .map(|(key, value)| (key.as_slice(), value.as_ref().map(|value| &value[..])));
+            state.load(0, &mut sorted, next).unwrap();
+            assert_eq!(state.checkpoint(0).unwrap(), Some(next));
+            let found = entries(state, 0, b"loaded", b"loadee");
+            let expected = changes.into_iter();
+            let expected = expected.filter_map(|(key, value)| Some((key, value?.to_vec())));
+            assert_eq!(found, expected.collect::<Vec<_>>());
+        }
     }
 
     fn a_batch_is_visible_after_it_is_written(state: &mut dyn TaskState) {

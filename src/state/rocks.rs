@@ -21,17 +21,25 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamilyDescriptor, CompactionDecision, DB, DBCompressionType,
-    DBRecoveryMode, ErrorKind, IteratorMode, Options, ReadOptions, WriteBatch, WriteBufferManager,
-    WriteOptions,
+    DBRecoveryMode, ErrorKind, IngestExternalFileOptions, IteratorMode, Options, ReadOptions,
+    SstFileWriter, WriteBatch, WriteBufferManager, WriteOptions,
 };
 
 use super::{
-    Change, OnEntry, StateBackend, StateBatch, StateError, StateReader, StoreId, TaskState, keys,
+    Change, OnEntry, SortedChanges, StateBackend, StateBatch, StateError, StateReader, StoreId,
+    TaskState, keys,
 };
 use crate::broker::Offset;
 
 /// So many bytes are written between two looks for files in which all has expired.
 const RECLAIM_BYTES: usize = 4 << 20;
+
+/// So many changes that are loaded become a file of their own, and do not go through the log and the
+/// write buffer.
+const FILE_CHANGES: usize = 10_000;
+
+/// The name of such a file before it is one of the database's.
+const LOADED_FILE: &str = "loaded.tmp";
 
 /// How much memory all state stores of a process may use together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +69,8 @@ pub struct RocksBackend {
 struct RocksState {
     files: Arc<Files>,
     write_options: WriteOptions,
+    /// Of files that are loaded.
+    file_options: Options,
     /// Written since the last look for expired files.
     written_bytes: usize,
 }
@@ -196,6 +206,7 @@ impl StateBackend for RocksBackend {
         Ok(Box::new(RocksState {
             files: Arc::new(files),
             write_options,
+            file_options: self.store_options(),
             written_bytes: 0,
         }))
     }
@@ -384,6 +395,48 @@ impl TaskState for RocksState {
             files.reclaim();
         }
         Ok(())
+    }
+
+    /// What becomes a file is durable by itself; the checkpoint follows it, so a crash in between loads
+    /// the same changes again.
+    fn load(
+        &mut self,
+        store: StoreId,
+        changes: SortedChanges<'_, '_>,
+        next: Offset,
+    ) -> Result<(), StateError> {
+        let mut batch = StateBatch::default();
+        batch.checkpoint(store, next);
+        if changes.len() < FILE_CHANGES {
+            for (key, value) in changes {
+                match value {
+                    Some(value) => batch.put(store, key, value),
+                    None => batch.delete(store, key),
+                }
+            }
+            return self.write(&batch);
+        }
+        let files = &*self.files;
+        let path = files.path.join(LOADED_FILE);
+        let write_file = || {
+            let mut writer = SstFileWriter::create(&self.file_options);
+            writer.open(&path)?;
+            for (key, value) in changes {
+                match value {
+                    Some(value) => writer.put(key, value)?,
+                    None => writer.delete(key)?,
+                }
+            }
+            writer.finish()?;
+            let mut options = IngestExternalFileOptions::default();
+            options.set_move_files(true);
+            let family = files.family(store);
+            files
+                .db
+                .ingest_external_file_cf_opts(family, &options, vec![&path])
+        };
+        write_file().map_err(files.fail("load"))?;
+        self.write(&batch)
     }
 
     fn checkpoint(&self, store: StoreId) -> Result<Option<Offset>, StateError> {

@@ -55,7 +55,7 @@ pub(super) struct Demo {
     /// Events per second [default: 200, without --events]
     #[arg(long, value_name = "N", conflicts_with = "live")]
     rate: Option<f64>,
-    /// The same seed gives the same events
+    /// The same seed gives events of the same kind; their times are those of the demo
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
     /// Wikimedia's stream as it happens; needs a contact
