@@ -183,17 +183,20 @@ impl<'d, 'f> Keys<'d, 'f> {
         self.read_pairs(key, Wanted::Pairs)
     }
 
-    /// Names, each with one of the words; a name may occur twice.
+    /// Names, each with one of the words; a name may occur twice. `others` are read as well, and not
+    /// offered: what is wrong with them is said elsewhere.
     pub fn choices<T: Copy>(
         &mut self,
         key: &'static str,
         what: &str,
         choices: &[(&'static str, T)],
+        others: &[(&'static str, T)],
     ) -> Vec<(&'d str, T)> {
         let words: Vec<&'static str> = choices.iter().map(|(word, _)| *word).collect();
         let mut chosen = Vec::new();
         for (name, text) in self.read_pairs(key, Wanted::PairsOf(words.clone())) {
-            match choices.iter().find(|(word, _)| *word == text) {
+            let mut all = choices.iter().chain(others);
+            match all.find(|(word, _)| *word == text) {
                 Some((_, choice)) => chosen.push((name, *choice)),
                 None => {
                     let help = did_you_mean_word(text, &format!("{what}s"), words.iter().copied());
@@ -571,6 +574,7 @@ fn written_instead(key: &str, value: &Value) -> Option<String> {
     match (key, &value.content) {
         ("columns" | "fields" | "set", Content::List(names)) => {
             let name = |value: &Value| match &value.content {
+                Content::Scalar(name) if name.contains('(') => Some(format!("name: {name}")),
                 Content::Scalar(name) => Some(format!("{name}: …")),
                 _ => None,
             };

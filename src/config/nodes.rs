@@ -127,7 +127,16 @@ fn read_topics(keys: &mut Keys<'_, '_>) -> Source {
 
 fn read_fields(keys: &mut Keys<'_, '_>, mut source: Source) -> Source {
     let types = ValueType::ALL.map(|kind| (kind.name(), kind));
-    for (path, kind) in keys.choices("fields", "type", &types) {
+    // T130 says what to declare instead.
+    let is_of_json = |kind| {
+        !matches!(
+            kind,
+            ValueType::Bytes | ValueType::Time | ValueType::Duration
+        )
+    };
+    let (of_json, others): (Vec<_>, Vec<_>) =
+        types.into_iter().partition(|(_, kind)| is_of_json(*kind));
+    for (path, kind) in keys.choices("fields", "type", &of_json, &others) {
         source = source.field(path, kind);
     }
     source

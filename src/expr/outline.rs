@@ -101,23 +101,33 @@ impl<'t> Outline<'t> {
         }
     }
 
-    /// The text with reserved words replaced by other names of the same length.
+    /// The text with names replaced by others of the same length that the parser lets pass.
     ///
     /// CEL reserves words for languages that embed it (`namespace`, `package`, `function`, …), and
     /// the parser refuses them as names. Tidemill does not use them, and records have such fields:
-    /// every change in a wiki has a `namespace`.
-    pub(super) fn without_reserved_words(&self) -> String {
+    /// every change in a wiki has a `namespace`. Names in backticks CEL knows behind a dot only, and
+    /// only of some characters; records have others, and in front too.
+    pub(super) fn with_plain_names(&self) -> String {
         let mut text = self.text.to_owned();
         let mut before = "";
         for (token, range) in &self.tokens {
             let written = &self.text[range.clone()];
-            // Behind a dot the parser lets them pass.
-            if *token == Token::Name && before != "." && RESERVED.contains(&written) {
-                text.replace_range(range.start..range.start + 1, "_");
+            match token {
+                Token::Escaped => text.replace_range(range.clone(), &"_".repeat(written.len())),
+                // Behind a dot the parser lets them pass.
+                Token::Name if before != "." && RESERVED.contains(&written) => {
+                    text.replace_range(range.start..range.start + 1, "_");
+                }
+                _ => {}
             }
             before = written;
         }
         text
+    }
+
+    /// The name that stands there, without the backticks around it.
+    pub(super) fn name_in(&self, token: Range<usize>) -> &'t str {
+        self.text[token].trim_matches('`')
     }
 
     /// The range of the token that begins at byte `start`; the end of the text if there is none.

@@ -25,10 +25,8 @@ pub(super) fn parse(text: &str) -> (Option<Node>, Vec<ExprError>) {
         Ok(outline) => outline,
         Err(error) => return (None, vec![error]),
     };
-    let parser = cel::Env::default()
-        .parser()
-        .enable_ident_escape_syntax(true);
-    match parser.parse_with_source_info(&outline.without_reserved_words()) {
+    let parser = cel::Env::default().parser();
+    match parser.parse_with_source_info(&outline.with_plain_names()) {
         Ok((tree, places)) => {
             let mut reader = Reader {
                 text,
@@ -64,7 +62,7 @@ impl<'t> Reader<'t> {
             Expr::Ident(_) => self.name(token),
             Expr::Select(select) => {
                 let operand = self.node(&select.operand);
-                self.select(operand, &select.field, token)
+                self.select(operand, token)
             }
             Expr::List(list) => self.list(list, token),
             Expr::Map(map) => self.map(map, token),
@@ -107,6 +105,14 @@ impl<'t> Reader<'t> {
         self.fail(error, Vec::new())
     }
 
+    fn refuse_dotted(&mut self, name: Range<usize>) -> Node {
+        self.refuse(
+            name,
+            "names with a dot",
+            "read the field around it, then index that",
+        )
+    }
+
     fn literal(&mut self, literal: &LiteralValue, token: Range<usize>) -> Node {
         let (constant, negative) = match literal {
             LiteralValue::Null => (Constant::Null, false),
@@ -134,8 +140,8 @@ impl<'t> Reader<'t> {
         }
     }
 
-    /// A variable or a field. The name is that of the text: the parser may have seen another in the
-    /// place of a reserved word.
+    /// A variable or a field. The name is that of the text: the parser may have seen another in its
+    /// place.
     fn name(&mut self, token: Range<usize>) -> Node {
         let name = &self.text[token.clone()];
         let kind = match self
@@ -145,24 +151,25 @@ impl<'t> Reader<'t> {
             .position(|variable| *variable == name)
         {
             Some(distance) => NodeKind::Local(distance),
-            None => NodeKind::Field(FieldPath::new(name)),
+            None => {
+                let name = self.outline.name_in(token.clone());
+                if name.contains('.') {
+                    return self.refuse_dotted(token);
+                }
+                NodeKind::Field(FieldPath::new(name))
+            }
         };
         Node { range: token, kind }
     }
 
     /// `operand.name`; `dot` is the dot.
-    fn select(&mut self, operand: Node, name: &str, dot: Range<usize>) -> Node {
-        let end = self
-            .outline
-            .after(dot.end)
-            .map_or(dot.end, |(_, name)| name.end);
-        let range = self.start_of(&operand)..end;
+    fn select(&mut self, operand: Node, dot: Range<usize>) -> Node {
+        let after = self.outline.after(dot.end);
+        let token = after.map_or(dot.end..dot.end, |(_, name)| name);
+        let name = self.outline.name_in(token.clone());
+        let range = self.start_of(&operand)..token.end;
         if name.contains('.') {
-            return self.refuse(
-                dot.end..end,
-                "names with a dot",
-                "read the field around it, then index that",
-            );
+            return self.refuse_dotted(token);
         }
         let kind = match operand.kind {
             NodeKind::Field(path) => NodeKind::Field(FieldPath::new(&format!("{path}.{name}"))),

@@ -296,8 +296,9 @@ impl Scanner<'_> {
             '&' => error.with_help("`&&` means and"),
             '|' => error.with_help("`||` means or"),
             '‘' | '’' | '“' | '”' => error.with_help("texts stand in plain quotes: 'text'"),
-            other if other.is_alphabetic() => error.with_help(
-                "names have letters a to z, digits and `_`; texts stand in quotes: 'text'",
+            other if other.is_alphabetic() || matches!(other, '@' | '$' | '#') => error.with_help(
+                "names have letters a to z, digits and `_`, and stand in backticks if they have others: \
+                 `größe`; texts stand in quotes: 'text'",
             ),
             _ => error,
         }
@@ -359,7 +360,7 @@ mod tests {
         check("a)", "1..2 unexpected `)`: nothing is open");
         check(
             "größe > 1",
-            "2..4 unexpected `ö` (names have letters a to z, digits and `_`; texts stand in quotes: 'text')",
+            "2..4 unexpected `ö` (names have letters a to z, digits and `_`, and stand in backticks if they have others: `größe`; texts stand in quotes: 'text')",
         );
     }
 }

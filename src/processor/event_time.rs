@@ -77,7 +77,11 @@ pub(crate) fn written_time(reader: &Reader) -> Option<WrittenTime> {
         Reader::Foreign => Some(time_of_change),
         Reader::Rows(rows) => match rows.topic {
             RowTopic::Changelog => Some(|record| StoredRow::time_of(kept_value(record)?).ok()),
-            RowTopic::Repartition | RowTopic::Results => Some(time_of_change),
+            // Without a key it is an upstream's word on how far it is.
+            RowTopic::Repartition => {
+                Some(|record| time_of_change(record).filter(|_| record.key.is_some()))
+            }
+            RowTopic::Results => Some(time_of_change),
         },
         Reader::Results(results) => match results.topic {
             ResultTopic::Changelog => Some(|record| Folded::time_of(kept_value(record)?).ok()),

@@ -532,7 +532,8 @@ fn taken(ways: &[Way], row: &Row<'_, '_>) -> Result<Taken, EvalError> {
     Ok(Taken { value, before })
 }
 
-/// Sends a row its way; the way of the earlier one, if it is another, learns that it is no more.
+/// Sends a row its way; the way of the earlier one, if it is another, learns before that it is no more:
+/// where ways come together again, the row is what is said last.
 fn run_ways(
     context: &mut Context<'_>,
     operators: &mut [OperatorState],
@@ -544,7 +545,8 @@ fn run_ways(
     let is_passed_on = taken.value.is_none_or(|way| ways[way].next.is_some());
     operators[id].counts.output += u64::from(is_passed_on);
     operators[id].counts.filtered += u64::from(!is_passed_on);
-    for (at, way) in ways.iter().enumerate() {
+    let others = (0..ways.len()).filter(|at| Some(*at) != taken.value);
+    for at in others.chain(taken.value) {
         let parts = Parts {
             value: taken.value == Some(at),
             before: match taken.before {
@@ -553,7 +555,7 @@ fn run_ways(
                 Ways::All => true,
             },
         };
-        if let Some(next) = way.next
+        if let Some(next) = ways[at].next
             && let Fate::Partly(parts) = Fate::of(parts)
         {
             partly(parts, row, |row| run(context, operators, next, row))?;

@@ -251,7 +251,10 @@ impl SinkThread {
 
     /// Reads no further ahead than may be in inputs that wait for others.
     fn hold_back(&mut self) -> Result<(), SinkError> {
-        let Some(read) = self.holding.look(self.queues.waiting()) else {
+        let settings = &self.context.settings;
+        // Large records count as several.
+        let unit = settings.sink_bytes / POLL_RECORDS.max(settings.sink_rows);
+        let Some(read) = self.holding.look(self.queues.waiting(unit.max(1))) else {
             return Ok(());
         };
         let held = self.holding.held();

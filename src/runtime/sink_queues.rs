@@ -111,10 +111,15 @@ impl SinkQueues {
     }
 
     /// Each partition with the number of its records that wait, and the offset behind the last of them.
-    pub(super) fn waiting(&self) -> impl Iterator<Item = (&TopicPartition, usize, Offset)> + Clone {
-        self.queues.iter().map(|queue| {
+    /// Those that have more than `unit` bytes on average count as so many of that size.
+    pub(super) fn waiting(
+        &self,
+        unit: usize,
+    ) -> impl Iterator<Item = (&TopicPartition, usize, Offset)> + Clone {
+        self.queues.iter().map(move |queue| {
             let records = &queue.records;
-            (records.partition(), records.len(), queue.behind_last())
+            let weight = records.len().max(records.bytes() / unit);
+            (records.partition(), weight, queue.behind_last())
         })
     }
 

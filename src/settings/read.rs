@@ -225,6 +225,17 @@ fn token(text: &str) -> Result<Secret, String> {
 }
 
 fn filter(text: &str) -> Result<String, String> {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    // A word alone would be a part of the program, all of which is logged: that is never meant.
+    let words = text.split(',').map(str::trim);
+    let mut words = words.filter(|word| word.bytes().all(|byte| byte.is_ascii_alphanumeric()));
+    let is_level = |word: &str| LEVELS.iter().any(|level| level.eq_ignore_ascii_case(word));
+    if let Some(word) = words.find(|word| !word.is_empty() && !is_level(word)) {
+        let levels = LEVELS.join(", ");
+        return Err(format!(
+            "`{word}` is no level ({levels}), nor a filter such as tidemill=debug"
+        ));
+    }
     tracing_subscriber::EnvFilter::try_new(text)
         .map(|_| text.to_owned())
         .map_err(|error| {

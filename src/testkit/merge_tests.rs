@@ -3,8 +3,10 @@
 use serde_json::{Value, json};
 
 use super::TopologyTestDriver;
-use crate::topology::builder::{Builder, Rollup, Source, SqlSink, Table};
-use crate::topology::graph::Topology;
+use crate::expr::Expression;
+use crate::topology::builder::{Branch, Builder, KafkaSink, Rollup, Source, SqlSink, Table};
+use crate::topology::graph::{Map, NodeKind, NodeName, OnError, Topology};
+use crate::value::FieldPath;
 
 /// Sources `a` and `b`, with event times.
 fn sources() -> Builder {
@@ -96,5 +98,73 @@ fn an_input_that_is_far_ahead_waits_for_the_other() {
         let (name, v) = row.split_once(' ').unwrap();
         let pair: i64 = name[1..].parse().unwrap();
         assert_eq!(v, (PAIRS + pair).to_string(), "{name}");
+    }
+}
+
+/// ```text
+///   s  ─→ map src = x ─→ table tx ─┐
+///      └→ map src = y ─→ table ty ─┴→ merge ─→ topic, table        y deletes its row last: so no row is left
+/// ```
+#[test]
+fn a_deletion_has_the_time_of_its_record_like_any_row() {
+    let mut driver = driver(
+        Topology::builder("app")
+            .source("s", Source::json("s").timestamp("at").key("name"))
+            .map("x", "s", [("v", "1")])
+            .node("y", NodeKind::Map(map_that_deletes()))
+            .table("tx", "x", Table::new())
+            .table("ty", "y", Table::new())
+            .merge("both", ["tx", "ty"])
+            .kafka("out", "both", KafkaSink::topic("out").field("v", "v")),
+        "both",
+    );
+    pipe(&mut driver, "s", "x", 4_000, 0);
+    pipe(&mut driver, "s", "x", 5_000, 0);
+    let values = driver.read("out").into_iter().map(|record| record.value);
+    assert_eq!(values.last(), Some(None), "the last word of the topic");
+    assert_eq!(last(&mut driver), [] as [&str; 0]);
+}
+
+fn map_that_deletes() -> Map {
+    Map {
+        from: NodeName("s".into()),
+        set: vec![(FieldPath::new("v"), Expression::parse("2"))],
+        tombstone_if: Some(Expression::parse("at == 5000")),
+        on_error: OnError::Stop,
+    }
+}
+
+/// ```text
+///   few ─┐
+///        ├→ merge        a row that goes another way than before is taken back there first, so the
+///   many ┘               last word is the row, in whichever order the ways come together
+/// ```
+#[test]
+fn the_ways_of_a_branch_come_together_in_one_table() {
+    for order in [["few", "many"], ["many", "few"]] {
+        let counts = Rollup::by(["name"]).unbounded().set("n", "count()");
+        let builder = Topology::builder("app")
+            .source("s", Source::json("s").timestamp("at").key("name"))
+            .aggregate("counts", "s", counts)
+            .branch(
+                "b",
+                "counts",
+                Branch::new().arm("few", "n < 3").default_arm("many"),
+            );
+        let mut driver = driver(
+            builder
+                .map("few", "b.few", [("v", "'few'")])
+                .map("many", "b.many", [("v", "'many'")])
+                .merge("both", order)
+                .kafka("out", "both", KafkaSink::topic("out").field("v", "v")),
+            "both",
+        );
+        for count in 1..=4 {
+            pipe(&mut driver, "s", "x", 1_000 * count, count);
+        }
+        let values = driver.read_json("out").into_iter();
+        let values: Vec<Value> = values.map(|value| value["v"].clone()).collect();
+        assert_eq!(values.last(), Some(&json!("many")), "{values:?}");
+        assert_eq!(last(&mut driver), ["x many"]);
     }
 }

@@ -72,3 +72,35 @@ fn a_session_of_one_instant_that_changes_and_grows_within_a_commit_is_taken_back
     assert_eq!(out(&[20, 20]), [of(20, true)]);
     assert_eq!(out(&[20, 15]), [of(20, false), of(15, true)]);
 }
+
+/// ```text
+///   gap 5 ms     a: 0         b: 6        a: 5 reaches the first one, which is past its retention: 5 < 6
+/// ```
+#[test]
+fn a_session_past_its_retention_is_not_met_wherever_the_clock_stands() {
+    for shift_ms in 1_000..1_020 {
+        for commit_each in [true, false] {
+            let file = FILE.replace("session: 10s, grace: 1s", "session: 5ms");
+            let topology = crate::config::parse(&file, "t.yaml").unwrap();
+            let options = DriverOptions {
+                commit_each,
+                ..DriverOptions::default()
+            };
+            let mut driver = TopologyTestDriver::with_options(&topology, options).unwrap();
+            for (key, at_ms) in [("a", 0), ("b", 6), ("a", 5)] {
+                let value = format!(r#"{{"k":"{key}"}}"#);
+                let time = Timestamp(shift_ms + at_ms);
+                let (key, value) = (key.as_bytes(), value.as_bytes());
+                driver.try_pipe("in", Some(key), Some(value), time).unwrap();
+            }
+            driver.commit().unwrap();
+            let counts = driver.read_json("out").into_iter();
+            let counts: Vec<_> = counts.map(|value| value["n"].clone()).collect();
+            assert_eq!(
+                counts,
+                [json!(1), json!(1), json!(1)],
+                "{shift_ms} {commit_each}"
+            );
+        }
+    }
+}

@@ -104,6 +104,81 @@ nodes:
 }
 
 #[test]
+fn t020_what_no_field_is_called() {
+    shows(
+        "
+app: a
+nodes:
+  s: { source: { topic: t, timestamp: at / 1000, key: user + 'x', id: 'a, b' } }
+  n: { aggregate: { from: s, by: 'user, url', set: { n: count() }, window: none } }
+  m: { aggregate: { from: s, by: ['{user}'], set: { n: count() }, window: none } }
+  out: { kafka: { from: n, topic: o } }
+  also: { kafka: { from: m, topic: p } }",
+        expect![[r#"
+            error[T020]: `at / 1000` is not the path of a field: it contains ' '
+             --> t.yaml:4:39
+              |
+            4 |   s: { source: { topic: t, timestamp: at / 1000, key: user + 'x', id: 'a, b' } }
+              |                                       ^^^^^^^^^
+              |
+              = help: name a field of the record; what is computed is set by a `map` node behind the source; if a field has this name, declare it under `fields`
+
+            error[T020]: `user + 'x'` is not the path of a field: it contains ' '
+             --> t.yaml:4:55
+              |
+            4 |   s: { source: { topic: t, timestamp: at / 1000, key: user + 'x', id: 'a, b' } }
+              |                                                       ^^^^^^^^^^
+              |
+              = help: name a field of the record; what is computed is set by a `map` node behind the source; if a field has this name, declare it under `fields`
+
+            error[T020]: `a, b` is not the path of a field: it contains ','
+             --> t.yaml:4:71
+              |
+            4 |   s: { source: { topic: t, timestamp: at / 1000, key: user + 'x', id: 'a, b' } }
+              |                                                                       ^^^^^^
+              |
+              = help: one field is named here; of several a `map` node behind the source makes one
+
+            error[T020]: `user, url` is not the path of a field: it contains ','
+             --> t.yaml:5:34
+              |
+            5 |   n: { aggregate: { from: s, by: 'user, url', set: { n: count() }, window: none } }
+              |                                  ^^^^^^^^^^^
+              |
+              = help: several fields are a list: `[user, url]`
+
+            error[T020]: `{user}` is not the path of a field: it contains '{'
+             --> t.yaml:6:35
+              |
+            6 |   m: { aggregate: { from: s, by: ['{user}'], set: { n: count() }, window: none } }
+              |                                   ^^^^^^^^
+              |
+              = help: let a `map` node in front set a field to it, and name that field; if a field has this name, let the source declare it under `fields`"#]],
+    );
+}
+
+/// A field that is declared may be called anything, and many others are called so.
+#[test]
+fn t020_lets_names_of_fields_pass() {
+    shows(
+        "
+app: a
+nodes:
+  s: { source: { topic: t, timestamp: '@timestamp', key: 'user id', fields: { 'user id': string } } }
+  n: { aggregate: { from: s, by: [user-id, a/b, größe, 'user id'], set: { n: count() }, window: none } }
+  out: { kafka: { from: n, topic: o } }",
+        expect![[r#"
+            warning[T024]: the field `user-id` is not declared
+             --> t.yaml:5:35
+              |
+            5 |   n: { aggregate: { from: s, by: [user-id, a/b, größe, 'user id'], set: { n: count() }, window: none } }
+              |                                   ^^^^^^^
+              |
+              = help: did you mean `user id`? Declare the field if it exists"#]],
+    );
+}
+
+#[test]
 fn t021_a_name_that_no_made_field_can_have() {
     shows(
         "
@@ -350,6 +425,34 @@ nodes:
               |                                ^^^^^
               |
               = help: did you mean `wiki`? Declare the field if it exists"#]],
+    );
+}
+
+#[test]
+fn t024_a_node_in_front_of_a_field() {
+    shows(
+        "
+app: a
+nodes:
+  orders: { source: { topic: t } }
+  paid: { filter: { from: orders, where: orders.paid } }
+  out: { kafka: { from: paid, topic: o, fields: { id: paid.id, at: other.at } } }",
+        expect![[r#"
+            warning[T024]: `orders.paid` is a field inside an object `orders`, which is not declared; `orders` is a node
+             --> t.yaml:5:42
+              |
+            5 |   paid: { filter: { from: orders, where: orders.paid } }
+              |                                          ^^^^^^^^^^^
+              |
+              = help: did you mean `paid`? Declare the field if it exists
+
+            warning[T024]: `paid.id` is a field inside an object `paid`, which is not declared; `paid` is a node
+             --> t.yaml:6:55
+              |
+            6 |   out: { kafka: { from: paid, topic: o, fields: { id: paid.id, at: other.at } } }
+              |                                                       ^^^^^^^
+              |
+              = help: did you mean `id`? Declare the field if it exists"#]],
     );
 }
 

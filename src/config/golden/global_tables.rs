@@ -121,6 +121,28 @@ fn t121_a_record_of_a_stream_finds_the_row_when_it_comes() {
 }
 
 #[test]
+fn t132_a_condition_is_no_key() {
+    shows(
+        "
+app: a
+nodes:
+  orders:    { source: { topic: o, key: id, fields: { id: string, customer_id: string } } }
+  customers: { global_table: { topic: c } }
+  named:     { join: { from: orders, with: customers, as: customer, on: orders.customer_id == customers.id } }
+  out:       { kafka: { from: named, topic: p, fields: { id: id, name: customer.name } } }
+",
+        expect![[r#"
+            error[T132]: `orders.customer_id == customers.id` is true or false: `on` gives the key of the row of `customers` that is looked up
+             --> t.yaml:6:73
+              |
+            6 |   named:     { join: { from: orders, with: customers, as: customer, on: orders.customer_id == customers.id } }
+              |                                                                         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+              |
+              = help: name what of a record of `orders` is that key: `on: customer_id`; the key of `customers` is that of its topic"#]],
+    );
+}
+
+#[test]
 fn t124_the_key_that_is_looked_up_is_of_the_record() {
     join(
         "from: s, with: countries, as: c, on: c.name",
@@ -235,7 +257,15 @@ nodes:
             8 |   unused: { global_table: { topic: u } }
               |   ^^^^^^
               |
-              = help: remove it, or name it in the `with` of a join"#]],
+              = help: remove it, or name it in the `with` of a join
+
+            warning[T024]: `c.name` is a field inside an object `c`, which is not declared; `c` is a node
+              --> t.yaml:12:49
+               |
+            12 |   k: { kafka: { from: h, topic: v, fields: { a: c.name } } }
+               |                                                 ^^^^^^
+               |
+               = help: did you mean `name`? Declare the field if it exists"#]],
     );
 }
 

@@ -181,6 +181,26 @@ fn t064_a_key_without_its_column() {
 }
 
 #[test]
+fn t065_a_field_whose_name_no_column_can_have() {
+    shows(
+        "
+app: a
+nodes:
+  s: { source: { topic: t } }
+  n: { aggregate: { from: s, by: [user-id], set: { n: count() }, window: none } }
+  t: { sql: { from: n, table: t } }",
+        expect![[r#"
+            error[T065]: the column of the field `user-id` cannot be called so: it contains '-'
+             --> t.yaml:6:8
+              |
+            6 |   t: { sql: { from: n, table: t } }
+              |        ^^^
+              |
+              = help: say which columns there are: `columns: { name: expression, … }`; a field with such a name stands in backticks in an expression"#]],
+    );
+}
+
+#[test]
 fn t065_a_name_that_no_column_can_have() {
     sinks(
         "  x: { sql: { from: s, table: t, columns: { id: id, meta.dt: meta.dt, '': title }, key: id } }",
@@ -222,7 +242,7 @@ fn t066_a_key_of_a_type_that_cannot_be_one() {
             6 |   x: { sql: { from: s, table: t, columns: { r: ratio, t: tags, d: delta }, key: [r, t, d] } }
               |                                                                                     ^
               |
-              = help: make a text of it: `string(…)`"#]],
+              = help: make a text of it: `json(…)`"#]],
     );
 }
 

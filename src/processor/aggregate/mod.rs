@@ -184,7 +184,8 @@ impl Aggregator {
                 Box::new(sliding::SlidingWindows::new(windows, emit, budget_bytes))
             }
             Windows::Session(windows) => {
-                Box::new(session::Sessions::new(windows, emit, budget_bytes))
+                let kept_ms = plan.retention_ms.unwrap_or(i64::MAX);
+                Box::new(session::Sessions::new(windows, kept_ms, emit, budget_bytes))
             }
         };
         Aggregator {

@@ -63,6 +63,8 @@ impl Stored for SessionEntry {
 
 pub(super) struct Sessions {
     windows: Session,
+    /// How long after its end a session is met by records.
+    kept_ms: i64,
     /// With `emit: updates`, what has happened since the last commit.
     news: Option<Vec<News>>,
     lines: Timelines<SessionEntry>,
@@ -80,9 +82,10 @@ enum News {
 }
 
 impl Sessions {
-    pub(super) fn new(windows: Session, emit: Emit, budget_bytes: usize) -> Sessions {
+    pub(super) fn new(windows: Session, kept_ms: i64, emit: Emit, budget_bytes: usize) -> Sessions {
         Sessions {
             windows,
+            kept_ms,
             news: (emit == Emit::Updates).then(Vec::new),
             lines: Timelines::new(
                 windows.gap_ms.saturating_add(windows.grace_ms),
@@ -179,7 +182,9 @@ impl Keeper for Sessions {
         addition: &Addition<'_>,
     ) -> Result<u64, ProcessError> {
         let (time, open_from) = (place.at, self.windows.open_from(place.from));
-        let reach_back = time.plus_millis(-self.windows.gap_ms);
+        // What is past its retention is not met, whether or not it has been let go of.
+        let kept_from = place.from.plus_millis(-self.kept_ms);
+        let reach_back = kept_from.max(time.plus_millis(-self.windows.gap_ms));
         let reach_on = time.plus_millis(self.windows.gap_ms);
         // Sessions do not overlap, so of those that end late enough, those that begin early enough
         // come first.

@@ -159,6 +159,9 @@ pub(super) async fn read(
     let asked = questions().iter().map(|question| question.name);
     let help = match names.is_empty() {
         true => ": there are no tables yet; `tidemill migrate` makes the shipped ones".to_owned(),
+        false if questions().iter().any(|question| question.table == table) => {
+            "; `tidemill migrate` makes the shipped tables".to_owned()
+        }
         false => did_you_mean(
             table,
             "tables and questions",

@@ -28,10 +28,12 @@ fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
             ),
             None => ("schema", "a schema over several lines stands behind `|`"),
         };
-        let is_about_message = error.contains("it has no message `");
-        let (key, help) = match is_about_message && format.message.is_some() {
-            true => ("message", "name one of them"),
-            false => (key, help),
+        let (key, help) = match &format.message {
+            Some(_) if error.contains("it has no message `") => ("message", "name one of them"),
+            None if error.contains("it has several messages") => {
+                ("message", "say which: `message: NAME`")
+            }
+            _ => (key, help),
         };
         let word = format.language.word();
         let message = format!("this is no schema for `format: {word}`: {error}");

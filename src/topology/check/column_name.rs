@@ -2,6 +2,7 @@
 
 use super::{Context, Finding, Place, Rule, Severity};
 use crate::topology::analysis::Occurrences;
+use crate::topology::graph::flat_name;
 
 pub(super) const RULE: Rule = Rule {
     code: "T065",
@@ -26,6 +27,22 @@ fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
             let message = format!("a column cannot be called `{name}`: {reason}");
             let help = "use letters, digits and `_`, not beginning with a digit";
             out.push(RULE.finding(place, message).help(help));
+        }
+        let before = &cx.analysis.before[number];
+        if !sink.columns.is_empty() || before.has_open_part() {
+            continue;
+        }
+        // Without columns those of the fields are taken.
+        for (field, _) in before.fields() {
+            let name = flat_name(field);
+            if let Some(reason) = reason(name.as_str(), LONGEST) {
+                let message =
+                    format!("the column of the field `{field}` cannot be called so: {reason}");
+                let help = "say which columns there are: `columns: { name: expression, … }`; a \
+                            field with such a name stands in backticks in an expression";
+                let place = Place::node(number).key("columns");
+                out.push(RULE.finding(place, message).help(help));
+            }
         }
     }
 }

@@ -14,11 +14,18 @@ pub(super) const RULE: Rule = Rule {
 fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
     for (number, kind) in cx.kinds() {
         for (place, path) in paths(&Place::node(number), kind) {
+            let text = path.as_str();
             let usual = "write the names from the outside in, with dots: `meta.dt`";
-            let (reason, help) = match reason(path.as_str()) {
-                Some(reason) => (reason, usual),
-                None if is_call(path.as_str()) => ("it is an expression".to_owned(), map_it(kind)),
-                None => continue,
+            let (reason, help) = match reason(text) {
+                Some(reason) => (reason, usual.to_owned()),
+                None if is_call(text) => {
+                    ("it is an expression".to_owned(), map_it(kind).to_owned())
+                }
+                None if is_declared(cx, number, kind, path) => continue,
+                None => match unlike_a_name(text) {
+                    Some(found) => (format!("it contains {found:?}"), instead(kind, text)),
+                    None => continue,
+                },
             };
             let message = format!("`{path}` is not the path of a field: {reason}");
             out.push(RULE.finding(place, message).help(help));
@@ -48,6 +55,45 @@ fn paths<'k>(node: &Place, kind: &'k NodeKind) -> Vec<(Place, &'k FieldPath)> {
             by.map(|(item, path)| (at("by").item(item), path)).collect()
         }
         _ => Vec::new(),
+    }
+}
+
+/// Whether the records are said to have such a field, whatever it is called.
+fn is_declared(cx: &Context<'_>, number: usize, kind: &NodeKind, path: &FieldPath) -> bool {
+    match kind {
+        NodeKind::Source(source) | NodeKind::GlobalTable(GlobalTable { source }) => {
+            source.fields.iter().any(|(declared, _)| declared == path)
+        }
+        _ => {
+            let fields = cx.analysis.before[number].fields();
+            fields.iter().any(|(field, _)| field == path)
+        }
+    }
+}
+
+/// What fields are hardly ever called: a part of an expression, of a list or of a pattern.
+fn unlike_a_name(path: &str) -> Option<char> {
+    let is_unlike = |c: char| c.is_whitespace() || ",;(){}[]<>=+*|&?\"'`".contains(c);
+    path.chars().find(|c| is_unlike(*c))
+}
+
+fn instead(kind: &NodeKind, text: &str) -> String {
+    let names: Vec<&str> = text.split(',').map(str::trim).collect();
+    let is_list = names.len() > 1 && names.iter().all(|name| unlike_a_name(name).is_none());
+    match (is_list, kind) {
+        (true, NodeKind::Aggregate(_)) => {
+            format!("several fields are a list: `[{}]`", names.join(", "))
+        }
+        (true, _) => "one field is named here; of several a `map` node behind the source makes one"
+            .to_owned(),
+        (false, NodeKind::Aggregate(_)) => format!(
+            "{}; if a field has this name, let the source declare it under `fields`",
+            map_it(kind)
+        ),
+        (false, _) => format!(
+            "{}; if a field has this name, declare it under `fields`",
+            map_it(kind)
+        ),
     }
 }
 

@@ -23,7 +23,11 @@ fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
                 kind.word()
             );
             let finding = RULE.finding(cx.input_place(number, item), message);
-            out.push(match kind.inputs().first() {
+            let before = kind
+                .inputs()
+                .first()
+                .filter(|before| !before.as_str().is_empty());
+            out.push(match before {
                 Some(before) => finding.help(help(kind, before.as_str())),
                 None => finding,
             });

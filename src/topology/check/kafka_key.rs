@@ -18,10 +18,14 @@ fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
         if !matches!(found, ValueType::Str | ValueType::Any) {
             let text = key.text();
             let message = format!("a key must be a string, `{text}` is of type {found}");
-            out.push(
-                RULE.finding(place, message)
-                    .help(format!("write `string({text})`")),
-            );
+            let help = match (key.field(), found) {
+                (Some(field), ValueType::List | ValueType::Map) => format!("write `json({field})`"),
+                (Some(field), _) => format!("write `string({field})`"),
+                (None, _) => {
+                    "make texts of its parts, as in `string(a) + '|' + string(b)`".to_owned()
+                }
+            };
+            out.push(RULE.finding(place, message).help(help));
         }
     }
 }

@@ -117,6 +117,7 @@ mod unsaid_fields;
 mod global_input;
 mod global_join;
 mod global_letters;
+mod on_condition;
 mod on_row;
 
 mod no_windows;
@@ -244,6 +245,7 @@ const RULES: &[Rule] = &[
     deleted_key::RULE,
     declared_in_json::RULE,
     stream_of_stream::RULE,
+    on_condition::RULE,
 ];
 
 /// What a code means.

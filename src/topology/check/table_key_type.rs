@@ -17,7 +17,10 @@ fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
             if matches!(kind, ValueType::Float | ValueType::List | ValueType::Map) {
                 let message =
                     format!("`{name}` is of type {kind}, which cannot be a part of a key");
-                let help = "make a text of it: `string(…)`";
+                let help = match kind {
+                    ValueType::Float => "make a text of it: `string(…)`",
+                    _ => "make a text of it: `json(…)`",
+                };
                 let place = Place::node(number).key("key").item(item);
                 out.push(RULE.finding(place, message).help(help));
             }

@@ -5,7 +5,7 @@
 use super::{Context, Finding, Place, Rule, Severity};
 use crate::topology::nearest::nearest;
 use crate::topology::shape::{Lookup, Shape};
-use crate::value::FieldPath;
+use crate::value::{FieldPath, ValueType};
 
 pub(super) const RULE: Rule = Rule {
     code: "T024",
@@ -22,7 +22,13 @@ fn check(cx: &Context<'_>, out: &mut Vec<Finding>) {
             if *lookup != Lookup::Undeclared {
                 continue;
             }
-            let Some(finding) = finding(cx, checked.place.clone(), path, before) else {
+            let place = checked.place.clone();
+            // T132 says what to write instead of a condition.
+            let is_on = place == Place::node(number).key("on");
+            let is_condition = is_on && cx.analysis.type_at(&place) == ValueType::Bool;
+            let finding = finding(cx, place.clone(), path, before)
+                .or_else(|| in_front_of(cx, number, place, path).filter(|_| !is_condition));
+            let Some(finding) = finding else {
                 continue;
             };
             out.push(match checked.range_of(path) {
@@ -66,6 +72,37 @@ fn finding(cx: &Context<'_>, place: Place, path: &FieldPath, before: &Shape) -> 
     let message = format!("the field `{path}` is not declared");
     let help = format!("did you mean `{meant}`? Declare the field if it exists");
     Some(RULE.finding(place, message).help(help))
+}
+
+/// A field with the name of a node in front of it, as SQL writes those of a table.
+fn in_front_of(cx: &Context<'_>, number: usize, place: Place, path: &FieldPath) -> Option<Finding> {
+    let root = path.root();
+    let inside = path.inside(&FieldPath::new(root))?;
+    let node = upstream(cx, number)
+        .into_iter()
+        .find(|node| cx.name(*node) == root)?;
+    let message = format!(
+        "`{path}` is a field inside an object `{root}`, which is not declared; `{}` is a node",
+        cx.name(node)
+    );
+    let help = format!("did you mean `{inside}`? Declare the field if it exists");
+    Some(RULE.finding(place, message).help(help))
+}
+
+/// All nodes that records come through on their way to this one.
+fn upstream(cx: &Context<'_>, number: usize) -> Vec<usize> {
+    let mut found = vec![number];
+    let mut next = 0;
+    while let Some(node) = found.get(next) {
+        let inputs = cx.analysis.inputs[*node].iter().flatten();
+        let new: Vec<usize> = inputs
+            .filter(|input| !found.contains(input))
+            .copied()
+            .collect();
+        found.extend(new);
+        next += 1;
+    }
+    found
 }
 
 /// The constant that other languages write so.

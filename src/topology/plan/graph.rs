@@ -36,6 +36,12 @@ pub(in crate::topology) struct Keys {
     are_everywhere: bool,
 }
 
+/// Whether more than one topic is read for a sink: of those in front of it, stateless nodes have none.
+pub(super) fn are_several_read(before_sink: &[&Node]) -> bool {
+    let read = before_sink.iter().filter(|node| !node.kind.is_stateless());
+    read.count() > 1
+}
+
 impl<'t> Graph<'t> {
     pub(super) fn new(topology: &'t Topology) -> Graph<'t> {
         let names = topology.nodes.iter().map(|node| &node.name);
@@ -142,6 +148,19 @@ impl<'t> Graph<'t> {
                 NodeKind::Sql(_) => true,
                 kind => kind.is_stateless() && self.feeds_sql(consumer),
             })
+    }
+
+    /// Whether a SQL sink reads the rows of this table together with others, behind a merge. It has to
+    /// know when they changed, and a changelog does not say when a row was deleted.
+    pub(super) fn feeds_sql_with_others(&self, table: &Node) -> bool {
+        let mut sinks = self
+            .order
+            .iter()
+            .filter(|node| matches!(node.kind, NodeKind::Sql(_)));
+        sinks.any(|sink| {
+            let before = self.before_sink(sink).unwrap_or_default();
+            before.iter().any(|node| node.name == table.name) && are_several_read(&before)
+        })
     }
 
     /// The aggregate whose results a suppress holds back; none behind any other node.

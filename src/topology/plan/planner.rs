@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::draft::Draft;
-use super::graph::Graph;
+use super::graph::{Graph, are_several_read};
 use super::scope::{Layout, Scope};
 use super::stages::{Part, Stage, cut, repartition_size};
 use super::{
@@ -130,23 +130,25 @@ impl<'t> Planner<'_, 't> {
         let layout = Layout::default();
         let mut draft = Draft::new(self.graph, &layout, Vec::new());
         let mut aggregates: Vec<&Aggregate> = Vec::new();
-        for before in self.graph.before_sink(node)? {
+        let all_before = self.graph.before_sink(node)?;
+        let is_alone = !are_several_read(&all_before);
+        for before in all_before {
             match &before.kind {
                 NodeKind::Source(source) => draft.add_source(before, source),
                 NodeKind::Aggregate(aggregate) => {
                     draft.add_results(before, aggregate);
                     aggregates.push(aggregate);
                 }
-                NodeKind::Table(table) if table.stored => draft.add_rows(before),
+                NodeKind::Table(table) if table.stored => draft.add_rows(before, is_alone),
                 NodeKind::Suppress(_) => {
                     let origin = self.graph.suppressed(before);
                     aggregates.extend(origin.map(|(_, aggregate)| aggregate));
-                    draft.add_rows(before);
+                    draft.add_rows(before, is_alone);
                 }
                 NodeKind::Join(_)
                 | NodeKind::Deduplicate(_)
                 | NodeKind::ToStream(_)
-                | NodeKind::Process(_) => draft.add_rows(before),
+                | NodeKind::Process(_) => draft.add_rows(before, is_alone),
                 _ => draft.add_stateless(before)?,
             }
         }

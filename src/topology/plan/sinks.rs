@@ -126,7 +126,7 @@ fn written_fields(
     let field = |path: &FieldPath| {
         let value = match is_json {
             true => written_by_default(path, scope, before),
-            false => Expression::parse(path.as_str()),
+            false => Expression::of_field(path),
         };
         (flat_name(path).to_string(), value)
     };
@@ -139,7 +139,7 @@ fn written_by_default(path: &FieldPath, scope: &Scope<'_>, before: &Shape) -> Ex
     let is_bytes = matches!(scope.find(path), Some((_, ValueType::Bytes)));
     match is_bytes && !before.key().contains(path) {
         true => Expression::parse(&format!("{path} == null ? null : base64.encode({path})")),
-        false => Expression::parse(path.as_str()),
+        false => Expression::of_field(path),
     }
 }
 
@@ -153,7 +153,7 @@ pub(super) fn sql_plan(
     let mut columns = Vec::new();
     if sink.columns.is_empty() {
         for path in scope.names() {
-            let value = compile(node, &Expression::parse(path.as_str()), scope)?;
+            let value = compile(node, &Expression::of_field(path), scope)?;
             let kind = column_type(&value, aggregates, path, shape);
             columns.push(SqlColumn {
                 name: flat_name(path).to_string(),

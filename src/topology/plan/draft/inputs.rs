@@ -53,11 +53,11 @@ impl<'l, 't> Draft<'l, 't> {
         })
     }
 
-    /// The rows behind a node that another sub-topology runs: of a table from its changelog, of
-    /// anything else from where they are sent for this.
-    pub(in super::super) fn add_rows(&mut self, node: &'t Node) {
+    /// The rows behind a node that another sub-topology runs: of a table from its changelog, if nothing
+    /// else is read; otherwise from where they are sent for this.
+    pub(in super::super) fn add_rows(&mut self, node: &'t Node, is_alone: bool) {
         let (suffix, topic) = match &node.kind {
-            NodeKind::Table(_) => ("changelog", RowTopic::Changelog),
+            NodeKind::Table(_) if is_alone => ("changelog", RowTopic::Changelog),
             _ => ("results", RowTopic::Results),
         };
         let name = self.graph.internal_topic(&node.name, suffix);
@@ -157,20 +157,25 @@ impl<'l, 't> Draft<'l, 't> {
     /// Sends what leaves a node to a topic from which SQL sinks read it, if there are any.
     pub(in super::super) fn add_results_topic(&mut self, node: &'t Node, on_error: OnError) {
         if self.graph.feeds_sql(node) {
-            let outlet = self.outlets[&node.name].clone();
-            let topic = self.own_topic(node, "results", Purpose::Results);
-            let work = Work::Send(SendPlan {
-                computed: computed(&outlet.scope),
-                topic,
-                route: Route::Same,
-                tells_time: None,
-                time: TimeSource::default(),
-                lateness: None,
-                passes_headers: self.graph.are_headers_read_behind(&node.name, &|_| true),
-                on_error,
-            });
-            self.push(node, work, &outlet.links);
+            self.send_results(node, on_error);
         }
+    }
+
+    /// Sends what leaves a node to a topic from which SQL sinks read it.
+    pub(in super::super) fn send_results(&mut self, node: &'t Node, on_error: OnError) {
+        let outlet = self.outlets[&node.name].clone();
+        let topic = self.own_topic(node, "results", Purpose::Results);
+        let work = Work::Send(SendPlan {
+            computed: computed(&outlet.scope),
+            topic,
+            route: Route::Same,
+            tells_time: None,
+            time: TimeSource::default(),
+            lateness: None,
+            passes_headers: self.graph.are_headers_read_behind(&node.name, &|_| true),
+            on_error,
+        });
+        self.push(node, work, &outlet.links);
     }
 
     /// The results of an aggregate that another sub-topology runs.

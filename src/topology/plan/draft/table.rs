@@ -15,6 +15,9 @@ impl<'l, 't> Draft<'l, 't> {
         let prefixes = self.graph.shape(node).prefixes();
         let outlet = self.keep_rows(&node.name, prefixes, table.on_error, &outlet);
         self.outlets.insert(&node.name, outlet);
+        if self.graph.feeds_sql_with_others(node) {
+            self.send_results(node, table.on_error);
+        }
         Ok(())
     }
 
