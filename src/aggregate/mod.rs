@@ -105,7 +105,7 @@ impl Accumulator {
             | Function::Quantiles(_)
             | Function::QuantileSketch => Accumulator::Quantiles(Quantiles::default()),
             Function::Histogram(bounds) => Accumulator::Histogram(Histogram::new(bounds)),
-            Function::TopK(_) => Accumulator::TopK(Box::default()),
+            Function::TopK(_) | Function::TopKSketch => Accumulator::TopK(Box::default()),
             Function::CollectSet(max) => Accumulator::CollectSet(CollectedSet::new(*max)),
             Function::CollectList(max) => Accumulator::CollectList(CollectedList::new(*max)),
         }
@@ -311,7 +311,7 @@ impl Accumulator {
             Accumulator::Histogram(histogram) => histogram.read(arena),
             Accumulator::TopK(top) => match function {
                 Function::TopK(k) => top.read(*k, arena),
-                _ => Value::Null,
+                _ => bytes(top.sketch()),
             },
             Accumulator::CollectSet(set) => set.read(arena),
             Accumulator::CollectList(list) => list.read(arena),
@@ -420,6 +420,7 @@ pub fn check_arguments(function: &Function, arguments: &[Value<'_>]) -> Result<(
         | Function::Earliest
         | Function::Latest
         | Function::TopK(_)
+        | Function::TopKSketch
         | Function::CollectSet(_)
         | Function::CollectList(_) => ("a number, text or time", Scalar::can_hold(value)),
     };

@@ -2,6 +2,8 @@
 
 use std::cmp::Ordering;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use bumpalo::Bump;
 
 use crate::codec::{Decode, Encode};
@@ -94,6 +96,22 @@ impl Scalar {
             Scalar::Bytes(bytes) => Value::Bytes(arena.alloc_slice_copy(bytes)),
             Scalar::Time(ms) => Value::Time(Timestamp(*ms)),
             Scalar::Duration(ms) => Value::Duration(*ms),
+        }
+    }
+
+    /// As a text: one that it is, else as JSON writes it; bytes that are no text in base64, lengths of
+    /// time in milliseconds.
+    pub fn text(&self) -> String {
+        match self {
+            Scalar::Bool(value) => value.to_string(),
+            Scalar::Int(value) | Scalar::Duration(value) => value.to_string(),
+            Scalar::Float(value) => value.to_string(),
+            Scalar::Str(text) => text.clone(),
+            Scalar::Bytes(bytes) => match str::from_utf8(bytes) {
+                Ok(text) => text.to_owned(),
+                Err(_) => BASE64.encode(bytes),
+            },
+            Scalar::Time(ms) => Timestamp(*ms).to_string(),
         }
     }
 

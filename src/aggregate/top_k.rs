@@ -16,6 +16,7 @@ use std::hash::{BuildHasher as _, Hash as _, Hasher as _};
 
 use bumpalo::Bump;
 use bumpalo::collections::Vec as ArenaVec;
+use datasketches::frequencies::FrequentItemsSketch;
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
@@ -28,6 +29,12 @@ pub const CAPACITY: usize = 1024;
 
 /// So many counters stay when there are too many, at most.
 const KEPT: usize = CAPACITY / 2;
+
+/// The room of a sketch, of which three quarters are used: all counters fit without a loss.
+const SKETCH_ITEMS: usize = 2 * CAPACITY;
+
+/// Where a sketch with items says what each may have lost: the last of the four words in front.
+const SKETCH_OFFSET: std::ops::Range<usize> = 24..32;
 
 /// Values with their counts.
 #[derive(Clone, Debug, Default)]
@@ -156,6 +163,22 @@ impl TopK {
             Value::Map(arena.alloc_slice_copy(&entry))
         });
         Value::List(arena.alloc_slice_fill_iter(entries))
+    }
+
+    /// The values, as texts, with their counts and what they may have lost: a frequent-items sketch of
+    /// Apache DataSketches, for other programs to merge. That library would have an owned value made
+    /// for each record, so it is not what counts here; its sketch has the same terms.
+    pub fn sketch(&self) -> Vec<u8> {
+        let mut sketch = FrequentItemsSketch::<String>::new(SKETCH_ITEMS)
+            .expect("a power of two that the format allows");
+        for counter in self.live() {
+            sketch.update_with_count(counter.value.text(), counter.count);
+        }
+        let mut bytes = sketch.serialize();
+        if self.lost > 0 {
+            bytes[SKETCH_OFFSET].copy_from_slice(&self.lost.to_le_bytes());
+        }
+        bytes
     }
 
     /// Bytes on the heap, about.

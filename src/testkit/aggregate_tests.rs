@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use datasketches::frequencies::FrequentItemsSketch;
 use datasketches::hll::HllSketch;
 use datasketches::tdigest::TDigestMut;
 use serde_json::{Value, json};
@@ -169,7 +170,10 @@ fn a_sketch_stands_beside_the_value_that_is_read_from_it() {
         .set("values", "distinct(x)")
         .set("values_sketch", "distinct_sketch(x)")
         .set("p90", "quantile(x, 0.9)")
-        .set("sketch", "quantile_sketch(x)");
+        .set("sketch", "quantile_sketch(x)")
+        .set("top", "top_k(x % 50, 3)")
+        .set("top_sketch", "top_k_sketch(x % 50)")
+        .set("all_sketch", "top_k_sketch(x)");
     let topology = Topology::builder("app")
         .source("events", Source::json("in").key("k"))
         .flat_map("each", "events", FlatMap::new("range(n)", "x"))
@@ -200,6 +204,22 @@ fn a_sketch_stands_beside_the_value_that_is_read_from_it() {
         let p90 = digest.quantile(0.9).unwrap().expect("a value");
         let read = result["p90"].as_f64().expect("a number");
         assert!((p90 / read - 1.0).abs() < 0.01, "{p90} and {read} of {n}");
+        let top = FrequentItemsSketch::<String>::deserialize(&bytes("top_sketch"));
+        let top = top.expect("a sketch");
+        for entry in result["top"].as_array().expect("a list") {
+            let value = entry["value"].to_string();
+            assert_eq!(Some(top.estimate(&value)), entry["count"].as_u64(), "{n}");
+            assert_eq!(top.lower_bound(&value), top.upper_bound(&value));
+        }
+        // Of too many values: what each may have lost is known. Each comes once per time.
+        let all = FrequentItemsSketch::<String>::deserialize(&bytes("all_sketch"));
+        let all = all.expect("a sketch");
+        assert_eq!(all.maximum_error() > 0, n > 1_024, "{n}");
+        for value in 0..n {
+            let (value, times) = (value.to_string(), 1 + u64::from(n > 900 && value < 900));
+            let bounds = all.lower_bound(&value)..=all.upper_bound(&value);
+            assert!(bounds.contains(&times), "{value} of {n}: {bounds:?}");
+        }
     }
 }
 

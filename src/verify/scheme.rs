@@ -539,7 +539,8 @@ fn of_function(function: &Function) -> Agreement {
         | Function::Latest
         | Function::CollectList(_)
         | Function::QuantileSketch
-        | Function::DistinctSketch => Agreement::Unknown,
+        | Function::DistinctSketch
+        | Function::TopKSketch => Agreement::Unknown,
     }
 }
 

@@ -102,7 +102,7 @@ fn t047_a_function_that_does_not_exist() {
             4 |   a: { aggregate: { from: s, by: wiki, window: { tumbling: 1m }, set: { a: cuont(), b: modus(delta) } } }
               |                                                                                        ^^^^^
               |
-              = help: the aggregate functions: count, count_if, sum, min, max, avg, first, last, earliest, latest, stddev_pop, stddev_samp, median, quantile, quantiles, quantile_sketch, histogram, distinct, distinct_sketch, top_k, collect_set, collect_list"#]],
+              = help: the aggregate functions: count, count_if, sum, min, max, avg, first, last, earliest, latest, stddev_pop, stddev_samp, median, quantile, quantiles, quantile_sketch, histogram, distinct, distinct_sketch, top_k, top_k_sketch, collect_set, collect_list"#]],
     );
 }
 

@@ -48,6 +48,8 @@ pub enum Function {
     DistinctSketch,
     /// `top_k(x, k)`, `top_k(x, k, weight)`: the values with the most records (or weight).
     TopK(usize),
+    /// `top_k_sketch(x)`, `top_k_sketch(x, weight)`: what such values are read from, as bytes.
+    TopKSketch,
     /// `collect_set(x, max)`: the different values, the smallest so many.
     CollectSet(usize),
     /// `collect_list(x, max)`: the values in the order of their time, the earliest so many.
@@ -78,6 +80,7 @@ impl Function {
             Function::Distinct => "distinct",
             Function::DistinctSketch => "distinct_sketch",
             Function::TopK(_) => "top_k",
+            Function::TopKSketch => "top_k_sketch",
             Function::CollectSet(_) => "collect_set",
             Function::CollectList(_) => "collect_list",
         }
@@ -97,7 +100,9 @@ impl Function {
             | Function::TopK(_)
             | Function::CollectSet(_)
             | Function::CollectList(_) => ValueType::List,
-            Function::QuantileSketch | Function::DistinctSketch => ValueType::Bytes,
+            Function::QuantileSketch | Function::DistinctSketch | Function::TopKSketch => {
+                ValueType::Bytes
+            }
             Function::Sum
             | Function::Min
             | Function::Max
@@ -132,6 +137,7 @@ impl Function {
             | Function::Distinct
             | Function::DistinctSketch
             | Function::TopK(_)
+            | Function::TopKSketch
             | Function::CollectSet(_)
             | Function::CollectList(_) => false,
         }
@@ -155,7 +161,10 @@ impl Function {
                 Function::Distinct | Function::DistinctSketch,
                 Function::Distinct | Function::DistinctSketch,
             )
-            | (Function::TopK(_), Function::TopK(_)) => true,
+            | (
+                Function::TopK(_) | Function::TopKSketch,
+                Function::TopK(_) | Function::TopKSketch,
+            ) => true,
             (one, other) => is_quantile(one) && is_quantile(other),
         }
     }

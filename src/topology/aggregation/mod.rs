@@ -284,8 +284,14 @@ mod tests {
             &[0, 1, 0, 3, 0],
         );
         check_shared(
-            &["top_k(x, 3)", "top_k(x, 5)", "top_k(x, 5, n)"],
-            &[0, 0, 2],
+            &[
+                "top_k(x, 3)",
+                "top_k(x, 5)",
+                "top_k(x, 5, n)",
+                "top_k_sketch(x)",
+                "top_k_sketch(x, n)",
+            ],
+            &[0, 0, 2, 0, 2],
         );
         check_shared(
             &["distinct_sketch(x)", "distinct(x)", "distinct_sketch(x)"],

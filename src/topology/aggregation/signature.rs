@@ -176,6 +176,13 @@ pub const SIGNATURES: &[Signature] = {
         )
         .with_optional(1),
         signature(
+            "top_k_sketch",
+            "top_k_sketch(x[, weight])",
+            &[Single, Whole],
+            Nothing(|| Function::TopKSketch),
+        )
+        .with_optional(1),
+        signature(
             "collect_set",
             "collect_set(x, max)",
             &[Single],

@@ -21,6 +21,12 @@ pub fn compare(case: &Case, found: &Played) -> Result<(), String> {
             shown(&of_step(&output, step))
         ));
     }
+    compare_drops(case, found)?;
+    compare_store(case, found)
+}
+
+/// Whether as many records were dropped.
+pub fn compare_drops(case: &Case, found: &Played) -> Result<(), String> {
     let dropped = |reason: &str| -> u64 {
         let drops = case.drops.iter().filter(|drop| drop.reason == reason);
         drops.map(|drop| drop.count).sum()
@@ -42,6 +48,10 @@ pub fn compare(case: &Case, found: &Played) -> Result<(), String> {
             found.null
         ));
     }
+    Ok(())
+}
+
+fn compare_store(case: &Case, found: &Played) -> Result<(), String> {
     for row in case.store.iter().flatten() {
         let is_it = |mine: &&Stored| {
             let same_time = row.timestamp_ms.is_none() || row.timestamp_ms == mine.timestamp_ms;
