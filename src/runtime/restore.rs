@@ -31,6 +31,9 @@ use crate::state::{StateBackend, StateError, StoreId, TaskState};
 use crate::time::Clock;
 use crate::topology::plan::{SubTopology, TaskId};
 
+/// So many states are opened at once.
+const OPENED_AT_ONCE: usize = 4;
+
 /// Records that are read at once.
 const POLL_RECORDS: usize = 10_000;
 
@@ -181,8 +184,8 @@ impl Restores {
         });
         let changelogs: Vec<TopicPartition> = changelogs.collect();
         let ranges = LogRanges::of(means.broker, &changelogs)?;
-        for (task, plan) in tasks {
-            let (replay, is_rebuilt) = match begin(means, *task, plan, &ranges) {
+        for ((task, plan), begun) in tasks.iter().zip(begin_all(means, tasks, &ranges)) {
+            let (replay, is_rebuilt) = match begun {
                 Err(RestoreError::State(error @ StateError::Corrupted { .. })) => {
                     set_aside(means, *task, plan, &error)?;
                     (begin(means, *task, plan, &ranges)?, true)
@@ -386,6 +389,26 @@ impl Restores {
         restore.is_rebuilt = true;
         Ok(())
     }
+}
+
+/// Opens several states at once: each takes its time to find out what it has.
+fn begin_all(
+    means: Means<'_>,
+    tasks: &[(TaskId, Arc<SubTopology>)],
+    ranges: &LogRanges,
+) -> Vec<Result<Replay, RestoreError>> {
+    let mut begun = Vec::new();
+    for some in tasks.chunks(OPENED_AT_ONCE) {
+        std::thread::scope(|scope| {
+            let opening = some
+                .iter()
+                .map(|(task, plan)| scope.spawn(|| begin(means, *task, plan, ranges)));
+            let opening: Vec<_> = opening.collect();
+            let opened = opening.into_iter().map(|each| each.join());
+            begun.extend(opened.map(|each| each.expect("it does not panic")));
+        });
+    }
+    begun
 }
 
 fn begin(

@@ -24,8 +24,8 @@ pub type StoreId = usize;
 pub type OnEntry<'f> = &'f mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>;
 
 /// Keys in their order, each once, with their values; none: the key is removed.
-pub type SortedChanges<'i, 'c> =
-    &'i mut (dyn ExactSizeIterator<Item = (&'c [u8], Option<&'c [u8]>)> + 'c);
+pub type SortedChanges<'c> =
+    Box<dyn ExactSizeIterator<Item = (&'c [u8], Option<&'c [u8]>)> + Send + 'c>;
 
 /// What went wrong with local state, by the reaction that it demands.
 #[derive(Debug, thiserror::Error)]
@@ -214,18 +214,18 @@ pub trait TaskState: Send {
     fn write(&mut self, batch: &StateBatch) -> Result<(), StateError>;
 
     /// Applies changes of a store that has reached the offset `next` of its changelog by them, as
-    /// [`TaskState::write`] does; made for many of them.
+    /// [`TaskState::write`] does; made for many of them. They come in parts, one behind the other.
     ///
     /// # Errors
     /// [`StateError::Corrupted`] or [`StateError::Io`]; the checkpoint has not moved then.
     fn load(
         &mut self,
         store: StoreId,
-        changes: SortedChanges<'_, '_>,
+        parts: Vec<SortedChanges<'_>>,
         next: Offset,
     ) -> Result<(), StateError> {
         let mut batch = StateBatch::default();
-        for (key, value) in changes {
+        for (key, value) in parts.into_iter().flatten() {
             match value {
                 Some(value) => batch.put(store, key, value),
                 None => batch.delete(store, key),
@@ -320,10 +320,15 @@ mod suite {
             let changes: Vec<_> = (0..count)
                 .map(|n| (key(n), (n % deleted != 0).then(|| count.to_be_bytes())))
                 .collect();
-            let mut sorted = changes
-                .iter()
-                .map(|(key, value)| (key.as_slice(), value.as_ref().map(|value| &value[..])));
-            state.load(0, &mut sorted, next).unwrap();
+            let parts = changes.chunks(count as usize / 2 + 1).map(|part| {
+                let values = part.iter();
+                let values = values.map(|(key, value)| {
+                    let value = value.as_ref().map(|value| &value[..]);
+                    (key.as_slice(), value)
+                });
+                Box::new(values) as SortedChanges<'_>
+            });
+            state.load(0, parts.collect(), next).unwrap();
             assert_eq!(state.checkpoint(0).unwrap(), Some(next));
             let found = entries(state, 0, b"loaded", b"loadee");
             let expected = changes.into_iter();

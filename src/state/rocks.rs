@@ -38,9 +38,6 @@ const RECLAIM_BYTES: usize = 4 << 20;
 /// write buffer.
 const FILE_CHANGES: usize = 10_000;
 
-/// The name of such a file before it is one of the database's.
-const LOADED_FILE: &str = "loaded.tmp";
-
 /// How much memory all state stores of a process may use together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StateMemory {
@@ -402,13 +399,14 @@ impl TaskState for RocksState {
     fn load(
         &mut self,
         store: StoreId,
-        changes: SortedChanges<'_, '_>,
+        parts: Vec<SortedChanges<'_>>,
         next: Offset,
     ) -> Result<(), StateError> {
         let mut batch = StateBatch::default();
         batch.checkpoint(store, next);
-        if changes.len() < FILE_CHANGES {
-            for (key, value) in changes {
+        let count: usize = parts.iter().map(|part| part.len()).sum();
+        if count < FILE_CHANGES {
+            for (key, value) in parts.into_iter().flatten() {
                 match value {
                     Some(value) => batch.put(store, key, value),
                     None => batch.delete(store, key),
@@ -416,26 +414,27 @@ impl TaskState for RocksState {
             }
             return self.write(&batch);
         }
-        let files = &*self.files;
-        let path = files.path.join(LOADED_FILE);
-        let write_file = || {
-            let mut writer = SstFileWriter::create(&self.file_options);
-            writer.open(&path)?;
-            for (key, value) in changes {
-                match value {
-                    Some(value) => writer.put(key, value)?,
-                    None => writer.delete(key)?,
-                }
-            }
-            writer.finish()?;
-            let mut options = IngestExternalFileOptions::default();
-            options.set_move_files(true);
-            let family = files.family(store);
-            files
-                .db
-                .ingest_external_file_cf_opts(family, &options, vec![&path])
-        };
-        write_file().map_err(files.fail("load"))?;
+        let files = Arc::clone(&self.files);
+        let (options, failed) = (&self.file_options, files.fail("load"));
+        let paths: Vec<PathBuf> = (0..parts.len())
+            .map(|part| files.path.join(format!("loaded-{part}.tmp")))
+            .collect();
+        std::thread::scope(|scope| {
+            let parts = parts.into_iter().zip(&paths);
+            let writing: Vec<_> = parts
+                .map(|(part, path)| scope.spawn(move || write_file(options, path, part)))
+                .collect();
+            let mut written = writing.into_iter().map(|part| part.join());
+            written.try_for_each(|part| part.expect("it does not panic"))
+        })
+        .map_err(&failed)?;
+        let mut options = IngestExternalFileOptions::default();
+        options.set_move_files(true);
+        let family = files.family(store);
+        let loaded = files
+            .db
+            .ingest_external_file_cf_opts(family, &options, paths);
+        loaded.map_err(&failed)?;
         self.write(&batch)
     }
 
@@ -461,6 +460,23 @@ impl TaskState for RocksState {
         };
         sum("rocksdb.total-sst-files-size") + sum("rocksdb.cur-size-all-mem-tables")
     }
+}
+
+/// Makes a file of the database's of changes, before it is one.
+fn write_file(
+    options: &Options,
+    path: &Path,
+    changes: SortedChanges<'_>,
+) -> Result<(), rocksdb::Error> {
+    let mut writer = SstFileWriter::create(options);
+    writer.open(path)?;
+    for (key, value) in changes {
+        match value {
+            Some(value) => writer.put(key, value)?,
+            None => writer.delete(key)?,
+        }
+    }
+    writer.finish()
 }
 
 fn checkpoint_key(store: &str) -> Vec<u8> {

@@ -6,12 +6,17 @@ use std::hash::BuildHasher;
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
+use crate::state::SortedChanges;
+
 /// The value of a key that was deleted.
 const DELETED: u32 = u32::MAX;
 
 /// Room that a value gets on top of its length, so that the next one of its key fits as well: counters
 /// grow by a byte now and then.
 const SLACK: usize = 8;
+
+/// So many changes are sorted and written in two halves at once.
+const TOGETHER: usize = 30_000;
 
 /// The last change of each key. All bytes stand in one buffer, so a change costs no allocation.
 #[derive(Default)]
@@ -32,6 +37,51 @@ struct Entry {
     value_len: u32,
     /// How many bytes the value may take where it is.
     room: u32,
+}
+
+/// Changes in the order of their keys.
+pub(super) struct Sorted<'c> {
+    changes: &'c LastChanges,
+    order: Vec<Position>,
+}
+
+/// Where a change stands. Most keys differ in what is kept of them here, so that comparing them does not
+/// look for them in memory: a window, and much of what it is grouped by.
+struct Position {
+    beginning: [u64; 4],
+    at: u32,
+}
+
+/// The first bytes of a key, which compare as the key does if they differ.
+fn beginning(key: &[u8]) -> [u64; 4] {
+    let mut words = [0; 4];
+    for (word, bytes) in words.iter_mut().zip(key.chunks(size_of::<u64>())) {
+        let mut padded = [0; size_of::<u64>()];
+        padded[..bytes.len()].copy_from_slice(bytes);
+        *word = u64::from_be_bytes(padded);
+    }
+    words
+}
+
+impl Sorted<'_> {
+    /// One behind the other, to be written at once if there are many.
+    pub(super) fn parts(&self) -> Vec<SortedChanges<'_>> {
+        let size = match self.order.len() < TOGETHER {
+            true => self.order.len(),
+            false => self.order.len().div_ceil(2),
+        };
+        let parts = self.order.chunks(size.max(1));
+        parts
+            .map(|part| {
+                let LastChanges { bytes, entries, .. } = self.changes;
+                let change = move |position: &Position| {
+                    let entry = &entries[position.at as usize];
+                    (entry.key(bytes), entry.value(bytes))
+                };
+                Box::new(part.iter().map(change)) as SortedChanges<'_>
+            })
+            .collect()
+    }
 }
 
 impl Entry {
@@ -97,15 +147,36 @@ impl LastChanges {
         self.bytes.len() + self.entries.len() * (size_of::<Entry>() + 2 * size_of::<u32>())
     }
 
-    /// The keys in their order, each with its value; none: it is no more.
-    pub(super) fn sorted(&mut self) -> impl ExactSizeIterator<Item = (&[u8], Option<&[u8]>)> {
+    /// All of them in the order of their keys.
+    pub(super) fn sorted(&self) -> Sorted<'_> {
         let LastChanges { bytes, entries, .. } = self;
-        // The table is of no use from now on: it is cleared with the rest.
-        entries.sort_unstable_by(|a, b| a.key(bytes).cmp(b.key(bytes)));
-        let bytes = &*bytes;
-        entries
-            .iter()
-            .map(|entry| (entry.key(bytes), entry.value(bytes)))
+        let mut order: Vec<Position> = (0..)
+            .zip(entries)
+            .map(|(at, entry)| Position {
+                beginning: beginning(entry.key(bytes)),
+                at,
+            })
+            .collect();
+        let by_key = |one: &Position, other: &Position| {
+            let by_beginning = one.beginning.cmp(&other.beginning);
+            let key = |position: &Position| entries[position.at as usize].key(bytes);
+            by_beginning.then_with(|| key(one).cmp(key(other)))
+        };
+        let middle = order.len() / 2;
+        match order.len() < TOGETHER {
+            true => order.sort_unstable_by(by_key),
+            false => {
+                let (lower, _, upper) = order.select_nth_unstable_by(middle, by_key);
+                std::thread::scope(|scope| {
+                    scope.spawn(|| lower.sort_unstable_by(by_key));
+                    upper.sort_unstable_by(by_key);
+                });
+            }
+        }
+        Sorted {
+            changes: self,
+            order,
+        }
     }
 
     /// Forgets all changes and keeps the memory.
@@ -130,6 +201,15 @@ mod tests {
 
     use super::*;
 
+    type Change = (Vec<u8>, Option<Vec<u8>>);
+
+    fn all(changes: &LastChanges) -> Vec<Change> {
+        let sorted = changes.sorted();
+        let all = sorted.parts().into_iter().flatten();
+        all.map(|(key, value)| (key.to_vec(), value.map(<[u8]>::to_vec)))
+            .collect()
+    }
+
     #[test]
     fn the_last_change_of_each_key_is_left_in_the_order_of_keys() {
         let mut random = StdRng::seed_from_u64(7);
@@ -143,14 +223,28 @@ mod tests {
                 changes.put(&key, value.as_deref());
                 expected.insert(key, value);
             }
-            assert_eq!(changes.sorted().len(), expected.len());
-            let expected: Vec<_> = expected
-                .iter()
-                .map(|(key, value)| (key.as_slice(), value.as_deref()))
-                .collect();
-            assert_eq!(changes.sorted().collect::<Vec<_>>(), expected, "{round}");
+            let expected: Vec<Change> = expected.into_iter().collect();
+            assert_eq!(all(&changes), expected, "{round}");
             changes.clear();
         }
+    }
+
+    /// Keys that begin alike, and that end where others go on.
+    #[test]
+    fn many_are_sorted_in_two_parts() {
+        let mut random = StdRng::seed_from_u64(5);
+        let mut changes = LastChanges::default();
+        let mut expected = BTreeMap::new();
+        while expected.len() < TOGETHER + 1 {
+            let length = random.random_range(1..22);
+            let key: Vec<u8> = (0..length).map(|_| random.random_range(0..3)).collect();
+            changes.put(&key, Some(b"v"));
+            expected.insert(key, Some(b"v".to_vec()));
+        }
+        let sorted = changes.sorted();
+        let lengths: Vec<usize> = sorted.parts().iter().map(|part| part.len()).collect();
+        assert_eq!(lengths, [TOGETHER / 2 + 1, TOGETHER / 2]);
+        assert_eq!(all(&changes), expected.into_iter().collect::<Vec<_>>());
     }
 
     #[test]

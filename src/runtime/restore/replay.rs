@@ -147,7 +147,8 @@ impl Replay {
         let StoreReplay {
             changes, position, ..
         } = &mut self.stores[store];
-        self.state.load(store, &mut changes.sorted(), *position)?;
+        self.state
+            .load(store, changes.sorted().parts(), *position)?;
         changes.clear();
         Ok(())
     }
