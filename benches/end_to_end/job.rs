@@ -3,17 +3,24 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::log::{self, Committed, Topic};
+use serde::Deserialize;
+use tempfile::TempDir;
+
+use crate::log::{self, Committed, PARTITIONS, Topic};
 use crate::process;
 use crate::report::Figures;
 
 /// When state and results are committed.
 const COMMIT_INTERVAL: &str = "100ms";
+
+/// A member that has lost its state directory waits for so long for its former self.
+const SESSION_TIMEOUT: &str = "6s";
 
 /// How often the broker is asked how far the group has come.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -67,12 +74,14 @@ impl Job {
         )
     }
 
-    fn topology(self, app: &str, topic: &str) -> String {
+    /// `retention` is that of both aggregates; none: as long as windows are open.
+    fn topology(self, app: &str, topic: &str, retention: Option<&str>) -> String {
         let key = match self.keyed {
             Keyed::Yes => "key: wiki, ",
             Keyed::No => "",
         };
         let guarantee = self.guarantee.name();
+        let kept = retention.map_or(String::new(), |time| format!(", retention: {time}"));
         let set = "{ edits: count(), bot_edits: count_if(bot), bytes_added: 'sum(greatest(delta, 0))', \
                    bytes_removed: 'sum(greatest(-delta, 0))' }";
         format!(
@@ -84,9 +93,9 @@ nodes:
   edits: {{ filter: {{ from: changes, where: \"meta.domain != 'canary' && type in ['edit', 'new']\" }} }}
   sized: {{ map: {{ from: edits, set: {{ delta: 'coalesce(length.new, 0) - coalesce(length.old, 0)' }} }} }}
   by_wiki:
-    aggregate: {{ from: sized, by: [wiki], window: {{ tumbling: 1m, grace: 10s }}, set: {set} }}
+    aggregate: {{ from: sized, by: [wiki], window: {{ tumbling: 1m, grace: 10s{kept} }}, set: {set} }}
   by_user:
-    aggregate: {{ from: sized, by: [wiki, user], window: {{ tumbling: 5m, grace: 10s }}, set: {set} }}
+    aggregate: {{ from: sized, by: [wiki, user], window: {{ tumbling: 5m, grace: 10s{kept} }}, set: {set} }}
   out_wiki: {{ kafka: {{ from: by_wiki, topic: {app}-out-wiki }} }}
   out_user: {{ kafka: {{ from: by_user, topic: {app}-out-user }} }}
 "
@@ -95,40 +104,107 @@ nodes:
 
     /// Runs the job over the whole topic and checks its results.
     pub fn measure(self, topic: &Topic, expected: u64) -> Figures {
+        let stage = Stage::new(self, topic, None);
+        let mut run = stage.start();
+        let figures = run.watch(topic, &stage.app);
+        run.stop();
+        check_results(topic, &stage.app, expected);
+        stage.clear();
+        figures
+    }
+
+    /// Runs the job once, keeping its windows, and then restores its state into an empty directory so
+    /// many times.
+    pub fn restore(self, topic: &Topic, rounds: u32) -> Vec<Figures> {
+        let stage = Stage::new(self, topic, Some("2h"));
+        let mut run = stage.start();
+        run.watch(topic, &stage.app);
+        run.stop();
+        let restore = |_| {
+            fs::remove_dir_all(stage.state()).expect("the state of the last run");
+            let mut run = stage.start();
+            let figures = run.watch_restore(&stage.log());
+            run.stop();
+            figures
+        };
+        let figures = (0..rounds).map(restore).collect();
+        stage.clear();
+        figures
+    }
+}
+
+/// An application with a directory of its own.
+struct Stage<'t> {
+    job: Job,
+    topic: &'t Topic,
+    app: String,
+    folder: TempDir,
+}
+
+impl<'t> Stage<'t> {
+    fn new(job: Job, topic: &'t Topic, retention: Option<&str>) -> Stage<'t> {
         let folder = tempfile::tempdir().expect("a temp directory");
-        let began = Instant::now();
         let app = format!(
             "bench-app-{}-{}",
             std::process::id(),
             RUN.fetch_add(1, Ordering::Relaxed)
         );
-        let file = folder.path().join("job.yaml");
-        fs::write(&file, self.topology(&app, &topic.name)).expect("a writable folder");
-        let output = fs::File::create(folder.path().join("log")).expect("a writable folder");
+        let topology = job.topology(&app, &topic.name, retention);
+        fs::write(folder.path().join("job.yaml"), topology).expect("a writable folder");
+        Stage {
+            job,
+            topic,
+            app,
+            folder,
+        }
+    }
+
+    fn state(&self) -> PathBuf {
+        self.folder.path().join("state")
+    }
+
+    fn log(&self) -> PathBuf {
+        self.folder.path().join("log")
+    }
+
+    fn start(&self) -> Running {
+        let output = fs::File::create(self.log()).expect("a writable folder");
+        let began = Instant::now();
         let child = Command::new(env!("CARGO_BIN_EXE_tidemill"))
             .arg("run")
-            .arg(&file)
-            .args(["--brokers", &topic.bootstrap, "--http", "off"])
+            .arg(self.folder.path().join("job.yaml"))
+            .args(["--brokers", &self.topic.bootstrap, "--http", "off"])
             .args(["--commit-interval", COMMIT_INTERVAL])
-            .args(["--threads", &self.threads.to_string()])
+            .args(["--threads", &self.job.threads.to_string()])
+            .args(["--session-timeout", SESSION_TIMEOUT])
+            .args(["--log-format", "json"])
             .arg("--state-dir")
-            .arg(folder.path().join("state"))
+            .arg(self.state())
             .stdout(Stdio::null())
             .stderr(output)
             .spawn()
             .expect("the built program");
-        let guarantee = self.guarantee;
-        let mut run = Running {
+        Running {
             child,
             began,
-            guarantee,
-        };
-        let figures = run.watch(topic, &app);
-        run.stop();
-        check_results(topic, &app, expected);
-        log::delete(&topic.bootstrap, &log::topics_of(&topic.bootstrap, &app));
-        figures
+            guarantee: self.job.guarantee,
+        }
     }
+
+    fn clear(self) {
+        let bootstrap = &self.topic.bootstrap;
+        log::delete(bootstrap, &log::topics_of(bootstrap, &self.app));
+    }
+}
+
+/// What a process says of a task whose state it has restored.
+#[derive(Deserialize)]
+struct Restored {
+    message: String,
+    #[serde(default)]
+    records: u64,
+    #[serde(default)]
+    ms: f64,
 }
 
 struct Running {
@@ -178,6 +254,36 @@ impl Running {
             cpu_seconds: cpu_until - cpu,
             rss_mb: process::peak_rss_mb(pid),
             start_seconds: (since - self.began).as_secs_f64(),
+        }
+    }
+
+    /// Until the states of all tasks are restored. The clock starts when the first changelog is asked for,
+    /// as Kafka Streams reports it; the CPU time is that of the process from its start.
+    fn watch_restore(&mut self, log: &Path) -> Figures {
+        let pid = self.child.id();
+        let restored = loop {
+            let text = fs::read_to_string(log).expect("the log of the process");
+            let lines = text
+                .lines()
+                .filter_map(|line| serde_json::from_str(line).ok());
+            let restored: Vec<Restored> = lines
+                .filter(|line: &Restored| line.message == "state restored")
+                .collect();
+            if restored.len() == PARTITIONS as usize {
+                break restored;
+            }
+            if let Some(status) = self.child.try_wait().expect("a child of this process") {
+                panic!("tidemill ended by itself: {status}");
+            }
+            assert!(self.began.elapsed() < PATIENCE, "no end after {PATIENCE:?}");
+            thread::sleep(LOOK_EVERY);
+        };
+        Figures {
+            records: restored.iter().map(|task| task.records).sum(),
+            seconds: restored.iter().map(|task| task.ms).fold(0.0, f64::max) / 1_000.0,
+            cpu_seconds: process::cpu_seconds(pid),
+            rss_mb: process::peak_rss_mb(pid),
+            start_seconds: self.began.elapsed().as_secs_f64(),
         }
     }
 

@@ -62,5 +62,13 @@ fn main() {
             }
         }
     }
+    let job = Job {
+        guarantee: Guarantee::ExactlyOnce,
+        keyed: Keyed::Yes,
+        threads: 1,
+    };
+    for (round, figures) in (1..).zip(job.restore(&topic, rounds)) {
+        report.add(round, Case::Restore(job), figures);
+    }
     report.show();
 }

@@ -14,6 +14,8 @@ pub enum Case {
     Consume,
     /// Tidemill with this job.
     Run(Job),
+    /// The state of this job, from its changelogs into an empty directory.
+    Restore(Job),
 }
 
 /// What one run came to.
@@ -45,6 +47,7 @@ impl Case {
         match self {
             Case::Consume => "bare consumer".to_owned(),
             Case::Run(job) => job.name(),
+            Case::Restore(job) => format!("restore of {}", job.name()),
         }
     }
 }

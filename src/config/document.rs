@@ -67,12 +67,24 @@ impl SyntaxError {
                 "between `{` and `}`, references to the environment stand in quotes".into(),
             );
         }
+        let no_mapping = self.message.contains("mapping values are not allowed");
+        let above = text[..line_start].lines().next_back().unwrap_or_default();
+        if let (true, Some((key, value))) = (no_mapping, key_without_space(above.trim())) {
+            return Some(format!(
+                "behind the colon of a key there is a space: in the line above, write `{key}: {value}`"
+            ));
+        }
         let line = text[line_start..].lines().next().unwrap_or_default();
         let blank = line.len() - line.trim_start().len();
         let hints = [
             (
-                self.message.contains("mapping values are not allowed"),
+                no_mapping,
                 "a text with `: ` in it stands in quotes; where it is a key, it is indented like the keys beside it",
+            ),
+            (
+                self.message
+                    .contains("block mapping, did not find expected key"),
+                "the keys of one mapping begin in one column: this one is not in that of the keys above it",
             ),
             (
                 self.message.contains("second YAML document"),
@@ -98,6 +110,14 @@ impl SyntaxError {
         let hint = hints.iter().find(|(applies, _)| *applies);
         hint.map(|(_, help)| (*help).to_owned())
     }
+}
+
+/// `topic:clicks`.
+fn key_without_space(line: &str) -> Option<(&str, &str)> {
+    let (key, value) = line.split_once(':')?;
+    let is_name = |c: char| c.is_alphanumeric() || c == '_';
+    let is_key = !key.is_empty() && key.chars().all(is_name);
+    (is_key && !value.is_empty() && !value.starts_with([' ', '/'])).then_some((key, value))
 }
 
 impl Value {

@@ -258,7 +258,13 @@ impl<'d, 'f> Keys<'d, 'f> {
         let parsed = self.scalar(key, Wanted::Duration)?.parse::<Millis>();
         if let Err(error) = &parsed {
             let diagnostic = BAD_DURATION.at(self.span(key), error.to_string());
-            self.push(key, diagnostic);
+            let help = (key == "tumbling").then(|| {
+                format!(
+                    "{}; windows of the calendar are `week`, `month` and `year`, and days `1d`",
+                    BAD_DURATION.fix
+                )
+            });
+            self.push(key, diagnostic.maybe_help(help));
             self.give_up(key);
         }
         parsed.ok()

@@ -4,8 +4,10 @@
 //! ```text
 //!   added ─▶ the group's positions are known ─▶ state restored ─▶ where its inputs are read on ─▶ task
 //! ```
+//!
+//! When one cannot be opened for now, all of them are tried again later; those that run go on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +26,12 @@ use crate::topology::plan::{SubTopology, TaskId};
 /// Between two attempts to get the group's positions: doubled each time, from the first to the second.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
+/// Between two attempts after trouble: at once, and then doubled each time, from the first to the second.
+const TRY_AGAIN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(10));
+
+/// The states of so many tasks are opened in one step.
+const AT_ONCE: usize = 4;
+
 /// Changes of a thread's tasks that wait in memory while their states are restored, in bytes.
 const BUFFER_BYTES: usize = 32 << 20;
 
@@ -41,9 +49,16 @@ pub(super) struct Openings {
     ask_at: Timestamp,
     pause: Duration,
     patience: Option<Patience>,
+    /// The task that was last asked for alone, since some of them have to wait.
+    alone: Option<TaskId>,
+    /// Tasks whose positions are known.
+    known: VecDeque<(TaskId, Arc<SubTopology>, Positions)>,
     /// Tasks whose state is being restored, with the group's positions.
     restoring: BTreeMap<TaskId, (Arc<SubTopology>, Positions)>,
     restores: Restores,
+    /// When they are to be opened again, after trouble; none: there was none.
+    again_at: Option<Timestamp>,
+    again_pause: Duration,
 }
 
 impl Openings {
@@ -56,8 +71,12 @@ impl Openings {
             ask_at: Timestamp::MIN,
             pause: BACK_OFF.0,
             patience: None,
+            alone: None,
+            known: VecDeque::new(),
             restoring: BTreeMap::new(),
             restores: Restores::new(BUFFER_BYTES),
+            again_at: None,
+            again_pause: Duration::ZERO,
         }
     }
 
@@ -72,12 +91,39 @@ impl Openings {
 
     /// Whether this task is being opened.
     pub(super) fn contains(&self, id: TaskId) -> bool {
-        self.asking.contains_key(&id) || self.restoring.contains_key(&id)
+        let is_known = self.known.iter().any(|(known, ..)| *known == id);
+        is_known || self.asking.contains_key(&id) || self.restoring.contains_key(&id)
     }
 
     /// Whether no task is being opened.
     pub(super) fn is_empty(&self) -> bool {
-        self.asking.is_empty() && self.restoring.is_empty()
+        self.asking.is_empty() && self.known.is_empty() && self.restoring.is_empty()
+    }
+
+    /// Whether it is time to open again those that could not be.
+    pub(super) fn are_due_again(&self) -> bool {
+        let now = self.shared.clock.now();
+        self.again_at.is_some_and(|again| now >= again)
+    }
+
+    /// Whether they wait after trouble.
+    pub(super) fn are_put_off(&self) -> bool {
+        self.again_at.is_some() && !self.are_due_again()
+    }
+
+    /// Those that could not be opened are added again now.
+    pub(super) fn resume(&mut self) {
+        self.again_at = None;
+    }
+
+    /// Gives all of them up, to be opened again after a while.
+    pub(super) fn put_off(&mut self, error: &ThreadError) {
+        tracing::warn!(thread = %self.thread, %error, "tasks cannot be opened; trying again");
+        let pause = self.again_pause;
+        self.clear();
+        let now = self.shared.clock.now();
+        self.again_at = Some(now.plus_millis(pause.as_millis() as i64));
+        self.again_pause = (pause * 2).clamp(TRY_AGAIN.0, TRY_AGAIN.1);
     }
 
     /// Whether changelogs are being read.
@@ -90,11 +136,12 @@ impl Openings {
         let metrics = &self.shared.metrics;
         self.restores.clear(metrics);
         let asking = std::mem::take(&mut self.asking).into_keys();
+        let known = std::mem::take(&mut self.known).into_iter();
         let restoring = std::mem::take(&mut self.restoring).into_keys();
-        asking
-            .chain(restoring)
-            .for_each(|id| metrics.opening(id, None));
-        self.patience = None;
+        let all = asking.chain(known.map(|(id, ..)| id)).chain(restoring);
+        all.for_each(|id| metrics.opening(id, None));
+        (self.pause, self.patience, self.alone) = (BACK_OFF.0, None, None);
+        self.again_at = None;
     }
 
     /// Gets all of them further; waits up to `timeout` for records of changelogs. Gives those that are
@@ -111,6 +158,7 @@ impl Openings {
             return Ok((Vec::new(), false));
         }
         let mut moved = self.ask()?;
+        moved |= self.restore()?;
         let shared = Arc::clone(&self.shared);
         let means = Means {
             broker: &*shared.broker,
@@ -122,45 +170,54 @@ impl Openings {
         let mut opened = Vec::new();
         for (id, restored) in self.restores.finished(means)? {
             let (plan, committed) = self.restoring.remove(&id).expect("it was being restored");
-            opened.push(self.open(id, &plan, &committed, restored, cache_bytes)?);
             shared.metrics.opening(id, None);
+            opened.push(self.open(id, &plan, &committed, restored, cache_bytes)?);
         }
-        moved |= !opened.is_empty();
+        if !opened.is_empty() {
+            self.again_pause = Duration::ZERO;
+            moved = true;
+        }
         Ok((opened, moved))
     }
 
-    /// Asks for the group's positions of those that wait for them; those that are known are restored.
+    /// Asks for the group's positions of those that wait for them: of all at once, and where some have to
+    /// wait, of one task per step.
     fn ask(&mut self) -> Result<bool, ThreadError> {
         let now = self.shared.clock.now();
         if self.asking.is_empty() || now < self.ask_at {
             return Ok(false);
         }
-        let mut known = Vec::new();
-        let all: Vec<(TaskId, Arc<SubTopology>)> = self.asking.clone().into_iter().collect();
-        let mut waits_for = None;
-        match self.committed(&all)? {
-            Ok(committed) => known.push((all, committed)),
-            Err(reason) if all.len() == 1 => waits_for = Some(reason),
-            // Some of them need not wait.
-            Err(_) => {
-                for task in all {
-                    let task = [task];
-                    match self.committed(&task)? {
-                        Ok(committed) => known.push((task.into(), committed)),
-                        Err(reason) => waits_for = Some(reason),
-                    }
-                }
+        let all = self.asking.iter();
+        let all: Vec<(TaskId, Arc<SubTopology>)> =
+            all.map(|(id, plan)| (*id, Arc::clone(plan))).collect();
+        // By turns, so that those that need not wait are found.
+        let asked = match self.alone {
+            None => all,
+            Some(last) => {
+                let next = all.iter().find(|(id, _)| *id > last).or(all.first());
+                next.cloned().into_iter().collect()
             }
+        };
+        let committed = match self.committed(&asked)? {
+            Ok(committed) => committed,
+            Err(reason) => {
+                self.alone = asked.last().map(|(id, _)| *id);
+                self.wait(&reason);
+                return Ok(false);
+            }
+        };
+        for (id, plan) in asked {
+            self.asking.remove(&id);
+            let own = inputs_of(id, &plan)
+                .filter_map(|input| committed.get(&input).map(|at| (input, *at)));
+            let own = own.collect();
+            self.known.push_back((id, plan, own));
         }
-        let has_known = !known.is_empty();
-        for (tasks, committed) in known {
-            self.restore(&tasks, &committed)?;
+        if self.asking.is_empty() {
+            self.alone = None;
         }
-        match waits_for {
-            Some(reason) => self.wait(&reason, now),
-            None => (self.pause, self.patience) = (BACK_OFF.0, None),
-        }
-        Ok(has_known)
+        (self.pause, self.patience) = (BACK_OFF.0, None);
+        Ok(true)
     }
 
     /// The group's positions of the inputs of tasks; or why they cannot be had yet: another member's open
@@ -179,8 +236,9 @@ impl Openings {
         }
     }
 
-    fn wait(&mut self, reason: &str, now: Timestamp) {
+    fn wait(&mut self, reason: &str) {
         tracing::debug!(reason, "waiting for stable offsets");
+        let now = self.shared.clock.now();
         let patience = self.patience.get_or_insert_with(|| Patience::new(now));
         if let Some(waited_s) = patience.is_over(now) {
             let inputs = self.asking.iter();
@@ -197,18 +255,14 @@ impl Openings {
         self.pause = (self.pause * 2).min(BACK_OFF.1);
     }
 
-    fn restore(
-        &mut self,
-        tasks: &[(TaskId, Arc<SubTopology>)],
-        committed: &Positions,
-    ) -> Result<(), ThreadError> {
-        for (id, plan) in tasks {
-            self.shared.metrics.opening(*id, Some("its state"));
-            self.asking.remove(id);
-            let own = inputs_of(*id, plan)
-                .filter_map(|input| committed.get(&input).map(|at| (input, *at)))
-                .collect();
-            self.restoring.insert(*id, (Arc::clone(plan), own));
+    /// Begins to restore some of those whose positions are known.
+    fn restore(&mut self) -> Result<bool, ThreadError> {
+        let some = self.known.len().min(AT_ONCE);
+        let mut tasks = Vec::new();
+        for (id, plan, committed) in self.known.drain(..some) {
+            self.shared.metrics.opening(id, Some("its state"));
+            self.restoring.insert(id, (Arc::clone(&plan), committed));
+            tasks.push((id, plan));
         }
         let shared = &self.shared;
         let means = Means {
@@ -217,7 +271,10 @@ impl Openings {
             clock: &*shared.clock,
             metrics: &shared.metrics,
         };
-        Ok(self.restores.begin(means, tasks)?)
+        if !tasks.is_empty() {
+            self.restores.begin(means, &tasks)?;
+        }
+        Ok(!tasks.is_empty())
     }
 
     /// Makes the task, and finds out where its inputs are read on.

@@ -31,9 +31,6 @@ use crate::state::{StateBackend, StateError, StoreId, TaskState};
 use crate::time::Clock;
 use crate::topology::plan::{SubTopology, TaskId};
 
-/// So many states are opened at once.
-const OPENED_AT_ONCE: usize = 4;
-
 /// Records that are read at once.
 const POLL_RECORDS: usize = 10_000;
 
@@ -46,9 +43,6 @@ pub enum RestoreError {
     /// The store.
     #[error(transparent)]
     State(#[from] StateError),
-    /// The thread is to stop.
-    #[error("stopped while restoring")]
-    Stopped,
     /// The group's positions are not those that the state belongs to.
     #[error(
         "task {task}: the group's position of {partition} is {group}, but the state belongs to \
@@ -167,7 +161,7 @@ impl Restores {
         }
     }
 
-    /// Opens the states of tasks, and finds out what they lack. The group's positions of the tasks must be
+    /// Opens the states of a few tasks, and finds out what they lack. The group's positions of the tasks must be
     /// known by now.
     ///
     /// # Errors
@@ -369,6 +363,7 @@ impl Restores {
             replay,
             is_rebuilt,
         } = self.tasks.remove(&task).expect("it is being restored");
+        means.metrics.restored(task, replay.records());
         if is_rebuilt {
             return Err(error.into());
         }
@@ -397,18 +392,14 @@ fn begin_all(
     tasks: &[(TaskId, Arc<SubTopology>)],
     ranges: &LogRanges,
 ) -> Vec<Result<Replay, RestoreError>> {
-    let mut begun = Vec::new();
-    for some in tasks.chunks(OPENED_AT_ONCE) {
-        std::thread::scope(|scope| {
-            let opening = some
-                .iter()
-                .map(|(task, plan)| scope.spawn(|| begin(means, *task, plan, ranges)));
-            let opening: Vec<_> = opening.collect();
-            let opened = opening.into_iter().map(|each| each.join());
-            begun.extend(opened.map(|each| each.expect("it does not panic")));
-        });
-    }
-    begun
+    std::thread::scope(|scope| {
+        let opening = tasks
+            .iter()
+            .map(|(task, plan)| scope.spawn(|| begin(means, *task, plan, ranges)));
+        let opening: Vec<_> = opening.collect();
+        let begun = opening.into_iter().map(|each| each.join());
+        begun.map(|each| each.expect("it does not panic")).collect()
+    })
 }
 
 fn begin(

@@ -272,11 +272,7 @@ impl SinkThread {
     fn handle(&mut self, event: GroupEvent) -> Result<(), SinkError> {
         match event {
             GroupEvent::Assigned(partitions) => {
-                for partition in partitions {
-                    if !self.assigned.contains(&partition) {
-                        self.assigned.push(partition);
-                    }
-                }
+                self.take(partitions);
                 self.stop_reading();
                 self.start_reading()
             }
@@ -294,6 +290,14 @@ impl SinkThread {
                 Ok(())
             }
         }
+    }
+
+    fn take(&mut self, partitions: Vec<TopicPartition>) {
+        let new = partitions
+            .into_iter()
+            .filter(|partition| !self.assigned.contains(partition));
+        let new: Vec<TopicPartition> = new.collect();
+        self.assigned.extend(new);
     }
 
     fn let_go(&mut self, partitions: &[TopicPartition]) {
@@ -593,7 +597,7 @@ impl SinkThread {
             match self.poll(IDLE_POLL) {
                 Ok(None) => {}
                 Ok(Some(GroupEvent::Assigned(partitions))) => {
-                    self.assigned.extend(partitions);
+                    self.take(partitions);
                     return Ok(());
                 }
                 Ok(Some(event)) => {

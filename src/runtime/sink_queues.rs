@@ -193,10 +193,68 @@ impl SinkQueues {
     /// What has been taken is in the table.
     pub(super) fn written(&mut self) {
         self.moves = 0;
-        for queue in &mut self.queues {
+        // The ledger of the others stands where it stood, perhaps before what is left of their log.
+        let moved = self.queues.iter_mut();
+        for queue in moved.filter(|queue| queue.moved.is_some()) {
             queue.written = queue.next;
             queue.moved = None;
             queue.records.forget_taken();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::OwnedRecord;
+    use crate::runtime::queue::RecordClock;
+    use crate::topology::plan::{Input, Reader};
+
+    /// ```text
+    ///   t-0   the ledger is at 5, and so is the log
+    ///   t-1   the ledger is at 100, the log begins at 150
+    /// ```
+    #[test]
+    fn the_ledger_moves_from_where_it_stands_whatever_others_have_written() {
+        let queue = |partition, written, next| {
+            let input = Input {
+                topics: vec!["t".to_owned()],
+                reader: Reader::Partials,
+                with_headers: false,
+                next: Vec::new(),
+            };
+            let partition = TopicPartition::new("t", partition);
+            let records = RecordQueue::new(partition, &input, RecordClock::Log);
+            SinkQueue::new(records, 0, written, next)
+        };
+        let mut queues = SinkQueues::new(vec![queue(1, 100, 150), queue(0, 5, 5)]);
+        let mut write = |partition, offset| {
+            let record = OwnedRecord {
+                topic: "t".into(),
+                partition,
+                offset,
+                timestamp: Timestamp(0),
+                key: None,
+                value: None,
+                headers: Vec::new(),
+            };
+            let queue = queues.of("t", partition).unwrap();
+            assert_eq!(queue.push(&record.as_fetched()), None, "no gap");
+            for group in queues.groups() {
+                while let Some((at, _)) = queues.oldest(&group, &|_| true) {
+                    queues.number_of_move(at);
+                    queues.take(at, 1);
+                }
+            }
+            let moves = queues.moves();
+            queues.written();
+            let [only] = moves.as_slice() else {
+                panic!("{moves:?}");
+            };
+            (only.partition.partition, only.from, only.to)
+        };
+        assert_eq!(write(0, 5), (0, 5, 6));
+        assert_eq!(write(1, 150), (1, 100, 151));
+        assert_eq!(write(1, 151), (1, 151, 152));
     }
 }

@@ -5,7 +5,7 @@
 //!              ▼                                              │
 //!   poll ─→ queues ─→ tasks process ─→ commit when due ───────┘
 //!     │
-//!     ├─ Assigned: restore the tasks' state, then start reading
+//!     ├─ Assigned: open the tasks, a portion at a time; read what belongs to those that run
 //!     ├─ Revoked:  commit, close the tasks, let go
 //!     └─ Lost:     close the tasks uncommitted, new producer
 //! ```
@@ -166,7 +166,11 @@ impl StreamThread {
     /// One round: poll, process, commit when due, open tasks. Tells whether anything has got further.
     pub(crate) fn step(&mut self, timeout: Duration) -> Result<bool, ThreadError> {
         let has_begun = !self.tasks.is_empty() || !self.openings.is_empty();
-        if !has_begun && !self.assigned.is_empty() && self.has_global_tables() {
+        let is_to_begin = !has_begun && !self.openings.are_put_off();
+        if (is_to_begin || self.openings.are_due_again())
+            && !self.assigned.is_empty()
+            && self.has_global_tables()
+        {
             // An earlier attempt to open them failed, or came too early.
             self.open_tasks()?;
         }
@@ -414,6 +418,7 @@ impl StreamThread {
             return Ok(self.member.acknowledge(Acknowledge::Start(&[]))?);
         }
         self.writers.ensure()?;
+        self.openings.resume();
         for (id, plan) in tasks_of(&self.shared.plan.processing, &self.assigned) {
             if !self.tasks.contains_key(&id) && !self.openings.contains(id) {
                 self.openings.add(id, plan);
@@ -427,7 +432,14 @@ impl StreamThread {
     /// got further.
     fn go_on_opening(&mut self, timeout: Duration) -> Result<bool, ThreadError> {
         let cache_bytes = self.shared.settings.cache_bytes / self.assigned.len().max(1);
-        let (opened, moved) = self.openings.step(timeout, cache_bytes)?;
+        let (opened, moved) = match self.openings.step(timeout, cache_bytes) {
+            Ok(opened) => opened,
+            Err(error) if reaction(&error) == Reaction::Reset => {
+                self.openings.put_off(&error);
+                return Ok(false);
+            }
+            Err(error) => return Err(error),
+        };
         if !opened.is_empty() {
             let opened = opened.into_iter().map(|task| (task.id, task));
             self.tasks.extend(opened);
@@ -460,7 +472,6 @@ impl StreamThread {
     pub(crate) fn recover(&mut self, error: ThreadError) -> Result<(), ThreadError> {
         match reaction(&error) {
             Reaction::Stop => Err(error),
-            Reaction::Leave => Ok(()),
             Reaction::Reset => {
                 tracing::warn!(thread = %self.name, %error, "beginning anew from the last commit");
                 self.shared.metrics.reset();

@@ -45,8 +45,6 @@ pub enum ThreadError {
 pub(crate) enum Reaction {
     /// Throw producer and tasks away and begin anew from what is committed.
     Reset,
-    /// The thread is being stopped anyway.
-    Leave,
     /// A human is needed.
     Stop,
 }
@@ -73,7 +71,6 @@ pub(crate) fn reaction(error: &ThreadError) -> Reaction {
         ThreadError::State(error)
         | ThreadError::Restore(RestoreError::State(error))
         | ThreadError::Process(ProcessError::State(error)) => state(error),
-        ThreadError::Restore(RestoreError::Stopped) => Reaction::Leave,
         // It is asked again with the same record.
         ThreadError::Process(ProcessError::Registry {
             source: RegistryError::Away { .. },

@@ -122,6 +122,20 @@ impl StateBatch {
         self.push(store, OperationKind::Expire, &until, &[]);
     }
 
+    /// Sets and removes keys of a store.
+    pub fn extend<'c>(
+        &mut self,
+        store: StoreId,
+        changes: impl Iterator<Item = (&'c [u8], Option<&'c [u8]>)>,
+    ) {
+        for (key, value) in changes {
+            match value {
+                Some(value) => self.put(store, key, value),
+                None => self.delete(store, key),
+            }
+        }
+    }
+
     /// The store has reached this offset of its changelog.
     pub fn checkpoint(&mut self, store: StoreId, next: Offset) {
         self.push(store, OperationKind::Checkpoint, &next.to_be_bytes(), &[]);
@@ -213,25 +227,19 @@ pub trait TaskState: Send {
     /// [`StateError::Corrupted`] or [`StateError::Io`]; nothing has changed then.
     fn write(&mut self, batch: &StateBatch) -> Result<(), StateError>;
 
-    /// Applies changes of a store that has reached the offset `next` of its changelog by them, as
-    /// [`TaskState::write`] does; made for many of them. They come in parts, one behind the other.
+    /// Applies many changes of a store, and then those of a batch, which are about other keys. The changes
+    /// come in parts, one behind the other. They need not be there together, but the batch is there
+    /// only when all of them are: it says how far they go.
     ///
     /// # Errors
-    /// [`StateError::Corrupted`] or [`StateError::Io`]; the checkpoint has not moved then.
+    /// [`StateError::Corrupted`] or [`StateError::Io`]; nothing of the batch has been applied then.
     fn load(
         &mut self,
         store: StoreId,
         parts: Vec<SortedChanges<'_>>,
-        next: Offset,
+        mut batch: StateBatch,
     ) -> Result<(), StateError> {
-        let mut batch = StateBatch::default();
-        for (key, value) in parts.into_iter().flatten() {
-            match value {
-                Some(value) => batch.put(store, key, value),
-                None => batch.delete(store, key),
-            }
-        }
-        batch.checkpoint(store, next);
+        batch.extend(store, parts.into_iter().flatten());
         self.write(&batch)
     }
 
@@ -328,7 +336,13 @@ mod suite {
                 });
                 Box::new(values) as SortedChanges<'_>
             });
-            state.load(0, parts.collect(), next).unwrap();
+            let mut batch = StateBatch::default();
+            batch.put(0, b"how far", &[count as u8]);
+            batch.checkpoint(0, next);
+            state.load(0, parts.collect(), batch).unwrap();
+            let mut value = Vec::new();
+            assert!(state.get(0, b"how far", &mut value).unwrap());
+            assert_eq!(value, [count as u8]);
             assert_eq!(state.checkpoint(0).unwrap(), Some(next));
             let found = entries(state, 0, b"loaded", b"loadee");
             let expected = changes.into_iter();

@@ -38,6 +38,9 @@ const RECLAIM_BYTES: usize = 4 << 20;
 /// write buffer.
 const FILE_CHANGES: usize = 10_000;
 
+/// What the names of such files begin with before they are the database's.
+const LOADED: &str = "loaded-";
+
 /// How much memory all state stores of a process may use together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StateMemory {
@@ -187,6 +190,8 @@ impl StateBackend for RocksBackend {
         });
         let db = DB::open_cf_descriptors(&self.options, &path, families)
             .map_err(|error| classify("open", &path, &error))?;
+        // It is ours now, and nobody loads anything.
+        remove_loaded(&path)?;
         let write_options = WriteOptions::default();
         let files = Files {
             db,
@@ -260,6 +265,38 @@ impl Files {
                 tracing::warn!(%path, %error, "expired files stay for now");
             }
         }
+    }
+
+    /// Writes each part into a file, and makes those files of the database's.
+    fn load(
+        &self,
+        store: StoreId,
+        parts: Vec<SortedChanges<'_>>,
+        options: &Options,
+    ) -> Result<(), StateError> {
+        remove_loaded(&self.path)?;
+        let paths: Vec<PathBuf> = (0..parts.len())
+            .map(|part| self.path.join(format!("{LOADED}{part}")))
+            .collect();
+        let written = std::thread::scope(|scope| {
+            let parts = parts.into_iter().zip(&paths);
+            let writing: Vec<_> = parts
+                .map(|(part, path)| scope.spawn(move || write_file(options, path, part)))
+                .collect();
+            let mut written = writing.into_iter().map(|part| part.join());
+            written.try_for_each(|part| part.expect("it does not panic"))
+        });
+        let loaded = written.and_then(|()| {
+            let mut options = IngestExternalFileOptions::default();
+            options.set_move_files(true);
+            let family = self.family(store);
+            self.db
+                .ingest_external_file_cf_opts(family, &options, paths)
+        });
+        if loaded.is_err() {
+            remove_loaded(&self.path)?;
+        }
+        loaded.map_err(self.fail("load"))
     }
 
     fn fail(&self, action: &'static str) -> impl Fn(rocksdb::Error) -> StateError + '_ {
@@ -394,47 +431,21 @@ impl TaskState for RocksState {
         Ok(())
     }
 
-    /// What becomes a file is durable by itself; the checkpoint follows it, so a crash in between loads
-    /// the same changes again.
+    /// What becomes a file is durable by itself, and the batch follows it: a crash in between loads the same
+    /// changes again.
     fn load(
         &mut self,
         store: StoreId,
         parts: Vec<SortedChanges<'_>>,
-        next: Offset,
+        mut batch: StateBatch,
     ) -> Result<(), StateError> {
-        let mut batch = StateBatch::default();
-        batch.checkpoint(store, next);
         let count: usize = parts.iter().map(|part| part.len()).sum();
         if count < FILE_CHANGES {
-            for (key, value) in parts.into_iter().flatten() {
-                match value {
-                    Some(value) => batch.put(store, key, value),
-                    None => batch.delete(store, key),
-                }
-            }
+            batch.extend(store, parts.into_iter().flatten());
             return self.write(&batch);
         }
         let files = Arc::clone(&self.files);
-        let (options, failed) = (&self.file_options, files.fail("load"));
-        let paths: Vec<PathBuf> = (0..parts.len())
-            .map(|part| files.path.join(format!("loaded-{part}.tmp")))
-            .collect();
-        std::thread::scope(|scope| {
-            let parts = parts.into_iter().zip(&paths);
-            let writing: Vec<_> = parts
-                .map(|(part, path)| scope.spawn(move || write_file(options, path, part)))
-                .collect();
-            let mut written = writing.into_iter().map(|part| part.join());
-            written.try_for_each(|part| part.expect("it does not panic"))
-        })
-        .map_err(&failed)?;
-        let mut options = IngestExternalFileOptions::default();
-        options.set_move_files(true);
-        let family = files.family(store);
-        let loaded = files
-            .db
-            .ingest_external_file_cf_opts(family, &options, paths);
-        loaded.map_err(&failed)?;
+        files.load(store, parts, &self.file_options)?;
         self.write(&batch)
     }
 
@@ -462,7 +473,24 @@ impl TaskState for RocksState {
     }
 }
 
-/// Makes a file of the database's of changes, before it is one.
+/// Removes files that a load has left behind. One may be a second name of a file that is the database's by
+/// now, so it must not be written into.
+fn remove_loaded(directory: &Path) -> Result<(), StateError> {
+    let failed = |error: std::io::Error| StateError::Io {
+        action: "remove what a load has left in",
+        path: directory.display().to_string(),
+        reason: error.to_string(),
+    };
+    for entry in fs::read_dir(directory).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        if entry.file_name().to_string_lossy().starts_with(LOADED) {
+            fs::remove_file(entry.path()).map_err(failed)?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes a file of changes that can become one of the database's.
 fn write_file(
     options: &Options,
     path: &Path,
@@ -531,6 +559,44 @@ mod tests {
     fn it_does_what_every_backend_does() {
         let directory = tempfile::tempdir().unwrap();
         super::super::suite::all(&backend(directory.path()));
+    }
+
+    /// A crash between two steps of RocksDB leaves a second name of a file that is its own by now.
+    #[test]
+    fn what_a_load_has_left_behind_is_not_written_into() {
+        let directory = tempfile::tempdir().unwrap();
+        let backend = backend(directory.path());
+        let task = directory.path().join("0_0");
+        let load = |state: &mut dyn TaskState, first: u32| {
+            let keys = (first..first + 2 * FILE_CHANGES as u32).map(u32::to_be_bytes);
+            let keys: Vec<[u8; 4]> = keys.collect();
+            let part = keys.iter().map(|key| (&key[..], Some(&b"value"[..])));
+            let parts = vec![Box::new(part) as SortedChanges<'_>];
+            state.load(0, parts, StateBatch::default()).unwrap();
+        };
+        let left_behind = || {
+            let files = fs::read_dir(&task)
+                .unwrap()
+                .map(|file| file.unwrap().path());
+            let tables = files.filter(|path| path.extension().is_some_and(|end| end == "sst"));
+            let table = tables.last().expect("a file of the database's");
+            fs::hard_link(table, task.join(format!("{LOADED}0"))).unwrap();
+        };
+        let mut state = backend.open("0_0", &["a".to_owned()]).unwrap();
+        load(&mut *state, 0);
+        left_behind();
+        load(&mut *state, 1_000_000);
+        left_behind();
+        drop(state);
+        let state = backend.open("0_0", &["a".to_owned()]).unwrap();
+        assert!(!task.join(format!("{LOADED}0")).exists());
+        let mut value = Vec::new();
+        for key in [0, 1_000_000_u32] {
+            assert!(
+                state.get(0, &key.to_be_bytes(), &mut value).unwrap(),
+                "{key}"
+            );
+        }
     }
 
     #[test]

@@ -459,6 +459,25 @@ fn records_that_are_gone_before_they_were_read_are_counted_and_the_rest_goes_on(
 }
 
 #[test]
+fn a_task_that_cannot_be_opened_is_opened_later_and_resets_nothing() {
+    let topology = topology(Some("shop"), Guarantee::ExactlyOnce, Emit::Updates);
+    let mut driver = driver(&topology, 2);
+    driver.pipe("orders", Some("a"), &sale("a", 1, 1));
+    driver.lose_state();
+    for _ in 0..2 {
+        let (action, reason) = ("poll".to_owned(), "the test wants it".to_owned());
+        let away = BrokerError::Retry { action, reason };
+        driver.broker().fail_next(Operation::ReaderPoll, away);
+    }
+    driver.restart().unwrap();
+    driver.advance_wall_clock(1_000).unwrap();
+    driver.pipe("orders", Some("a"), &sale("a", 2, 1));
+    assert_eq!(driver.broker().pending_faults(), 0);
+    assert_eq!(results(&mut driver), [("a".to_owned(), 0, 2, 4)]);
+    assert_eq!(driver.metrics.status().resets, 0);
+}
+
+#[test]
 fn a_topic_or_changelog_that_was_replaced_stops_the_task() {
     for (topic, part) in [
         ("orders", "topic ends at 0"),

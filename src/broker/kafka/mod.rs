@@ -47,7 +47,7 @@ const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
 const FIRST_CONNECTION: Duration = Duration::from_secs(1);
 
 /// How long committed offsets wait for open transactions.
-const STABLE_PATIENCE: Duration = Duration::from_secs(3);
+const STABLE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Where Kafka is and how to talk to it. Secrets do not show in its debug output.
 #[derive(Clone, Default, PartialEq, Eq)]

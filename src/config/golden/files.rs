@@ -76,6 +76,28 @@ fn y002_a_text_that_is_no_yaml() {
               = help: between `{` and `}`, references to the environment stand in quotes"#]],
     );
     shows(
+        "app: a\nnodes:\n  s:\n    source:\n      topic:clicks\n      key: user\n",
+        expect![[r#"
+            error[Y002]: mapping values are not allowed in this context
+             --> t.yaml:6:10
+              |
+            6 |       key: user
+              |          ^
+              |
+              = help: behind the colon of a key there is a space: in the line above, write `topic: clicks`"#]],
+    );
+    shows(
+        "app: a\nnodes:\n  s:\n    source:\n        topic: clicks\n      key: user\n",
+        expect![[r#"
+            error[Y002]: while parsing a block mapping, did not find expected key
+             --> t.yaml:6:7
+              |
+            6 |       key: user
+              |       ^
+              |
+              = help: the keys of one mapping begin in one column: this one is not in that of the keys above it"#]],
+    );
+    shows(
         "app: a\n---\napp: b\n",
         expect![[r#"
             error[Y002]: a second YAML document begins here, a topology file has one
@@ -558,7 +580,7 @@ nodes:
             9 |       window: { tumbling: 60, grace: 1.5s, idle_close: 1 minute, retention: 30m1h }
               |                           ^^
               |
-              = help: write whole numbers with their units, from large to small: `1h30m`, `500ms`
+              = help: write whole numbers with their units, from large to small: `1h30m`, `500ms`; windows of the calendar are `week`, `month` and `year`, and days `1d`
 
             error[Y010]: unknown unit "."; the units are ms, s, m, h, d
              --> t.yaml:9:38

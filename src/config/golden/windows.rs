@@ -268,13 +268,13 @@ fn t115_no_days_and_t116_no_dates_and_t117_no_zone() {
     window(
         "{ tumbling: fortnight, time_zone: UTC }",
         expect![[r#"
-        error[Y010]: expected a whole number and a unit such as 30s or 1h30m, found "fortnight"
-         --> t.yaml:4:60
-          |
-        4 |   a: { aggregate: { from: s, by: user, window: { tumbling: fortnight, time_zone: UTC }, set: { n: count() } } }
-          |                                                            ^^^^^^^^^
-          |
-          = help: write whole numbers with their units, from large to small: `1h30m`, `500ms`"#]],
+            error[Y010]: expected a whole number and a unit such as 30s or 1h30m, found "fortnight"
+             --> t.yaml:4:60
+              |
+            4 |   a: { aggregate: { from: s, by: user, window: { tumbling: fortnight, time_zone: UTC }, set: { n: count() } } }
+              |                                                            ^^^^^^^^^
+              |
+              = help: write whole numbers with their units, from large to small: `1h30m`, `500ms`; windows of the calendar are `week`, `month` and `year`, and days `1d`"#]],
     );
     window(
         "{ tumbling: 1d, time_zone: UTC, retention: 1d, grace: 1h }",

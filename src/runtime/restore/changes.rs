@@ -178,13 +178,6 @@ impl LastChanges {
             order,
         }
     }
-
-    /// Forgets all changes and keeps the memory.
-    pub(super) fn clear(&mut self) {
-        self.bytes.clear();
-        self.entries.clear();
-        self.by_key.clear();
-    }
 }
 
 fn offset(bytes: usize) -> u32 {
@@ -213,8 +206,8 @@ mod tests {
     #[test]
     fn the_last_change_of_each_key_is_left_in_the_order_of_keys() {
         let mut random = StdRng::seed_from_u64(7);
-        let mut changes = LastChanges::default();
         for round in 0..20 {
+            let mut changes = LastChanges::default();
             let mut expected = BTreeMap::new();
             for _ in 0..round * 50 {
                 let key = vec![random.random_range(0..40); random.random_range(1..3)];
@@ -225,7 +218,6 @@ mod tests {
             }
             let expected: Vec<Change> = expected.into_iter().collect();
             assert_eq!(all(&changes), expected, "{round}");
-            changes.clear();
         }
     }
 

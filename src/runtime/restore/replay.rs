@@ -8,7 +8,7 @@ use crate::processor::MARKER_KEY;
 use crate::runtime::metrics::RestoreStatus;
 use crate::runtime::outage::Patience;
 use crate::runtime::start::LogRanges;
-use crate::state::{StateError, StoreId, TaskState};
+use crate::state::{StateBatch, StateError, StoreId, TaskState};
 use crate::time::Timestamp;
 use crate::topology::plan::{SubTopology, TaskId};
 
@@ -28,7 +28,7 @@ pub(super) struct Replay {
 /// The changelog of one store.
 struct StoreReplay {
     changelog: TopicPartition,
-    /// The state has what is before it.
+    /// Where it began: the state had what is before it.
     from: Offset,
     /// The offset of the next record to be read. It begins before `from` where the last commit of the
     /// state is looked for.
@@ -37,6 +37,9 @@ struct StoreReplay {
     end: Offset,
     lineage: Option<Lineage>,
     changes: LastChanges,
+    /// The last commit among them. It is written together with the checkpoint: the one of the state is
+    /// always below its checkpoint.
+    marker: Option<Vec<u8>>,
 }
 
 /// Whether the changelog is the one that the state was written with: the last commit below the checkpoint
@@ -90,13 +93,17 @@ impl Replay {
             return;
         };
         let store = &mut self.stores[store];
-        if record.offset >= store.from {
-            store.changes.put(key, record.value);
-            self.report.count(key, record.value);
-        } else if let Some(lineage) = &mut store.lineage
-            && key == MARKER_KEY
-        {
-            lineage.found = record.value.map(<[u8]>::to_vec);
+        let is_marker = key == MARKER_KEY;
+        if record.offset < store.from {
+            if let Some(lineage) = store.lineage.as_mut().filter(|_| is_marker) {
+                lineage.found = record.value.map(<[u8]>::to_vec);
+            }
+            return;
+        }
+        self.report.count(key, record.value);
+        match is_marker {
+            true => store.marker = record.value.map(<[u8]>::to_vec),
+            false => store.changes.put(key, record.value),
         }
     }
 
@@ -145,11 +152,18 @@ impl Replay {
     /// As [`TaskState::load`].
     pub(super) fn write(&mut self, store: StoreId) -> Result<(), StateError> {
         let StoreReplay {
-            changes, position, ..
+            changes,
+            marker,
+            position,
+            ..
         } = &mut self.stores[store];
-        self.state
-            .load(store, changes.sorted().parts(), *position)?;
-        changes.clear();
+        let mut batch = StateBatch::default();
+        if let Some(marker) = marker.take() {
+            batch.put(store, MARKER_KEY, &marker);
+        }
+        batch.checkpoint(store, *position);
+        self.state.load(store, changes.sorted().parts(), batch)?;
+        *changes = LastChanges::default();
         Ok(())
     }
 
@@ -244,6 +258,7 @@ impl StoreReplay {
             lineage: has_marker.then_some(Lineage { own, found: None }),
             changelog,
             changes: LastChanges::default(),
+            marker: None,
         })
     }
 

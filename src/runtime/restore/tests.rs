@@ -1,4 +1,7 @@
+//! Restores over the log in memory.
+
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -6,9 +9,9 @@ use rand::{RngExt as _, SeedableRng as _};
 use super::*;
 use crate::broker::memory::MemoryBroker;
 use crate::broker::{Outgoing, Producer, ProducerOptions, TopicSpec};
-use crate::state::StateBatch;
 use crate::state::memory::MemoryBackend;
 use crate::state::rocks::{RocksBackend, StateMemory};
+use crate::state::{OnEntry, SortedChanges, StateBatch, StateReader};
 use crate::time::{ManualClock, Timestamp};
 
 const TASK: TaskId = TaskId {
@@ -323,4 +326,118 @@ fn whatever_may_wait_in_memory_the_store_holds_the_last_change_of_each_key() {
         }
         assert_eq!(state.checkpoint(0).unwrap(), Some(60_000));
     }
+}
+
+/// A disk that is full when it is to be written down how far the changes go that were loaded.
+#[derive(Default)]
+struct FullDisk {
+    inner: MemoryBackend,
+    is_full: Arc<AtomicBool>,
+}
+
+struct StateOnFullDisk {
+    inner: Box<dyn TaskState>,
+    is_full: Arc<AtomicBool>,
+}
+
+impl StateBackend for FullDisk {
+    fn open(&self, task: &str, stores: &[String]) -> Result<Box<dyn TaskState>, StateError> {
+        Ok(Box::new(StateOnFullDisk {
+            inner: self.inner.open(task, stores)?,
+            is_full: Arc::clone(&self.is_full),
+        }))
+    }
+
+    fn set_aside(&self, task: &str) -> Result<(), StateError> {
+        panic!("{task} was set aside");
+    }
+}
+
+impl TaskState for StateOnFullDisk {
+    fn load(
+        &mut self,
+        store: StoreId,
+        parts: Vec<SortedChanges<'_>>,
+        batch: StateBatch,
+    ) -> Result<(), StateError> {
+        self.inner.load(store, parts, StateBatch::default())?;
+        if self.is_full.load(Ordering::Relaxed) {
+            return Err(StateError::Io {
+                action: "write",
+                path: "0_1".to_owned(),
+                reason: "the disk is full".to_owned(),
+            });
+        }
+        self.inner.write(&batch)
+    }
+
+    fn get(&self, store: StoreId, key: &[u8], value: &mut Vec<u8>) -> Result<bool, StateError> {
+        self.inner.get(store, key, value)
+    }
+
+    fn scan(
+        &self,
+        store: StoreId,
+        from: &[u8],
+        to: &[u8],
+        visit: OnEntry<'_>,
+    ) -> Result<(), StateError> {
+        self.inner.scan(store, from, to, visit)
+    }
+
+    fn last_key(&self, store: StoreId, key: &mut Vec<u8>) -> Result<bool, StateError> {
+        self.inner.last_key(store, key)
+    }
+
+    fn write(&mut self, batch: &StateBatch) -> Result<(), StateError> {
+        self.inner.write(batch)
+    }
+
+    fn checkpoint(&self, store: StoreId) -> Result<Option<Offset>, StateError> {
+        self.inner.checkpoint(store)
+    }
+
+    fn size_bytes(&self) -> u64 {
+        self.inner.size_bytes()
+    }
+
+    fn reader(&self) -> Arc<dyn StateReader> {
+        self.inner.reader()
+    }
+}
+
+/// ```text
+///   changelog   … commit 1 │ … commit 2      loaded up to here, but the checkpoint is at commit 1
+/// ```
+#[test]
+fn what_was_loaded_without_its_checkpoint_is_loaded_again() {
+    let disk = FullDisk::default();
+    let is_full = Arc::clone(&disk.is_full);
+    let stage = Stage::new(Arc::new(disk));
+    let mut producer = stage.broker.producer(&ProducerOptions::default()).unwrap();
+    let mut commit = |number: u8| {
+        let marker = CommitMarker {
+            positions: [(("t".to_owned(), 1), number.into())].into(),
+            ..CommitMarker::default()
+        };
+        let mut bytes = Vec::new();
+        marker.encode_into(&mut bytes);
+        stage.send(&mut *producer, 1, b"kk", Some(&[number]));
+        stage.send(&mut *producer, 1, MARKER_KEY, Some(&bytes));
+        producer.flush().unwrap();
+    };
+    commit(1);
+    drop(stage.restore(1));
+    commit(2);
+    is_full.store(true, Ordering::Relaxed);
+    let mut restores = Restores::new(1 << 20);
+    restores.begin(stage.means(), &[stage.task(1)]).unwrap();
+    restores.step(stage.means(), Duration::ZERO).unwrap();
+    let error = restores.finished(stage.means()).map(|_| ()).unwrap_err();
+    assert!(error.to_string().contains("the disk is full"), "{error}");
+    is_full.store(false, Ordering::Relaxed);
+    let state = stage.restore(1);
+    let mut value = Vec::new();
+    assert!(state.get(0, b"kk", &mut value).unwrap());
+    assert_eq!((value, state.checkpoint(0).unwrap()), (vec![2], Some(4)));
 }
