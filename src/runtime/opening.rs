@@ -160,12 +160,7 @@ impl Openings {
         let mut moved = self.ask()?;
         moved |= self.restore()?;
         let shared = Arc::clone(&self.shared);
-        let means = Means {
-            broker: &*shared.broker,
-            backend: &*shared.backend,
-            clock: &*shared.clock,
-            metrics: &shared.metrics,
-        };
+        let means = means(&shared);
         moved |= self.restores.step(means, timeout)?;
         let mut opened = Vec::new();
         for (id, restored) in self.restores.finished(means)? {
@@ -264,15 +259,8 @@ impl Openings {
             self.restoring.insert(id, (Arc::clone(&plan), committed));
             tasks.push((id, plan));
         }
-        let shared = &self.shared;
-        let means = Means {
-            broker: &*shared.broker,
-            backend: &*shared.backend,
-            clock: &*shared.clock,
-            metrics: &shared.metrics,
-        };
         if !tasks.is_empty() {
-            self.restores.begin(means, &tasks)?;
+            self.restores.begin(means(&self.shared), &tasks)?;
         }
         Ok(!tasks.is_empty())
     }
@@ -348,6 +336,15 @@ impl Openings {
             positions.insert(partition, start.offset);
         }
         Ok(positions)
+    }
+}
+
+fn means(shared: &Shared) -> Means<'_> {
+    Means {
+        broker: &*shared.broker,
+        backend: &*shared.backend,
+        clock: &*shared.clock,
+        metrics: &shared.metrics,
     }
 }
 

@@ -90,11 +90,13 @@ impl RecordClock {
         record: &InRecord<'_>,
         now: Timestamp,
     ) -> Result<Option<Timestamp>, Wait> {
-        match (self, record.value) {
-            (RecordClock::Log, _) => Ok(Some(record.timestamp)),
-            (RecordClock::Event(_), None) => Ok(Some(record.timestamp)),
-            (RecordClock::Written(time_of), _) => Ok(time_of(record)),
-            (RecordClock::Event(clock), Some(event)) => clock.time_of(event, now),
+        match self {
+            RecordClock::Log => Ok(Some(record.timestamp)),
+            RecordClock::Written(time_of) => Ok(time_of(record)),
+            RecordClock::Event(clock) => match record.value {
+                None => Ok(Some(record.timestamp)),
+                Some(event) => clock.time_of(event, now),
+            },
         }
     }
 }

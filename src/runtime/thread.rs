@@ -196,12 +196,12 @@ impl StreamThread {
         if self.is_commit_due() {
             self.commit()?;
         }
-        let patience = match (processed > 0, self.tasks.is_empty()) {
+        let wait = match (processed > 0, self.tasks.is_empty()) {
             (true, _) => Duration::ZERO,
             (false, true) => timeout,
             (false, false) => timeout.min(RESTORE_POLL),
         };
-        let opened = self.go_on_opening(patience)?;
+        let opened = self.go_on_opening(wait)?;
         Ok(processed > 0 || opened)
     }
 
@@ -424,7 +424,9 @@ impl StreamThread {
                 self.openings.add(id, plan);
             }
         }
-        self.last_commit = self.shared.clock.now();
+        if self.tasks.is_empty() {
+            self.last_commit = self.shared.clock.now();
+        }
         self.start_reading()
     }
 

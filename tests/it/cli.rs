@@ -68,8 +68,8 @@ nodes:
 #[test]
 fn help_names_every_command_and_every_exit_code() {
     let parts = [
-        "run", "check", "test", "describe", "schema", "ingest", "query", "migrate", "settings",
-        "demo",
+        "run", "check", "test", "describe", "schema", "ingest", "query", "verify", "status", "dlq",
+        "reset", "migrate", "settings", "demo",
     ];
     Run::new(&["--help"]).gives(0, &parts);
     Run::new(&["--help"]).gives(0, &["Exit codes:", "130"]);
@@ -383,6 +383,9 @@ fn the_demo_shows_its_first_rows_within_seconds_and_sums_up_at_a_signal() {
         "{metrics}"
     );
     assert_eq!(get(&format!("{page}readyz")), "ready\n");
+    let address = page.trim_start_matches("http://").trim_end_matches('/');
+    let parts = ["wikimedia: ready", "tasks      0_0", "raw_table", "behind"];
+    Run::new(&["status", "--at", address]).gives(0, &parts);
     let wikis = get(&format!("{page}api/query?ask=top-wikis&limit=3"));
     assert!(wikis.contains("\"wiki\""), "{wikis}");
     let kill = Command::new("kill")
@@ -394,6 +397,13 @@ fn the_demo_shows_its_first_rows_within_seconds_and_sums_up_at_a_signal() {
     assert_eq!(demo.wait().unwrap().code(), Some(0));
     let verdict = "the tables are exactly what they should be";
     assert_eq!(last.last().map(String::as_str), Some(verdict), "{last:#?}");
+}
+
+#[test]
+fn a_process_that_is_not_there_is_said_to_be() {
+    let parts = ["127.0.0.1:1  nothing answers there", "--http"];
+    Run::new(&["status", "--at", "127.0.0.1:1"]).gives(1, &parts);
+    Run::new(&["status", "--http", "off"]).gives(2, &["--http"]);
 }
 
 fn get(address: &str) -> String {
