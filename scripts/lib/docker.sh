@@ -30,6 +30,7 @@ docker_launch() {
     options=(-p "127.0.0.1:$(get kafka port):$(get kafka port)")
     # The image takes its properties from the environment: group.id is KAFKA_GROUP_ID.
     while IFS= read -r line; do
+      [[ -n $line ]] || continue
       key=${line%%=*}
       key=${key//./_}
       options+=(-e "KAFKA_${key^^}=${line#*=}")

@@ -95,16 +95,17 @@ kafka_java() {
 }
 
 # kafka_properties BIND VOTER PORT CONTROLLER_PORT DATA
+# What the broker says to itself goes by a listener of its own, and so past a proxy that clients are sent through.
 kafka_properties() {
   cat <<END
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@$2:$4
-listeners=PLAINTEXT://$1:$3,CONTROLLER://$1:$4
-advertised.listeners=PLAINTEXT://127.0.0.1:$3
+listeners=PLAINTEXT://$1:$3,INTERNAL://127.0.0.1:0,CONTROLLER://$1:$4
+advertised.listeners=PLAINTEXT://127.0.0.1:${TIDEMILL_SERVICES_KAFKA_ADVERTISED_PORT:-$3},INTERNAL://127.0.0.1:0
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
-inter.broker.listener.name=PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT
+inter.broker.listener.name=INTERNAL
 log.dirs=$5
 auto.create.topics.enable=false
 offsets.topic.num.partitions=5
@@ -121,6 +122,7 @@ group.min.session.timeout.ms=1000
 broker.session.timeout.ms=3000
 broker.heartbeat.interval.ms=500
 log.cleaner.dedupe.buffer.size=16777216
+${TIDEMILL_SERVICES_KAFKA_PROPERTIES:-}
 END
   # The two lines on the broker's session: after `kill`, the controller refuses the new broker until the
   # old one's session is over, which by default takes nine seconds.

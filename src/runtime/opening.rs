@@ -6,6 +6,11 @@
 //! ```
 //!
 //! When one cannot be opened for now, all of them are tried again later; those that run go on.
+//!
+//! Group and state are asked one after the other. A process that stood still in between, and was replaced,
+//! finds that its successor has moved one of them before it hears that it was replaced. So a task whose state
+//! belongs to other positions than the group has is opened once more; a human is needed when they differ for
+//! longer than a member can be away.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -59,6 +64,8 @@ pub(super) struct Openings {
     /// When they are to be opened again, after trouble; none: there was none.
     again_at: Option<Timestamp>,
     again_pause: Duration,
+    /// Tasks whose state belongs to other positions than the group's, and since when.
+    differing: BTreeMap<TaskId, Timestamp>,
 }
 
 impl Openings {
@@ -77,6 +84,7 @@ impl Openings {
             restores: Restores::new(BUFFER_BYTES),
             again_at: None,
             again_pause: Duration::ZERO,
+            differing: BTreeMap::new(),
         }
     }
 
@@ -86,7 +94,14 @@ impl Openings {
             .metrics
             .opening(id, Some("the group's positions"));
         self.asking.insert(id, plan);
-        self.ask_at = Timestamp::MIN;
+        self.ask_at = match self.differing.contains_key(&id) {
+            true => self
+                .shared
+                .clock
+                .now()
+                .plus_millis(BACK_OFF.0.as_millis() as i64),
+            false => Timestamp::MIN,
+        };
     }
 
     /// Whether this task is being opened.
@@ -120,7 +135,7 @@ impl Openings {
     pub(super) fn put_off(&mut self, error: &ThreadError) {
         tracing::warn!(thread = %self.thread, %error, "tasks cannot be opened; trying again");
         let pause = self.again_pause;
-        self.clear();
+        self.give_up();
         let now = self.shared.clock.now();
         self.again_at = Some(now.plus_millis(pause.as_millis() as i64));
         self.again_pause = (pause * 2).clamp(TRY_AGAIN.0, TRY_AGAIN.1);
@@ -133,6 +148,11 @@ impl Openings {
 
     /// Opens none of them any more; their states are closed.
     pub(super) fn clear(&mut self) {
+        self.give_up();
+        self.differing.clear();
+    }
+
+    fn give_up(&mut self) {
         let metrics = &self.shared.metrics;
         self.restores.clear(metrics);
         let asking = std::mem::take(&mut self.asking).into_keys();
@@ -166,7 +186,17 @@ impl Openings {
         for (id, restored) in self.restores.finished(means)? {
             let (plan, committed) = self.restoring.remove(&id).expect("it was being restored");
             shared.metrics.opening(id, None);
-            opened.push(self.open(id, &plan, &committed, restored, cache_bytes)?);
+            match self.open(id, &plan, &committed, restored, cache_bytes) {
+                Err(ThreadError::Restore(error @ RestoreError::PositionsDiffer { .. }))
+                    if self.may_agree_later(id, &error) =>
+                {
+                    self.add(id, plan);
+                }
+                task => {
+                    opened.push(task?);
+                    self.differing.remove(&id);
+                }
+            }
         }
         if !opened.is_empty() {
             self.again_pause = Duration::ZERO;
@@ -248,6 +278,17 @@ impl Openings {
         }
         self.ask_at = now.plus_millis(self.pause.as_millis() as i64);
         self.pause = (self.pause * 2).min(BACK_OFF.1);
+    }
+
+    /// Whether group and state, which differ, were perhaps only asked at different times.
+    fn may_agree_later(&mut self, id: TaskId, error: &RestoreError) -> bool {
+        let now = self.shared.clock.now();
+        let patience = 2 * self.shared.settings.session_timeout;
+        let since = *self.differing.entry(id).or_insert_with(|| {
+            tracing::warn!(thread = %self.thread, %error, "asking again");
+            now
+        });
+        now < since.plus_millis(patience.as_millis() as i64)
     }
 
     /// Begins to restore some of those whose positions are known.

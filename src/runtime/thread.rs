@@ -205,6 +205,12 @@ impl StreamThread {
         Ok(processed > 0 || opened)
     }
 
+    /// Whether tasks are being opened.
+    #[cfg(test)]
+    pub(crate) fn is_opening(&self) -> bool {
+        !self.openings.is_empty()
+    }
+
     fn poll(&mut self, timeout: Duration) -> Result<Option<GroupEvent>, ThreadError> {
         let StreamThread {
             member,

@@ -477,6 +477,32 @@ fn a_task_that_cannot_be_opened_is_opened_later_and_resets_nothing() {
     assert_eq!(driver.metrics.status().resets, 0);
 }
 
+/// The group is asked before the state is restored, and a process can stand still in between.
+#[test]
+fn a_group_and_a_state_that_differ_are_asked_again_before_a_human_is_needed() {
+    let topology = topology(Some("shop"), Guarantee::ExactlyOnce, Emit::Updates);
+    let mut driver = driver(&topology, 1);
+    driver.pipe("orders", Some("a"), &sale("a", 1, 1));
+    driver.pipe("orders", Some("a"), &sale("a", 2, 1));
+    let partition = TopicPartition::new("orders", 0);
+    let broker = driver.broker().clone();
+    let group = |at| broker.set_committed("shop", &partition, at);
+    group(1);
+    driver.restart().unwrap();
+    driver.advance_wall_clock(1_000).unwrap();
+    driver.pipe("orders", Some("a"), &sale("a", 3, 1));
+    assert_eq!(results(&mut driver), [("a".to_owned(), 0, 2, 4)]);
+    group(2);
+    driver.advance_wall_clock(1_000).unwrap();
+    assert_eq!(results(&mut driver), [("a".to_owned(), 0, 3, 6)]);
+
+    group(1);
+    driver.restart().unwrap();
+    let error = driver.advance_wall_clock(60_000).expect_err("for too long");
+    let error = error.to_string();
+    assert!(error.contains("Set the group's offset to 3"), "{error}");
+}
+
 #[test]
 fn a_topic_or_changelog_that_was_replaced_stops_the_task() {
     for (topic, part) in [

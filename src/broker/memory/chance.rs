@@ -1,4 +1,5 @@
-//! Reads that are left to chance: which partition comes first, and how much of it.
+//! What is left to chance: which partition is read first, how much of it, and when a member hears that it
+//! was evicted.
 
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
@@ -20,6 +21,11 @@ impl Chance {
     /// Any order.
     pub(super) fn shuffle<T>(&mut self, all: &mut [T]) {
         all.shuffle(&mut self.0);
+    }
+
+    /// Whether an answer is still under way.
+    pub(super) fn is_late(&mut self) -> bool {
+        self.0.random_bool(0.75)
     }
 
     /// At least one of so many, if there are any.

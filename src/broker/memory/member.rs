@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::assign::Subscription;
+use super::chance::Chance;
 use super::cursor::Cursors;
 use super::fault::{Effect, Operation};
 use super::group::{Application, Generation, MemberId, News, Refusal};
@@ -81,6 +82,10 @@ impl MemoryMember {
             .get_mut(&self.options.group)
             .expect("it has been joined");
         match group.poll(self.id, instance, now) {
+            // Nobody hears of it before the next heartbeat is answered, and reading goes on until then.
+            Err(Refusal::Unknown) if state.chance.as_mut().is_some_and(Chance::is_late) => {
+                self.fetch(state, max_records)
+            }
             Err(Refusal::Unknown) => match self.rejoin(state, now) {
                 Some(lost) => Ok(Some(Found::Event(lost))),
                 None => self.look(state, now, max_records),
@@ -90,16 +95,21 @@ impl MemoryMember {
                 refusal.to_string(),
             )),
             Ok(Some(news)) => Ok(Some(Found::Event(self.hear(news)))),
-            Ok(None) if group.is_reading(self.id) => {
-                let isolation = self.options.isolation;
-                let chance = state.chance.as_mut();
-                let records = self
-                    .cursors
-                    .fetch(&state.topics, isolation, max_records, chance)?;
-                Ok((!records.is_empty()).then_some(Found::Records(records)))
-            }
+            Ok(None) if group.is_reading(self.id) => self.fetch(state, max_records),
             Ok(None) => Ok(None),
         }
+    }
+
+    fn fetch(
+        &mut self,
+        state: &mut State,
+        max_records: usize,
+    ) -> Result<Option<Found>, BrokerError> {
+        let (isolation, chance) = (self.options.isolation, state.chance.as_mut());
+        let records = self
+            .cursors
+            .fetch(&state.topics, isolation, max_records, chance)?;
+        Ok((!records.is_empty()).then_some(Found::Records(records)))
     }
 
     /// After an eviction: everything is lost, and the member applies again.

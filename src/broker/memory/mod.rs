@@ -90,8 +90,8 @@ impl MemoryBroker {
         self.0.lock().0.faults.add(operation, Effect::Done, error);
     }
 
-    /// From now on members of groups read in portions, and from partitions, of chance, as over a
-    /// network; the same `seed` gives the same chances.
+    /// From now on members of groups and readers read in portions, and from partitions, of chance, and hear of their
+    /// eviction late, as over a network; the same `seed` gives the same chances.
     pub fn shuffle_reads(&self, seed: u64) {
         self.0.lock().0.chance = Some(Chance::new(seed));
     }
@@ -130,6 +130,18 @@ impl MemoryBroker {
             .get(group)
             .map(|group| group.all_committed().clone())
             .unwrap_or_default()
+    }
+
+    /// Sets a group's offset, as an operator does, or as a group does that went on elsewhere.
+    ///
+    /// # Panics
+    /// When the group does not exist.
+    pub fn set_committed(&self, group: &str, partition: &TopicPartition, offset: Offset) {
+        let (mut state, _) = self.0.lock();
+        match state.groups.get_mut(group) {
+            Some(group) => group.commit([(partition.clone(), offset)]),
+            None => panic!("there is no group {group}"),
+        }
     }
 
     /// The transactional ids with a transaction that has written something and not ended.

@@ -50,7 +50,8 @@ impl Reader for MemoryReader {
                 return Some(Err(error));
             }
             let before = cursors.reached();
-            let fetched = cursors.fetch(&state.topics, isolation, max_records, None);
+            let chance = state.chance.as_mut();
+            let fetched = cursors.fetch(&state.topics, isolation, max_records, chance);
             // Behind the markers of transactions there is nothing to wait for.
             let is_news = |result: &Result<Vec<_>, _>| match result {
                 Ok(records) => !records.is_empty() || cursors.reached() > before,

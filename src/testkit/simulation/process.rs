@@ -91,6 +91,12 @@ impl Process {
         self.running.is_some()
     }
 
+    /// Whether a thread of it opens tasks.
+    pub fn is_opening(&self) -> bool {
+        let mut threads = self.running.iter().flat_map(|running| &running.threads);
+        threads.any(StreamThread::is_opening)
+    }
+
     /// Starts it with so many stream threads. Whatever prevents that ends it again.
     pub fn start(&mut self, site: &Site, threads: usize) -> Result<(), AppError> {
         let environment = Environment {

@@ -30,6 +30,9 @@ const MOST_PLACES: u64 = 40;
 /// One run of so many has RocksDB.
 const REAL_DISKS_EACH: u64 = 5;
 
+/// How likely it is that a process freezes in the middle of opening its tasks, at each step of that.
+const FROZEN_WHILE_OPENING: f64 = 0.02;
+
 /// Longer than a session, and than a transaction.
 const FROZEN_MS: std::ops::Range<i64> = 5_000..12_000;
 
@@ -133,11 +136,7 @@ impl<'s> World<'s> {
                 self.processes[at].stop();
                 self.count("stops");
             }
-            185..187 => {
-                let ms = self.rng.random_range(FROZEN_MS);
-                self.processes[at].frozen_until = self.site.clock.now().plus_millis(ms);
-                self.count("freezes");
-            }
+            185..187 => self.freeze(at),
             187..188 if !self.processes[at].is_running() => {
                 self.processes[at].disk = Disk::new(self.has_real_disks);
                 self.count("lost disks");
@@ -152,6 +151,12 @@ impl<'s> World<'s> {
             write(&mut *self.producer, &given);
             self.given.push(given);
         }
+    }
+
+    fn freeze(&mut self, at: usize) {
+        let ms = self.rng.random_range(FROZEN_MS);
+        self.processes[at].frozen_until = self.site.clock.now().plus_millis(ms);
+        self.count("freezes");
     }
 
     /// Gives a process time, or starts it.
@@ -173,6 +178,8 @@ impl<'s> World<'s> {
         let part = self.rng.random_range(0..process.parts());
         if !process.step(part) {
             self.count("deaths within a commit");
+        } else if self.processes[at].is_opening() && self.rng.random_bool(FROZEN_WHILE_OPENING) {
+            self.freeze(at);
         }
     }
 

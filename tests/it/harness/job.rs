@@ -13,7 +13,7 @@ use url::Url;
 
 use super::{Database, Groups, Tidemill, unique, wait_until};
 
-/// Long enough for a loaded machine.
+/// How long nothing may come to the tables; long enough for a loaded machine.
 const TIMEOUT: Duration = Duration::from_secs(90);
 
 /// Recorded events and the tables that they must give.
@@ -459,7 +459,11 @@ pub fn assert_tables_at_least(run: &Run, pair: &Pair, context: &str) {
     assert_payloads(&run.database, pair, context);
 }
 
-/// Waits until as many events have reached the tables as there are.
+/// Waits until as many events have reached the tables as there are, for as long as there are ever
+/// more of them: how long they all take is a matter of the machine.
+///
+/// # Panics
+/// When a member has ended, or nothing has come for [`TIMEOUT`].
 pub fn wait_for_tables(run: &Run, pair: &Pair, members: &mut [Tidemill]) {
     let (raw, total, rolled_up) = match is_wikiticker(pair) {
         true => (
@@ -492,7 +496,7 @@ pub fn wait_for_tables(run: &Run, pair: &Pair, members: &mut [Tidemill]) {
             users,
         ),
     ];
-    let began = Instant::now();
+    let mut last = (Instant::now(), Vec::new());
     loop {
         for member in &mut *members {
             assert!(!member.has_ended(), "a process gave up:\n{}", member.log());
@@ -508,10 +512,12 @@ pub fn wait_for_tables(run: &Run, pair: &Pair, members: &mut [Tidemill]) {
         if missing.is_empty() {
             break;
         }
-        if began.elapsed() > TIMEOUT {
+        if missing != last.1 {
+            last = (Instant::now(), missing);
+        } else if last.0.elapsed() > TIMEOUT {
             let letters = run.committed(&format!("{}-dead-letters", run.name));
             let letters: Vec<_> = letters.iter().map(|l| String::from_utf8_lossy(l)).collect();
-            panic!("after {TIMEOUT:?}: {missing:#?}\ndead letters: {letters:#?}");
+            panic!("nothing new in {TIMEOUT:?}: {missing:#?}\ndead letters: {letters:#?}");
         }
         std::thread::sleep(Duration::from_millis(50));
     }

@@ -6,6 +6,7 @@
 mod database;
 mod job;
 mod lag;
+mod line;
 mod process;
 mod server;
 mod topics;
@@ -15,6 +16,7 @@ pub use job::{
     Pair, Run, assert_tables, assert_tables_at_least, is_wikiticker, lines, pairs, wait_for_tables,
 };
 pub use lag::Groups;
+pub use line::{Line, Way};
 pub use process::Tidemill;
 pub use server::OwnServer;
 pub use topics::{LOG_TIME, Raw, Topics, header};
@@ -101,6 +103,11 @@ impl Stage {
         let (name, url) = &self.servers[number % self.servers.len()];
         (*name, url.as_str())
     }
+}
+
+/// Whether tests play as much as they can, and not only a part that stands for the rest.
+pub fn is_long() -> bool {
+    std::env::var_os("TIDEMILL_LONG").is_some_and(|value| value == "1")
 }
 
 /// A name that no other test of this run has.

@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use super::wait_until;
 
-/// A running `tidemill`. Killed with this value; its log is shown when the test fails.
+/// So many lines of a log are shown of a test that failed: more would hide why.
+const SHOWN: usize = 200;
+
+/// A running `tidemill`. Killed with this value; the end of its log is shown when the test fails.
 pub struct Tidemill {
     child: Child,
     log: PathBuf,
@@ -96,6 +99,22 @@ impl Tidemill {
         self.ended = true;
     }
 
+    /// Lets it stand still, as `kill -STOP` does.
+    pub fn pause(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Lets it go on after a pause.
+    pub fn resume(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args([signal, &pid]).status();
+        assert!(sent.expect("the command kill").success());
+    }
+
     /// Asks it to end, and waits until it has.
     ///
     /// # Panics
@@ -113,8 +132,7 @@ impl Tidemill {
     }
 
     fn end_by(&mut self, signal: &str) {
-        let pid = self.child.id().to_string();
-        let _ = Command::new("kill").args([signal, &pid]).status();
+        self.signal(signal);
         let mut status = None;
         wait_until("tidemill to stop", Duration::from_secs(30), || {
             status = self.child.try_wait().expect("a child of this process");
@@ -194,7 +212,11 @@ impl Drop for Tidemill {
             self.kill();
         }
         if std::thread::panicking() {
-            eprintln!("--- {}\n{}", self.log.display(), self.log());
+            let log = self.log();
+            let skipped = log.lines().count().saturating_sub(SHOWN);
+            let end: Vec<&str> = log.lines().skip(skipped).collect();
+            let path = self.log.display();
+            eprintln!("--- {path}, after {skipped} lines\n{}", end.join("\n"));
         }
     }
 }

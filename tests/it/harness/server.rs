@@ -1,9 +1,20 @@
 //! A server of a test's own, a database or Kafka, to be stopped in every way without disturbing
 //! others.
 
-use std::process::{Command, Output};
+use std::process::Command;
 
 use super::kafka;
+
+/// Where other servers are: a server of a test's own is another one.
+const NOT_INHERITED: [&str; 5] = [
+    "KAFKA_BOOTSTRAP",
+    "TIDEMILL_OWN_KAFKA",
+    "DATABASE_URL",
+    "TIDEMILL_TEST_MYSQL_URL",
+    "TIDEMILL_TEST_MARIADB_URL",
+];
+
+const SCRIPT: &str = "the services script";
 
 /// A server that is stopped with this value.
 pub struct OwnServer {
@@ -15,6 +26,11 @@ pub struct OwnServer {
 impl OwnServer {
     /// Starts `mysql`, `mariadb` or `kafka`; none when the services are not ours to start.
     pub fn start(name: &str) -> Option<OwnServer> {
+        OwnServer::start_with(name, &[])
+    }
+
+    /// The same with settings of `scripts/services`.
+    pub fn start_with(name: &str, settings: &[(&str, &str)]) -> Option<OwnServer> {
         let services = std::env::var("TIDEMILL_TEST_SERVICES").ok()?;
         let own_kafka = std::env::var("TIDEMILL_OWN_KAFKA").ok();
         if name == "kafka" && (own_kafka.is_none() || own_kafka != kafka()) {
@@ -26,13 +42,15 @@ impl OwnServer {
             folder,
             name: name.to_owned(),
         };
-        server.act("start");
+        let mut start = server.command(&["start", name]);
+        start.envs(settings.iter().copied());
+        server.succeeds(start);
         Some(server)
     }
 
     /// Where it is: the URL of a database, host and port of Kafka.
     pub fn address(&self) -> String {
-        let output = self.command(&["env"]);
+        let output = self.command(&["env"]).output().expect(SCRIPT);
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let variable = match self.name.as_str() {
             "kafka" => "KAFKA_BOOTSTRAP=".to_owned(),
@@ -68,31 +86,32 @@ impl OwnServer {
     }
 
     fn act(&self, action: &str) {
-        let output = self.command(&[action, &self.name]);
+        self.succeeds(self.command(&[action, &self.name]));
+    }
+
+    fn succeeds(&self, mut command: Command) {
+        let output = command.output().expect(SCRIPT);
         assert!(
             output.status.success(),
-            "services {action} {}: {}",
-            self.name,
+            "{command:?}: {}",
             String::from_utf8_lossy(&output.stderr)
         );
     }
 
-    fn command(&self, arguments: &[&str]) -> Output {
-        Command::new(&self.services)
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.services);
+        command
             .args(arguments)
-            .env("TIDEMILL_SERVICES_DIR", self.folder.path().join("services"))
-            .env_remove("KAFKA_BOOTSTRAP")
-            .env_remove("TIDEMILL_OWN_KAFKA")
-            .env_remove("DATABASE_URL")
-            .env_remove("TIDEMILL_TEST_MYSQL_URL")
-            .env_remove("TIDEMILL_TEST_MARIADB_URL")
-            .output()
-            .expect("the services script")
+            .env("TIDEMILL_SERVICES_DIR", self.folder.path().join("services"));
+        for variable in NOT_INHERITED {
+            command.env_remove(variable);
+        }
+        command
     }
 }
 
 impl Drop for OwnServer {
     fn drop(&mut self) {
-        self.command(&["stop"]);
+        let _ = self.command(&["stop"]).output();
     }
 }

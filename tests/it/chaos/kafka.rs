@@ -1,0 +1,68 @@
+//! Kafka is killed, and stands still.
+
+use std::time::Duration;
+
+use super::{FEED, Job, SESSION, in_time};
+use crate::harness::{OwnServer, Run, assert_tables, is_long, skip, stage};
+
+/// Plays the main job on a Kafka of its own, to which `harm` is done; `title` says what.
+fn play(
+    title: &str,
+    feed: Duration,
+    arguments: &[&str],
+    harm: impl Fn(&Job<'_>, &OwnServer) -> usize,
+) {
+    let Some(stage) = stage(title) else {
+        return;
+    };
+    let Some(kafka) = OwnServer::start("kafka") else {
+        return skip(title, "Kafka is not ours");
+    };
+    let pair = stage.recent_changes()[0];
+    let (name, url) = stage.server(0);
+    let context = format!("{} on {name}, {title}", pair.name);
+    in_time(&context, feed, |feed| {
+        let job = Job {
+            run: Run::new(pair, &kafka.address(), url),
+            pair,
+            context: &context,
+            feed,
+        };
+        let members = job.members(2, arguments);
+        job.under(members, assert_tables, |_| harm(&job, &kafka))
+    });
+}
+
+/// The requests to join of a standing Kafka are sent again by the client library, and the second one
+/// fences the member that sent the first.
+#[test]
+fn a_kafka_that_stands_still_for_longer_than_sessions_last_costs_no_process_and_no_row() {
+    let session = ["--session-timeout", "6s", "--http", "off"];
+    play("Kafka stands still", FEED, &session, |job, kafka| {
+        if job.is_done() {
+            return 0;
+        }
+        kafka.pause();
+        std::thread::sleep(Duration::from_secs(14));
+        kafka.resume();
+        job.recovers();
+        1
+    });
+}
+
+#[test]
+fn a_kafka_that_is_killed_and_comes_back_costs_no_process_and_no_row() {
+    let kills = if is_long() { 20 } else { 2 };
+    play("Kafka is killed", FEED * kills, &SESSION, |job, kafka| {
+        for kill in 0..kills {
+            std::thread::sleep(Duration::from_millis(700));
+            if job.is_done() {
+                return kill as usize;
+            }
+            kafka.kill();
+            kafka.restart();
+            job.recovers();
+        }
+        kills as usize
+    });
+}

@@ -1,0 +1,158 @@
+//! Processes of the cluster are killed, die by their own hand, and stand still.
+
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+
+use super::{Check, FEED, Job, SESSION, in_time};
+use crate::harness::{
+    Pair, Run, Tidemill, assert_tables, assert_tables_at_least, is_long, stage, wait_for_tables,
+};
+
+/// Where a commit can be interrupted.
+const PLACES: [&str; 4] = [
+    "after-flush",
+    "before-commit",
+    "after-commit",
+    "after-store",
+];
+
+/// Kills a random member at a random moment, several times, while the events come in. Some come
+/// back at once, and get their own tasks; the last one of every other seed stays away, and others
+/// take over what it had. `run` makes what it plays in.
+fn kill_at_random(run: impl Fn() -> Run, pair: &Pair, server: &str, seed: u64, check: Check) {
+    let context = format!("{} on {server}, seed {seed}", pair.name);
+    let kills = if is_long() { 10 } else { 3 };
+    in_time(&context, FEED * kills / 3, |feed| {
+        let job = Job {
+            run: run(),
+            pair,
+            context: &context,
+            feed,
+        };
+        job.under(job.members(3, &SESSION), check, |members| {
+            kill_members(&job, members, seed, kills)
+        })
+    });
+    eprintln!("as it should be: {context}");
+}
+
+fn kill_members(job: &Job<'_>, members: &mut Vec<Tidemill>, seed: u64, kills: u32) -> usize {
+    let mut random = StdRng::seed_from_u64(seed);
+    for kill in 0..kills {
+        std::thread::sleep(Duration::from_millis(random.random_range(100..1_800)));
+        if job.is_done() {
+            return kill as usize;
+        }
+        let victim = random.random_range(0..members.len());
+        members[victim].kill();
+        if kill + 1 == kills && seed % 2 == 1 {
+            drop(members.remove(victim));
+        } else {
+            let name = format!("member-{victim}-after-{kill}");
+            members[victim] = job.run.member_with(&name, &SESSION, &[]);
+        }
+        if kill + 1 == kills {
+            job.recovers();
+        }
+    }
+    kills as usize
+}
+
+#[test]
+fn killed_processes_lose_nothing_and_count_nothing_twice() {
+    let Some(stage) = stage("chaos") else {
+        return;
+    };
+    let pairs = stage.recent_changes();
+    for seed in 0..if is_long() { 20 } else { 10 } {
+        // Each pair meets each server, with and without a process that stays away.
+        let pair = pairs[seed / 2 % pairs.len()];
+        let (server, url) = stage.server(seed / 4);
+        let run = || Run::new(pair, &stage.bootstrap, url);
+        kill_at_random(run, pair, server, seed as u64, assert_tables);
+    }
+}
+
+#[test]
+fn killed_processes_lose_nothing_at_least_once_either() {
+    let Some(stage) = stage("chaos at least once") else {
+        return;
+    };
+    let pairs = stage.recent_changes();
+    for seed in 100..102 {
+        let pair = pairs[seed % pairs.len()];
+        let (server, url) = stage.server(seed);
+        let run = || Run::new(pair, &stage.bootstrap, url).at_least_once();
+        kill_at_random(run, pair, server, seed as u64, assert_tables_at_least);
+    }
+}
+
+/// A process dies by its own hand at each step of a commit; the next one goes on.
+#[test]
+fn a_process_that_dies_at_any_step_of_a_commit_leaves_exact_tables() {
+    let Some(stage) = stage("failpoints") else {
+        return;
+    };
+    let pair = stage.recent_changes()[0];
+    for (at, place) in PLACES.into_iter().enumerate() {
+        let (name, url) = stage.server(at);
+        let run = Run::new(pair, &stage.bootstrap, url);
+        // Three processes have to start, one after the other, and the last commits three times.
+        let mut feed = run.replay_within(pair, 4, 3 * FEED);
+        for commit in [1, 2, 3] {
+            let failpoint = format!("{place}:{commit}");
+            let variables = [("TIDEMILL_FAILPOINT", failpoint.as_str())];
+            let mut dying = run.member_with(&failpoint, &SESSION, &variables);
+            dying.wait_for_its_end();
+            assert!(dying.log().contains("failpoint reached"), "{}", dying.log());
+        }
+        feed.succeed();
+        let mut members = [run.member_with("survivor", &SESSION, &[])];
+        wait_for_tables(&run, pair, &mut members);
+        assert_tables(&run, pair, &format!("{} on {name}, {place}", pair.name));
+        members.iter_mut().for_each(Tidemill::stop);
+    }
+}
+
+/// A process that stands still for longer than its session has lost its tasks to others when it goes on, and
+/// finds that what it had under way is refused.
+#[test]
+fn a_process_that_stands_still_is_replaced_and_comes_back() {
+    let Some(stage) = stage("a process stands still") else {
+        return;
+    };
+    let pair = stage.recent_changes()[0];
+    for seed in 0..if is_long() { 10 } else { 2 } {
+        let (server, url) = stage.server(seed);
+        let context = format!("{} on {server}, frozen, seed {seed}", pair.name);
+        in_time(&context, 2 * FEED, |feed| {
+            let job = Job {
+                run: Run::new(pair, &stage.bootstrap, url),
+                pair,
+                context: &context,
+                feed,
+            };
+            job.under(job.members(2, &SESSION), assert_tables, |members| {
+                freeze_members(&job, members, seed as u64)
+            })
+        });
+    }
+}
+
+fn freeze_members(job: &Job<'_>, members: &mut [Tidemill], seed: u64) -> usize {
+    let mut random = StdRng::seed_from_u64(seed);
+    for (freeze, member) in members.iter_mut().enumerate() {
+        std::thread::sleep(Duration::from_millis(random.random_range(100..900)));
+        if job.is_done() {
+            return freeze;
+        }
+        member.pause();
+        // The other one takes over.
+        job.recovers();
+        std::thread::sleep(Duration::from_secs(4));
+        member.resume();
+    }
+    members.len()
+}
