@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 
@@ -13,7 +13,7 @@ use super::failure::{Ended, Failure};
 use super::flags::{DatabaseFlags, EngineFlags, HttpFlags, KafkaFlags, Typed};
 use super::interrupt::Process;
 use super::{load, serve};
-use crate::broker::Broker;
+use crate::broker::{Broker, BrokerError};
 use crate::format::Registries;
 use crate::http::{AppFacts, Facts, Progress};
 use crate::registry::HttpRegistries;
@@ -249,11 +249,11 @@ pub(super) fn registries(settings: &Settings, process: &Process) -> Arc<dyn Regi
     Arc::new(HttpRegistries::new(tokio, auth))
 }
 
-/// How long topics that others create are waited for.
-const TOPIC_PATIENCE: Duration = Duration::from_secs(60);
+/// How long topics that others create, and brokers that do not answer just now, are waited for.
+const START_PATIENCE: Duration = Duration::from_secs(60);
 
-/// Starts the application; none when the process is told to stop before that. Whoever ingests may
-/// have been started at the same moment, so topics that are not there are waited for.
+/// Starts the application; none when the process is told to stop before that. Whoever ingests, and the
+/// brokers, may have been started at the same moment, so what is not there is waited for.
 fn start(
     plan: &Arc<Plan>,
     environment: &Environment,
@@ -261,20 +261,26 @@ fn start(
     engine: &Arc<EngineMetrics>,
     stop: &StopSignal,
 ) -> Result<Option<App>, AppError> {
-    let mut left = TOPIC_PATIENCE;
+    let begun = Instant::now();
+    let mut is_first = true;
     loop {
-        match App::start(Arc::clone(plan), environment, settings, engine, stop) {
-            Err(AppError::Topics(TopicError::Missing { topic })) if !left.is_zero() => {
-                if left == TOPIC_PATIENCE {
-                    tracing::warn!(topic, "waiting for the topic to be created");
-                }
-                let pause = Duration::from_millis(500);
-                if stop.wait(pause) {
-                    return Ok(None);
-                }
-                left = left.saturating_sub(pause);
-            }
+        let error = match App::start(Arc::clone(plan), environment, settings, engine, stop) {
+            Err(AppError::Topics(error)) if begun.elapsed() < START_PATIENCE => error,
             started => return started.map(Some),
+        };
+        match &error {
+            TopicError::Missing { topic } if is_first => {
+                tracing::warn!(topic, "waiting for the topic to be created");
+            }
+            TopicError::Broker(BrokerError::Retry { .. }) if is_first => {
+                tracing::warn!(%error, "Kafka does not answer; trying again");
+            }
+            TopicError::Missing { .. } | TopicError::Broker(BrokerError::Retry { .. }) => {}
+            _ => return Err(error.into()),
+        }
+        is_first = false;
+        if stop.wait(Duration::from_millis(500)) {
+            return Ok(None);
         }
     }
 }

@@ -1,9 +1,9 @@
 //! A thread's place in its group, kept also when its instance id is lost to another member.
 //!
-//! The id can be lost for two reasons that look the same from here:
+//! The id can be lost for two reasons, which the group's list of members tells apart:
 //!
-//! * The member has fenced itself: its request to join took so long that the client library sent it
-//!   again, and the broker gave the id to the second one. Joining anew puts that right.
+//! * The member has fenced itself: its request to join took so long, or its connection broke, that the client
+//!   library sent it again, and the broker gave the id to the second one. Joining anew puts that right.
 //! * A second process runs with a copy of the state directory. Whoever joins takes the id from the
 //!   other one, and so on to and fro. The first that has lost it [`MOST_LOSSES`] times within
 //!   [`MEMORY_MS`] gives up, so exactly one of the two goes on.
@@ -18,7 +18,7 @@ use crate::broker::{
 };
 use crate::time::{Clock, Timestamp};
 
-/// So often the instance id may be lost; the last time is one too many.
+/// So often the instance id may be lost to another process; the last time is one too many.
 const MOST_LOSSES: usize = 3;
 
 /// A loss counts for so long, in milliseconds.
@@ -34,7 +34,7 @@ pub(super) struct Membership {
     owned: BTreeSet<TopicPartition>,
     /// The member was replaced and is of no further use.
     is_replaced: bool,
-    /// When the instance id was lost lately.
+    /// When the instance id was lost to another process lately.
     losses: VecDeque<Timestamp>,
 }
 
@@ -90,9 +90,11 @@ impl Membership {
     fn replaced(&mut self, action: String, heard: &str) -> Result<Option<GroupEvent>, BrokerError> {
         self.is_replaced = true;
         let now = self.clock.now();
-        self.losses.retain(|lost| now < lost.plus_millis(MEMORY_MS));
-        self.losses.push_back(now);
         let instance = self.options.instance_id.as_deref().unwrap_or_default();
+        self.losses.retain(|lost| now < lost.plus_millis(MEMORY_MS));
+        if self.broker.is_held_elsewhere(&self.options.group, instance) {
+            self.losses.push_back(now);
+        }
         if self.losses.len() >= MOST_LOSSES {
             return Err(BrokerError::fatal(
                 action,

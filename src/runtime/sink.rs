@@ -31,7 +31,8 @@ use super::sink_queues::{SinkQueue, SinkQueues};
 use super::start::LogRanges;
 use super::stop::StopSignal;
 use super::tables::{self, OpenTable};
-use super::trouble::{SinkError, needs_human};
+use super::topics;
+use super::trouble::{SinkError, may_miss_a_topic, needs_human};
 use crate::broker::{
     Acknowledge, Broker, GroupEvent, Isolation, MemberOptions, Offset, ProducerOptions, Refusals,
     TopicPartition,
@@ -554,7 +555,11 @@ impl SinkThread {
 
     /// Deals with an error of a step; gives it back when a human is needed.
     pub(crate) fn recover(&mut self, error: SinkError) -> Result<(), SinkError> {
-        if needs_human(&error) {
+        let is_mended = match &error {
+            SinkError::Broker(error) if may_miss_a_topic(error) => self.is_mended()?,
+            _ => false,
+        };
+        if needs_human(&error) && !is_mended {
             return Err(error);
         }
         if let Some(attempts) = self.outage.failed(self.context.clock.now()) {
@@ -584,6 +589,20 @@ impl SinkThread {
             tracing::debug!(sink = %self.context.node, %error, "not a member just now");
         }
         Ok(())
+    }
+
+    /// Whether the trouble was a topic that has been made anew.
+    fn is_mended(&self) -> Result<bool, SinkError> {
+        let SinkContext {
+            broker,
+            plan,
+            dead_letters,
+            settings,
+            ..
+        } = &self.context;
+        let (used, replication) = (plan.topics(), settings.replication);
+        let is_mended = topics::look_for_deleted(&**broker, used, dead_letters, replication)?;
+        Ok(is_mended)
     }
 
     /// Waits before the next attempt, and answers the group meanwhile.

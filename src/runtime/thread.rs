@@ -28,7 +28,8 @@ use super::outputs::{DeadLetters, TaskOutputs, Writer};
 use super::settings::EngineSettings;
 use super::stop::StopSignal;
 use super::task::Task;
-use super::trouble::{Reaction, ThreadError, reaction};
+use super::topics;
+use super::trouble::{Reaction, ThreadError, may_miss_a_topic, reaction};
 use super::writers::Writers;
 use crate::broker::{
     Acknowledge, Broker, BrokerError, GroupEvent, Isolation, MemberOptions, Offset, TopicPartition,
@@ -396,9 +397,18 @@ impl StreamThread {
         }
     }
 
-    /// The number of partitions is what state and repartition topics were made for.
+    /// The number of partitions is what state and repartition topics were made for. Where there are none,
+    /// new partitions are read like the others.
     fn check_known(&self, partitions: &[TopicPartition]) -> Result<(), ThreadError> {
+        let internal = &self.shared.plan.internal_topics;
         for TopicPartition { topic, partition } in partitions {
+            let is_like_it = |name: &String| **name == **topic;
+            if !internal
+                .iter()
+                .any(|internal| internal.sized_like.iter().any(is_like_it))
+            {
+                continue;
+            }
             let known = self.shared.partitions.get(&**topic).copied();
             if let Some(known) = known.filter(|known| *partition as u32 >= *known) {
                 return Err(ThreadError::MorePartitions {
@@ -478,9 +488,13 @@ impl StreamThread {
 
     /// Deals with an error of a step; gives it back when a human is needed.
     pub(crate) fn recover(&mut self, error: ThreadError) -> Result<(), ThreadError> {
+        let is_mended = match &error {
+            ThreadError::Broker(error) if may_miss_a_topic(error) => self.is_mended()?,
+            _ => false,
+        };
         match reaction(&error) {
-            Reaction::Stop => Err(error),
-            Reaction::Reset => {
+            Reaction::Stop if !is_mended => Err(error),
+            Reaction::Stop | Reaction::Reset => {
                 tracing::warn!(thread = %self.name, %error, "beginning anew from the last commit");
                 self.shared.metrics.reset();
                 match self.reset() {
@@ -495,6 +509,15 @@ impl StreamThread {
                 }
             }
         }
+    }
+
+    /// Whether the trouble was a topic that has been made anew.
+    fn is_mended(&self) -> Result<bool, ThreadError> {
+        let shared = &self.shared;
+        let used = shared.partitions.keys().map(String::as_str);
+        let (letters, replication) = (&shared.dead_letters, shared.settings.replication);
+        let is_mended = topics::look_for_deleted(&*shared.broker, used, letters, replication)?;
+        Ok(is_mended)
     }
 
     /// Throws producer and tasks away, and begins anew with what is assigned. The group is heard

@@ -2,7 +2,7 @@
 //!
 //! What it reads must be there. What it keeps for itself and what it writes is created.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::broker::{
     Broker, BrokerError, LARGEST_BATCH, MAX_MESSAGE_BYTES, TIMESTAMP_AFTER_MAX, TopicSpec,
@@ -48,6 +48,16 @@ pub enum TopicError {
         /// How many it needs.
         expected: u32,
     },
+    /// Topics are gone that were there at the start.
+    #[error(
+        "{topics}: deleted while the application ran. Start it again when what it reads is there; what it \
+         writes is then made anew. If a changelog was deleted its state cannot be trusted any more: \
+         `tidemill reset` begins anew"
+    )]
+    Deleted {
+        /// Their names.
+        topics: String,
+    },
 }
 
 /// Whether all source topics are there.
@@ -90,6 +100,54 @@ pub(super) fn prepare(
     Ok(counts)
 }
 
+/// Looks among the topics that are used for one that was deleted, and so explains trouble. The topic of
+/// dead letters is made anew, as nothing else hangs on it: then true. When the log cannot be asked, there is
+/// no explanation.
+///
+/// # Errors
+/// [`TopicError::Deleted`] when others are gone.
+pub(super) fn look_for_deleted<'t>(
+    broker: &dyn Broker,
+    used: impl IntoIterator<Item = &'t str>,
+    dead_letters: &'t str,
+    replication: i32,
+) -> Result<bool, TopicError> {
+    let used: BTreeSet<&str> = used.into_iter().chain([dead_letters]).collect();
+    let mut gone: Vec<&str> = used.into_iter().collect();
+    let Ok(counts) = broker.partition_counts(&gone) else {
+        return Ok(false);
+    };
+    gone.retain(|topic| !counts.contains_key(*topic));
+    match gone[..] {
+        [] => Ok(false),
+        [gone] if gone == dead_letters => {
+            tracing::error!(
+                topic = dead_letters,
+                "the topic of dead letters was deleted, and what was in it; made anew"
+            );
+            broker.create_topics(&[internal(
+                dead_letters,
+                1,
+                replication,
+                Purpose::DeadLetters,
+            )])?;
+            Ok(true)
+        }
+        _ => Err(TopicError::Deleted {
+            topics: gone.join(", "),
+        }),
+    }
+}
+
+fn internal(name: &str, partitions: u32, replication: i32, purpose: Purpose) -> TopicSpec {
+    TopicSpec {
+        name: name.to_owned(),
+        partitions,
+        replication,
+        config: config(purpose),
+    }
+}
+
 /// The topics to be created, given the partition counts of those that are there.
 fn missing(
     plan: &Plan,
@@ -102,12 +160,7 @@ fn missing(
     for topic in &plan.internal_topics {
         let expected = wanted.get(topic.name.as_str()).copied().unwrap_or(1);
         match counts.get(&topic.name) {
-            None => missing.push(TopicSpec {
-                name: topic.name.clone(),
-                partitions: expected,
-                replication,
-                config: config(topic.purpose),
-            }),
+            None => missing.push(internal(&topic.name, expected, replication, topic.purpose)),
             Some(found) if *found != expected && topic.purpose != Purpose::DeadLetters => {
                 return Err(TopicError::WrongCount {
                     topic: topic.name.clone(),

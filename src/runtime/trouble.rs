@@ -2,6 +2,7 @@
 
 use super::restore::RestoreError;
 use super::start::BeyondEnd;
+use super::topics::TopicError;
 use crate::broker::BrokerError;
 use crate::format::RegistryError;
 use crate::processor::{OutputError, ProcessError};
@@ -23,12 +24,14 @@ pub enum ThreadError {
     /// A store.
     #[error(transparent)]
     State(#[from] StateError),
+    /// A topic is gone.
+    #[error(transparent)]
+    Topic(#[from] TopicError),
     /// A topic has more partitions than at the start.
     #[error(
         "topic {topic} has been given more partitions while it was read: partition {partition} is \
-         new, there were {known}. An application without state goes on when it is started again. \
-         State is split by partition: one with state needs a new application name, or a topic with \
-         the old count"
+         new, there were {known}. State is split by partition, so this needs a new application name, or \
+         a topic with the old count"
     )]
     MorePartitions {
         /// The topic.
@@ -38,6 +41,15 @@ pub enum ThreadError {
         /// How many there were.
         known: u32,
     },
+}
+
+/// Whether an error may come of a topic that was deleted: a log that knows of none says so, or lets what is
+/// written wait until its time is over.
+pub(super) fn may_miss_a_topic(error: &BrokerError) -> bool {
+    matches!(
+        error,
+        BrokerError::Fatal { .. } | BrokerError::Abort { .. } | BrokerError::Retry { .. }
+    )
 }
 
 /// What is to be done about an error.
@@ -83,6 +95,7 @@ pub(crate) fn reaction(error: &ThreadError) -> Reaction {
             | RestoreError::ChangelogReplaced { .. }
             | RestoreError::BeyondEnd { .. },
         )
+        | ThreadError::Topic(_)
         | ThreadError::MorePartitions { .. }
         | ThreadError::Process(
             ProcessError::Stop { .. }
@@ -104,6 +117,9 @@ pub enum SinkError {
     /// The database.
     #[error(transparent)]
     Sql(#[from] SqlError),
+    /// A topic is gone.
+    #[error(transparent)]
+    Topic(#[from] TopicError),
     /// A record.
     #[error(transparent)]
     Process(#[from] ProcessError),
@@ -120,7 +136,7 @@ pub(super) fn needs_human(error: &SinkError) -> bool {
     match error {
         SinkError::Sql(SqlError::Unavailable { .. } | SqlError::Fenced { .. }) => false,
         SinkError::Sql(SqlError::Mismatch { .. } | SqlError::Fatal { .. }) => true,
-        SinkError::BeyondEnd(_) => true,
+        SinkError::BeyondEnd(_) | SinkError::Topic(_) => true,
         SinkError::Broker(error)
         | SinkError::Process(ProcessError::Output(OutputError::Broker(error))) => {
             // Even cut to its beginning a dead letter is too large for its topic, or refused.

@@ -4,9 +4,11 @@
 //! `TIDEMILL_LONG=1` plays more of each (docs/TESTING.md).
 
 mod databases;
+mod disks;
 mod kafka;
 mod lines;
 mod members;
+mod topics;
 
 use std::time::{Duration, Instant};
 

@@ -2,9 +2,6 @@
 
 use std::time::Duration;
 
-use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
-use rdkafka::client::DefaultClientContext;
 use serde_json::Value;
 
 use crate::harness::{Run, databases, kafka, skip, wait_until};
@@ -89,36 +86,6 @@ fn tables_that_do_not_fit_are_all_named_before_any_group_is_joined() {
     let last = parsed(log.lines().last().expect("a reason"));
     let message = last["message"].as_str().unwrap_or_default();
     assert!(message.contains("table not_there does not fit"), "{log}");
-}
-
-/// Gives a topic more partitions, until it has so many.
-fn add_partitions(bootstrap: &str, topic: &str, count: usize) {
-    let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
-        .set("bootstrap.servers", bootstrap)
-        .create()
-        .expect("a client");
-    let runtime = tokio::runtime::Runtime::new().expect("threads");
-    let more = [NewPartitions::new(topic, count)];
-    let added = runtime.block_on(admin.create_partitions(&more, &AdminOptions::new()));
-    added.expect("an answer")[0].as_ref().expect("partitions");
-}
-
-#[test]
-fn partitions_that_are_added_end_a_member_with_what_to_do() {
-    let (Some(bootstrap), [(_, url), ..]) = (kafka(), &*databases()) else {
-        return skip("logs", "no Kafka, or no database");
-    };
-    let run = Run::wikimedia(&bootstrap, url);
-    run.make_topic(2);
-    let soon = ["--kafka", "topic.metadata.refresh.interval.ms=1000"];
-    let mut member = run.member_with("run", &[&["--http", "off"], &soon[..]].concat(), &[]);
-    run.generate(&["--events", "300"]).succeed();
-    wait_until("rows", PATIENCE, || run.raw_rows() > Some(0));
-    add_partitions(&bootstrap, &run.name, 3);
-    let log = member.fails();
-    for text in ["has been given more partitions", "a new application name"] {
-        assert!(log.contains(text), "{text} is not in: {log}");
-    }
 }
 
 #[test]

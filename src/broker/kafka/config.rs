@@ -4,6 +4,7 @@
 //! hangs on, which the user may not touch.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use super::KafkaSettings;
@@ -108,6 +109,13 @@ pub(super) fn reader(settings: &KafkaSettings, isolation: Isolation) -> Properti
     layers(settings, Role::Consumer, CONSUMER_TUNING, rules)
 }
 
+/// The client id of the members that this process makes: from those of another process with the same
+/// instance ids they are told apart by it.
+pub(super) fn client_id_of_member(settings: &KafkaSettings) -> String {
+    static PROCESS: LazyLock<u32> = LazyLock::new(rand::random);
+    format!("{}-{:08x}", settings.client_id, *PROCESS)
+}
+
 /// For a member of a group.
 pub(super) fn member(settings: &KafkaSettings, options: &MemberOptions) -> Properties {
     let session = millis(options.session_timeout);
@@ -116,6 +124,7 @@ pub(super) fn member(settings: &KafkaSettings, options: &MemberOptions) -> Prope
     let heartbeat = (session / 3).clamp(1, 1000);
     let mut rules = consumer_rules(settings, &options.group);
     rules.extend([
+        ("client.id", client_id_of_member(settings)),
         ("isolation.level", isolation_level(options.isolation)),
         ("group.protocol", "classic".to_owned()),
         // The only one that co-partitions.

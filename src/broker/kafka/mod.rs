@@ -218,7 +218,22 @@ impl Broker for KafkaBroker {
     }
 
     fn members(&self, group: &str) -> Result<Vec<String>, BrokerError> {
-        removal::members(&*self.admin()?, group)
+        let members = removal::members(&*self.admin()?, group)?;
+        let names = members
+            .into_iter()
+            .map(|member| member.instance_id.unwrap_or(member.client_id));
+        Ok(names.collect())
+    }
+
+    fn is_held_elsewhere(&self, group: &str, instance_id: &str) -> bool {
+        let admin = self.admin();
+        let Ok(members) = admin.and_then(|admin| removal::members(&admin, group)) else {
+            return true;
+        };
+        let own = config::client_id_of_member(&self.settings);
+        members.iter().any(|member| {
+            member.instance_id.as_deref() == Some(instance_id) && member.client_id != own
+        })
     }
 
     fn delete_group(&self, group: &str) -> Result<(), BrokerError> {

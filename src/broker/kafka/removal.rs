@@ -62,8 +62,14 @@ fn wait_until_forgotten(admin: &Admin, topics: &[OldTopic]) -> Result<(), Broker
     ))
 }
 
-/// The members of a group: each by its instance id, or else by the name of its client.
-pub(super) fn members(admin: &Admin, group: &str) -> Result<Vec<String>, BrokerError> {
+/// A member of a group as the broker knows it.
+pub(super) struct SeenMember {
+    pub(super) instance_id: Option<String>,
+    pub(super) client_id: String,
+}
+
+/// The members of a group.
+pub(super) fn members(admin: &Admin, group: &str) -> Result<Vec<SeenMember>, BrokerError> {
     let action = format!("find out who is in group {group}");
     let name = text(group)?;
     let mut names = [name.as_ptr()];
@@ -92,9 +98,9 @@ pub(super) fn members(admin: &Admin, group: &str) -> Result<Vec<String>, BrokerE
             for number in 0..c::rd_kafka_ConsumerGroupDescription_member_count(group) {
                 let member = c::rd_kafka_ConsumerGroupDescription_member(group, number);
                 let instance = c::rd_kafka_MemberDescription_group_instance_id(member);
-                members.push(match instance.is_null() {
-                    true => to_text(c::rd_kafka_MemberDescription_client_id(member)),
-                    false => to_text(instance),
+                members.push(SeenMember {
+                    instance_id: (!instance.is_null()).then(|| to_text(instance)),
+                    client_id: to_text(c::rd_kafka_MemberDescription_client_id(member)),
                 });
             }
         }

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use tidemill::broker::kafka::{KafkaBroker, KafkaSettings};
 use tidemill::broker::{
-    Acknowledge, BrokerError, GroupEvent, GroupMember, Isolation, MemberOptions, Outgoing,
-    Producer, ProducerOptions, TopicPartition,
+    Acknowledge, Broker as _, BrokerError, GroupEvent, GroupMember, Isolation, MemberOptions,
+    Outgoing, Producer, ProducerOptions, TopicPartition,
 };
 use tidemill::time::Timestamp;
 
@@ -44,6 +45,34 @@ fn produce_one(producer: &mut dyn Producer, topic: &str) {
         headers: &[],
     };
     producer.send(record).unwrap();
+}
+
+#[test]
+fn who_has_an_instance_id_is_told_from_others_of_that_id() {
+    let test = "who_has_an_instance_id";
+    let Some(scene) = kafka_scene(test) else {
+        return;
+    };
+    let group = format!("{}-group", scene.prefix);
+    let options = MemberOptions {
+        group: group.clone(),
+        topics: vec![scene.topic("t", 1)],
+        instance_id: Some("one".to_owned()),
+        session_timeout: SESSION,
+        max_poll_interval: SESSION,
+        isolation: Isolation::ReadCommitted,
+    };
+    let mut member = scene.broker.member(&options).unwrap();
+    until("the member is assigned", || poll(&mut *member).is_some());
+    let settings = KafkaSettings {
+        bootstrap: std::env::var("KAFKA_BOOTSTRAP").unwrap(),
+        client_id: "others".to_owned(),
+        ..KafkaSettings::default()
+    };
+    let others = KafkaBroker::connect(&settings).unwrap();
+    assert!(!scene.broker.is_held_elsewhere(&group, "one"));
+    assert!(others.is_held_elsewhere(&group, "one"));
+    assert!(!others.is_held_elsewhere(&group, "two"));
 }
 
 /// The trap is the moment between the eviction and the member's next poll: librdkafka has then

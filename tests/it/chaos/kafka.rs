@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{FEED, Job, SESSION, in_time};
-use crate::harness::{OwnServer, Run, assert_tables, is_long, skip, stage};
+use crate::harness::{OwnServer, Pair, Run, assert_tables, is_long, lines, skip, stage};
 
 /// Plays the main job on a Kafka of its own, to which `harm` is done; `title` says what.
 fn play(
@@ -29,8 +29,18 @@ fn play(
             feed,
         };
         let members = job.members(2, arguments);
-        job.under(members, assert_tables, |_| harm(&job, &kafka))
+        job.under(members, check, |_| harm(&job, &kafka))
     });
+}
+
+/// What was replayed is in the topic once, too.
+fn check(run: &Run, pair: &Pair, context: &str) {
+    let (mut sent, mut found) = (lines(&pair.events), run.topic());
+    sent.sort_unstable();
+    found.sort_unstable();
+    assert_eq!(found.len(), sent.len(), "{context}: events in Kafka");
+    assert!(found == sent, "{context}: other events in Kafka");
+    assert_tables(run, pair, context);
 }
 
 /// The requests to join of a standing Kafka are sent again by the client library, and the second one

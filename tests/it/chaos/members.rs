@@ -5,9 +5,10 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
-use super::{Check, FEED, Job, SESSION, in_time};
+use super::{Check, FEED, Job, PATIENCE, SESSION, in_time};
 use crate::harness::{
     Pair, Run, Tidemill, assert_tables, assert_tables_at_least, is_long, stage, wait_for_tables,
+    wait_until,
 };
 
 /// Where a commit can be interrupted.
@@ -155,4 +156,64 @@ fn freeze_members(job: &Job<'_>, members: &mut [Tidemill], seed: u64) -> usize {
         member.resume();
     }
     members.len()
+}
+
+/// One process after the other is stopped and comes back, as in a rolling upgrade, with a topology file that
+/// writes one table more: then all of what it aggregates is in that table too.
+#[test]
+fn processes_are_replaced_one_by_one_by_those_of_a_new_topology() {
+    let Some(stage) = stage("a rolling upgrade") else {
+        return;
+    };
+    let pair = stage.recent_changes()[0];
+    let (server, url) = stage.server(1);
+    let context = format!("{} on {server}, upgraded", pair.name);
+    in_time(&context, FEED, |feed| {
+        let job = Job {
+            run: Run::new(pair, &stage.bootstrap, url),
+            pair,
+            context: &context,
+            feed,
+        };
+        job.under(job.members(3, &SESSION), check_upgraded, |members| {
+            upgrade(&job, members)
+        })
+    });
+}
+
+fn upgrade(job: &Job<'_>, members: &mut [Tidemill]) -> usize {
+    let copy = "CREATE TABLE edits_copy LIKE edits_per_wiki_minute";
+    job.run.database.run(copy);
+    job.run.rewrite(with_a_copy);
+    for (at, member) in members.iter_mut().enumerate() {
+        if job.is_done() {
+            return at;
+        }
+        member.stop();
+        let name = format!("upgraded-{at}");
+        *member = job.run.member_with(&name, &SESSION, &[]);
+        job.recovers();
+    }
+    members.len()
+}
+
+/// The topology with the table of wikis a second time.
+fn with_a_copy(text: &str) -> String {
+    let table = "  wiki_table: { sql: { from: per_wiki, table: edits_per_wiki_minute } }\n";
+    assert!(text.contains(table), "another topology");
+    let copy = "  copied_table: { sql: { from: per_wiki, table: edits_copy } }\n";
+    text.replace(table, &format!("{table}{copy}"))
+}
+
+fn check_upgraded(run: &Run, pair: &Pair, context: &str) {
+    assert_tables(run, pair, context);
+    let rows = |table| {
+        run.database
+            .rows(&format!("SELECT * FROM {table} ORDER BY 1, 2"))
+    };
+    let (wanted, mut found) = (rows("edits_per_wiki_minute").expect("rows"), Vec::new());
+    wait_until("the copy", PATIENCE, || {
+        found = rows("edits_copy").expect("rows");
+        found == wanted
+    });
 }

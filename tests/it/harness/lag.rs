@@ -40,23 +40,36 @@ impl Groups {
         }
     }
 
-    /// Whether every group has committed everything there is to read: then nothing more comes,
+    /// Where groups have not committed everything there is to read yet: nowhere once nothing more comes,
     /// neither what was missing nor what would be too much.
-    pub fn are_through(&self) -> bool {
-        self.reads.iter().all(|(group, topics)| {
+    pub fn behind(&self) -> Vec<String> {
+        let mut behind = Vec::new();
+        for (group, topics) in &self.reads {
             let partitions = self.partitions(topics);
             let ends = self
                 .broker
                 .end_offsets(&partitions, Isolation::ReadCommitted);
             let committed = self.broker.committed(group, &partitions);
-            let (Ok(ends), Ok(committed)) = (ends, committed) else {
-                return false;
+            let (ends, committed) = match (ends, committed) {
+                (Ok(ends), Ok(committed)) => (ends, committed),
+                (ends, committed) => {
+                    let why = [ends.err(), committed.err()];
+                    behind.extend(
+                        why.into_iter()
+                            .flatten()
+                            .map(|why| format!("{group}: {why}")),
+                    );
+                    continue;
+                }
             };
-            ends.iter().all(|(partition, end)| {
-                let at = committed.get(partition);
-                *end == 0 || at.is_some_and(|at| self.is_the_rest_empty(partition, *at, *end))
-            })
-        })
+            for (partition, end) in ends {
+                let at = committed.get(&partition);
+                if end > 0 && !at.is_some_and(|at| self.is_the_rest_empty(&partition, *at, end)) {
+                    behind.push(format!("{group}: {partition} at {at:?} of {end}"));
+                }
+            }
+        }
+        behind
     }
 
     /// Whether there are only markers of transactions and what was aborted, which no position gets behind.

@@ -99,6 +99,15 @@ impl Tidemill {
         self.ended = true;
     }
 
+    /// The memory that it holds now, in bytes.
+    pub fn resident_bytes(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = status.expect("a process that runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
+        kib.and_then(|kib| kib.parse::<u64>().ok()).expect("a size") << 10
+    }
+
     /// Lets it stand still, as `kill -STOP` does.
     pub fn pause(&self) {
         self.signal("-STOP");

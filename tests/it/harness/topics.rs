@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
 use tidemill::broker::kafka::{KafkaBroker, KafkaSettings};
 use tidemill::broker::{
     Broker, Isolation, Outgoing, OwnedRecord, ProducerOptions, TopicPartition, TopicSpec,
@@ -15,8 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The time that the log has for the records of tests: in the past, as brokers refuse the future.
 pub const LOG_TIME: Timestamp = Timestamp(1_520_439_377_000);
 
-/// A Kafka and what is in it.
-pub struct Topics(KafkaBroker);
+/// A Kafka and what is in it, and its address.
+pub struct Topics(KafkaBroker, String);
 
 /// A record to be written.
 #[derive(Clone, Debug)]
@@ -34,7 +36,8 @@ impl Topics {
             client_id: "tidemill-tests".to_owned(),
             properties: BTreeMap::new(),
         };
-        Topics(KafkaBroker::connect(&settings).expect("a Kafka"))
+        let broker = KafkaBroker::connect(&settings).expect("a Kafka");
+        Topics(broker, bootstrap.to_owned())
     }
 
     /// A topic that keeps records however old they are.
@@ -50,6 +53,24 @@ impl Topics {
             config: config.map(|(key, value)| (key.to_owned(), value)).into(),
         };
         self.0.create_topics(&[spec]).expect("a new topic");
+    }
+
+    /// Takes a topic away, with what is in it.
+    pub fn delete(&self, name: &str) {
+        self.0.delete_topics(&[name]).expect("a topic");
+    }
+
+    /// Gives a topic more partitions.
+    pub fn grow(&self, name: &str, partitions: usize) {
+        let client: AdminClient<_> = ClientConfig::new()
+            .set("bootstrap.servers", &self.1)
+            .create()
+            .expect("a client");
+        let more = [NewPartitions::new(name, partitions)];
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        let grown = runtime.block_on(client.create_partitions(&more, &AdminOptions::new()));
+        let grown = grown.expect("an answer");
+        assert!(grown.iter().all(Result::is_ok), "{grown:?}");
     }
 
     /// Those of the topics that there are.

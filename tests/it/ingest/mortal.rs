@@ -69,6 +69,9 @@ impl Broker for Mortal {
     fn members(&self, group: &str) -> Result<Vec<String>, BrokerError> {
         self.inner.members(group)
     }
+    fn is_held_elsewhere(&self, group: &str, instance_id: &str) -> bool {
+        self.inner.is_held_elsewhere(group, instance_id)
+    }
     fn delete_group(&self, group: &str) -> Result<(), BrokerError> {
         self.inner.delete_group(group)
     }

@@ -1,0 +1,148 @@
+//! Disks are full, and lose what was written last.
+
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use super::{FEED, Job, SESSION, in_time};
+use crate::harness::{Run, Tidemill, assert_tables, skip, stage, wait_until};
+
+/// A disk in memory, taken away with this value.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    /// None where one may not be made.
+    fn mount(at: PathBuf, size: &str) -> Option<SmallDisk> {
+        fs::create_dir_all(&at).expect("a folder");
+        let mounted = Command::new("mount")
+            .args([
+                "-t",
+                "tmpfs",
+                "-o",
+                &format!("size={size}"),
+                "tidemill-test",
+            ])
+            .arg(&at)
+            .output();
+        let is_mounted = mounted.is_ok_and(|output| output.status.success());
+        is_mounted.then_some(SmallDisk(at))
+    }
+
+    /// Takes all the room there is.
+    fn fill(&self) {
+        let mut file = File::create(self.ballast()).expect("a file");
+        // Up to the last page.
+        for size in [1 << 20, 1 << 12] {
+            while file.write_all(&vec![1; size]).is_ok() {}
+        }
+    }
+
+    fn make_room(&self) {
+        fs::remove_file(self.ballast()).expect("it was made");
+    }
+
+    fn ballast(&self) -> PathBuf {
+        self.0.join("ballast")
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).output();
+    }
+}
+
+#[test]
+fn a_full_disk_is_waited_for_and_costs_nothing() {
+    let title = "a disk is full";
+    let Some(stage) = stage(title) else {
+        return;
+    };
+    let pair = stage.recent_changes()[0];
+    let (name, url) = stage.server(0);
+    let context = format!("{} on {name}, {title}", pair.name);
+    let run = Run::new(pair, &stage.bootstrap, url);
+    let Some(disk) = SmallDisk::mount(run.state(), "48m") else {
+        return skip(title, "tmpfs cannot be mounted");
+    };
+    let job = Job {
+        run,
+        pair,
+        context: &context,
+        feed: 2 * FEED,
+    };
+    let played = job.under(job.members(1, &SESSION), assert_tables, |members| {
+        disk.fill();
+        wait_until("the member meets it", Duration::from_secs(30), || {
+            assert!(!members[0].has_ended(), "{}", members[0].log());
+            members[0].log().contains("No space left")
+        });
+        std::thread::sleep(Duration::from_secs(2));
+        assert!(!members[0].has_ended(), "{}", members[0].log());
+        disk.make_room();
+        job.recovers();
+        1
+    });
+    assert!(played);
+}
+
+/// What a power cut takes: the end of what was written last, of any length.
+#[test]
+fn state_whose_last_writes_are_lost_is_made_whole_from_its_changelogs() {
+    let title = "the last writes are lost";
+    let Some(stage) = stage(title) else {
+        return;
+    };
+    let pair = stage.recent_changes()[0];
+    let (name, url) = stage.server(1);
+    let context = format!("{} on {name}, {title}", pair.name);
+    in_time(&context, 2 * FEED, |feed| {
+        let job = Job {
+            run: Run::new(pair, &stage.bootstrap, url),
+            pair,
+            context: &context,
+            feed,
+        };
+        job.under(job.members(1, &SESSION), assert_tables, |members| {
+            lose_last_writes(&job, &mut members[0])
+        })
+    });
+}
+
+fn lose_last_writes(job: &Job<'_>, member: &mut Tidemill) -> usize {
+    for (loss, kept) in [9, 5, 0].into_iter().enumerate() {
+        std::thread::sleep(Duration::from_millis(900));
+        if job.is_done() {
+            return loss;
+        }
+        member.kill();
+        let logs = write_ahead_logs(&job.run.state());
+        assert!(!logs.is_empty(), "no logs in {}", job.run.state().display());
+        for log in logs {
+            let file = File::options().write(true).open(&log).expect("its log");
+            let length = file.metadata().expect("an open file").len();
+            file.set_len(length * kept / 10).expect("a shorter file");
+        }
+        *member = job
+            .run
+            .member_with(&format!("member-{loss}"), &SESSION, &[]);
+        job.recovers();
+    }
+    3
+}
+
+/// The write-ahead logs below a folder.
+fn write_ahead_logs(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).expect("a folder").flatten() {
+        let path = entry.path();
+        match path.is_dir() {
+            true => found.extend(write_ahead_logs(&path)),
+            false if path.extension().is_some_and(|end| end == "log") => found.push(path),
+            false => {}
+        }
+    }
+    found
+}
