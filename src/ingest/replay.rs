@@ -3,7 +3,10 @@
 //! The producer is not transactional. A replay has no stored position, so a transaction could not
 //! keep a second run from writing the events again; and without one, the events can be read at
 //! once, in whatever isolation, which is what a replay at true pace is for. The client library
-//! still writes each event once and in order.
+//! still writes each event once and in order, as long as the broker knows what it has of this producer. A
+//! broker that dies forgets that where the records' own times are older than its
+//! `producer.id.expiration.ms` (a day): what is under way then is written twice, except into topics whose
+//! `message.timestamp.type` is `LogAppendTime`.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};

@@ -28,6 +28,7 @@ fn play(
             context: &context,
             feed,
         };
+        job.run.make_topic_of_log_time(6);
         let members = job.members(2, arguments);
         job.under(members, check, |_| harm(&job, &kafka))
     });
@@ -63,16 +64,21 @@ fn a_kafka_that_stands_still_for_longer_than_sessions_last_costs_no_process_and_
 #[test]
 fn a_kafka_that_is_killed_and_comes_back_costs_no_process_and_no_row() {
     let kills = if is_long() { 20 } else { 2 };
-    play("Kafka is killed", FEED * kills, &SESSION, |job, kafka| {
-        for kill in 0..kills {
-            std::thread::sleep(Duration::from_millis(700));
-            if job.is_done() {
-                return kill as usize;
+    play(
+        "Kafka is killed",
+        FEED * kills * 3 / 2,
+        &SESSION,
+        |job, kafka| {
+            for kill in 0..kills {
+                std::thread::sleep(Duration::from_millis(700));
+                if job.is_done() {
+                    return kill as usize;
+                }
+                kafka.kill();
+                kafka.restart();
+                job.recovers();
             }
-            kafka.kill();
-            kafka.restart();
-            job.recovers();
-        }
-        kills as usize
-    });
+            kills as usize
+        },
+    );
 }

@@ -214,11 +214,23 @@ impl Run {
     /// Makes the topic so that it keeps its records: a broker counts from the event time, and would
     /// delete a recording of weeks ago before it is read.
     pub fn make_topic(&self, partitions: u32) {
+        self.make_topic_with(partitions, &[]);
+    }
+
+    /// The same, with records that have the time at which they come. By that time a broker that was killed
+    /// knows what it has of a producer, and forgets what is older than a day.
+    pub fn make_topic_of_log_time(&self, partitions: u32) {
+        self.make_topic_with(partitions, &[("message.timestamp.type", "LogAppendTime")]);
+    }
+
+    fn make_topic_with(&self, partitions: u32, config: &[(&str, &str)]) {
+        let config = config.iter().chain(&[("retention.ms", "-1")]);
+        let config = config.map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
         let spec = TopicSpec {
             name: self.name.clone(),
             partitions,
             replication: -1,
-            config: BTreeMap::from([("retention.ms".to_owned(), "-1".to_owned())]),
+            config: config.collect(),
         };
         self.kafka().create_topics(&[spec]).expect("a topic");
     }
