@@ -238,9 +238,11 @@ pub trait Broker: Send + Sync {
     /// When the log cannot be reached.
     fn members(&self, group: &str) -> Result<Vec<String>, BrokerError>;
 
-    /// Whether a static member that was made elsewhere than here has an instance id in a group now. Where
-    /// the log cannot be asked, it is said to be so.
-    fn is_held_elsewhere(&self, group: &str, instance_id: &str) -> bool;
+    /// Whether a static member that was made elsewhere than here has an instance id in a group now.
+    ///
+    /// # Errors
+    /// When the log cannot be reached.
+    fn is_held_elsewhere(&self, group: &str, instance_id: &str) -> Result<bool, BrokerError>;
 
     /// Forgets a group with its committed offsets; one that does not exist is passed over.
     ///

@@ -249,7 +249,7 @@ pub(super) fn registries(settings: &Settings, process: &Process) -> Arc<dyn Regi
     Arc::new(HttpRegistries::new(tokio, auth))
 }
 
-/// How long topics that others create, and brokers that do not answer just now, are waited for.
+/// How long topics that others create, and brokers that cannot say which there are, are waited for.
 const START_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Starts the application; none when the process is told to stop before that. Whoever ingests, and the
@@ -273,7 +273,7 @@ fn start(
                 tracing::warn!(topic, "waiting for the topic to be created");
             }
             TopicError::Broker(BrokerError::Retry { .. }) if is_first => {
-                tracing::warn!(%error, "Kafka does not answer; trying again");
+                tracing::warn!(%error, "waiting for Kafka to say which topics it has");
             }
             TopicError::Missing { .. } | TopicError::Broker(BrokerError::Retry { .. }) => {}
             _ => return Err(error.into()),

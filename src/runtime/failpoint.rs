@@ -1,7 +1,8 @@
 //! Places at which a test can make the process die, to prove that any moment will do.
 //!
-//! `TIDEMILL_FAILPOINT=before-commit:3` aborts the process the third time it comes to that place. In
-//! simulations, which run many processes in one, a process dies by unwinding.
+//! `TIDEMILL_FAILPOINT=before-commit:3` aborts the process the third time it comes to that place, and
+//! `before-commit:3:stop` lets it stand still there until it is sent SIGCONT. In simulations, which run
+//! many processes in one, a process dies by unwinding.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,10 +13,29 @@ pub(crate) struct Failpoint(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    place: Option<(String, u64)>,
+    place: Option<Place>,
     seen: AtomicU64,
     #[cfg(test)]
     scripted: std::sync::Mutex<Option<(u64, Ending)>>,
+}
+
+/// `NAME:COUNT`, or `NAME:COUNT:stop`.
+#[derive(Debug)]
+struct Place {
+    name: String,
+    count: u64,
+    stands_still: bool,
+}
+
+impl Place {
+    fn parse(text: &str) -> Option<Place> {
+        let mut parts = text.split(':');
+        Some(Place {
+            name: parts.next()?.to_owned(),
+            count: parts.next()?.parse().ok()?,
+            stands_still: parts.next() == Some("stop"),
+        })
+    }
 }
 
 /// What happens at a scripted place.
@@ -38,10 +58,8 @@ pub(super) struct Failed;
 
 impl Failpoint {
     pub(super) fn from_env() -> Failpoint {
-        let place = std::env::var("TIDEMILL_FAILPOINT").ok().and_then(|text| {
-            let (place, count) = text.split_once(':')?;
-            Some((place.to_owned(), count.parse().ok()?))
-        });
+        let text = std::env::var("TIDEMILL_FAILPOINT").ok();
+        let place = text.and_then(|text| Place::parse(&text));
         Failpoint(Arc::new(Inner {
             place,
             ..Inner::default()
@@ -50,7 +68,7 @@ impl Failpoint {
 
     /// A place at which nothing can fail.
     pub(super) fn reach(&self, place: &str) {
-        self.abort_at(place);
+        self.end_at(place);
         #[cfg(test)]
         if self.is_due(Ending::Death) {
             std::panic::resume_unwind(Box::new(Died));
@@ -67,14 +85,22 @@ impl Failpoint {
         Ok(())
     }
 
-    fn abort_at(&self, place: &str) {
-        if let Some((wanted, count)) = &self.0.place
-            && wanted == place
-            && self.0.seen.fetch_add(1, Ordering::SeqCst) + 1 == *count
-        {
-            tracing::error!(place, "failpoint reached");
+    fn end_at(&self, place: &str) {
+        let Some(wanted) = self.0.place.as_ref().filter(|wanted| wanted.name == place) else {
+            return;
+        };
+        if self.0.seen.fetch_add(1, Ordering::SeqCst) + 1 != wanted.count {
+            return;
+        }
+        tracing::error!(place, "failpoint reached");
+        if !wanted.stands_still {
             std::process::abort();
         }
+        let pid = std::process::id().to_string();
+        let stopped = std::process::Command::new("kill")
+            .args(["-STOP", &pid])
+            .status();
+        stopped.expect("the command kill");
     }
 
     /// Makes it happen at the place that is reached after so many others.

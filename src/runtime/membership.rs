@@ -92,7 +92,9 @@ impl Membership {
         let now = self.clock.now();
         let instance = self.options.instance_id.as_deref().unwrap_or_default();
         self.losses.retain(|lost| now < lost.plus_millis(MEMORY_MS));
-        if self.broker.is_held_elsewhere(&self.options.group, instance) {
+        // A log that cannot be asked is one that is in trouble, and makes members fence themselves.
+        let is_held = self.broker.is_held_elsewhere(&self.options.group, instance);
+        if is_held.unwrap_or(false) {
             self.losses.push_back(now);
         }
         if self.losses.len() >= MOST_LOSSES {
@@ -221,6 +223,18 @@ mod tests {
         member
             .acknowledge(Acknowledge::Start(&[(partitions().remove(0), 0)]))
             .unwrap();
+    }
+
+    #[test]
+    fn a_member_that_has_lost_its_instance_id_to_itself_joins_anew_as_often_as_it_takes() {
+        let stage = stage();
+        stage.broker.is_of_one_process();
+        let mut member = stage.join();
+        check(&mut member, Some(&GroupEvent::Assigned(partitions())));
+        for _ in 0..2 * MOST_LOSSES {
+            stage.take_identity();
+            check_rejoins(&mut member);
+        }
     }
 
     #[test]

@@ -32,10 +32,10 @@ use super::start::LogRanges;
 use super::stop::StopSignal;
 use super::tables::{self, OpenTable};
 use super::topics;
-use super::trouble::{SinkError, may_miss_a_topic, needs_human};
+use super::trouble::{SinkError, needs_human};
 use crate::broker::{
-    Acknowledge, Broker, GroupEvent, Isolation, MemberOptions, Offset, ProducerOptions, Refusals,
-    TopicPartition,
+    Acknowledge, Broker, BrokerError, GroupEvent, Isolation, MemberOptions, Offset,
+    ProducerOptions, Refusals, TopicPartition,
 };
 use crate::format::Registries;
 use crate::processor::{
@@ -129,8 +129,7 @@ impl SinkThread {
         };
         let (broker, clock) = (Arc::clone(&context.broker), Arc::clone(&context.clock));
         let member = Membership::join(broker, clock, options)?;
-        let producer = context.broker.producer(&ProducerOptions::default())?;
-        let clock = Arc::clone(&context.clock);
+        let writer = dead_letter_writer(&context)?;
         let (_, sql) = context
             .plan
             .sql()
@@ -151,7 +150,7 @@ impl SinkThread {
         Ok(SinkThread {
             context,
             member,
-            writer: Writer::new(producer, clock, false, Refusals::new()),
+            writer,
             table,
             processor,
             state,
@@ -482,7 +481,7 @@ impl SinkThread {
             .expect("the planner ends a sink's sub-topology in one");
         let started = context.clock.now();
         let node = context.node.as_str();
-        let mut stopped = None;
+        let (mut stopped, mut unsent) = (None, None);
         let mut before_commit = |rejected: &[crate::sql::Rejected]| {
             for refusal in rejected {
                 let (queue, offset) = origins[refusal.row];
@@ -498,7 +497,7 @@ impl SinkThread {
                     OnError::Drop => {}
                     OnError::DeadLetter => {
                         send_dead_letter(writer, context.dead_letters(), &letter)
-                            .map_err(|error| error.to_string())?
+                            .map_err(|error| noted(&mut unsent, error))?
                     }
                     OnError::Stop => {
                         stopped = Some(ProcessError::stop(&letter));
@@ -513,7 +512,7 @@ impl SinkThread {
                 .map_err(gone)?;
             match rejected.is_empty() {
                 true => Ok(()),
-                false => writer.commit().map_err(|error| error.to_string()),
+                false => writer.commit().map_err(|error| noted(&mut unsent, error)),
             }
         };
         let written =
@@ -538,6 +537,9 @@ impl SinkThread {
         if let Some(stopped) = stopped {
             return Err(stopped.into());
         }
+        if let Some(unsent) = unsent {
+            return Err(unsent.into());
+        }
         let refused = written?.rejected.len() as u64;
         let lost = |Failed| SqlError::Unavailable {
             action: "commit".to_owned(),
@@ -555,11 +557,11 @@ impl SinkThread {
 
     /// Deals with an error of a step; gives it back when a human is needed.
     pub(crate) fn recover(&mut self, error: SinkError) -> Result<(), SinkError> {
-        let is_mended = match &error {
-            SinkError::Broker(error) if may_miss_a_topic(error) => self.is_mended()?,
-            _ => false,
-        };
-        if needs_human(&error) && !is_mended {
+        let is_mended = error.may_miss_a_topic() && self.is_mended()?;
+        if is_mended {
+            // The old one goes on believing that there is no such topic.
+            self.writer = dead_letter_writer(&self.context)?;
+        } else if needs_human(&error) {
             return Err(error);
         }
         if let Some(attempts) = self.outage.failed(self.context.clock.now()) {
@@ -624,7 +626,7 @@ impl SinkThread {
                         return self.recover(error);
                     }
                 }
-                Err(error) if needs_human(&error) => return Err(error),
+                Err(error) if needs_human(&error) => return self.recover(error),
                 Err(error) => {
                     tracing::debug!(sink = %self.context.node, %error, "polling while waiting");
                     self.context.stop.wait(IDLE_POLL);
@@ -633,4 +635,17 @@ impl SinkThread {
         }
         Ok(())
     }
+}
+
+fn dead_letter_writer(context: &SinkContext) -> Result<Writer, BrokerError> {
+    let producer = context.broker.producer(&ProducerOptions::default())?;
+    let clock = Arc::clone(&context.clock);
+    Ok(Writer::new(producer, clock, false, Refusals::new()))
+}
+
+/// Keeps an error, and gives what it says.
+fn noted(kept: &mut Option<BrokerError>, error: BrokerError) -> String {
+    let said = error.to_string();
+    *kept = Some(error);
+    said
 }

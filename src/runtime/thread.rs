@@ -29,7 +29,7 @@ use super::settings::EngineSettings;
 use super::stop::StopSignal;
 use super::task::Task;
 use super::topics;
-use super::trouble::{Reaction, ThreadError, may_miss_a_topic, reaction};
+use super::trouble::{Reaction, ThreadError, reaction};
 use super::writers::Writers;
 use crate::broker::{
     Acknowledge, Broker, BrokerError, GroupEvent, Isolation, MemberOptions, Offset, TopicPartition,
@@ -400,13 +400,16 @@ impl StreamThread {
     /// The number of partitions is what state and repartition topics were made for. Where there are none,
     /// new partitions are read like the others.
     fn check_known(&self, partitions: &[TopicPartition]) -> Result<(), ThreadError> {
-        let internal = &self.shared.plan.internal_topics;
+        let plan = &self.shared.plan;
         for TopicPartition { topic, partition } in partitions {
-            let is_like_it = |name: &String| **name == **topic;
-            if !internal
-                .iter()
-                .any(|internal| internal.sized_like.iter().any(is_like_it))
-            {
+            let sizes = |name: &String| **name == **topic;
+            let mut internal = plan.internal_topics.iter();
+            let is_kept_by_partition = internal.any(|it| it.sized_like.iter().any(sizes));
+            // Topics that are read together have equally many.
+            let mut readers = plan.processing.iter();
+            let is_read_alone = readers
+                .all(|sub| sub.topics().all(|name| *name != **topic) || sub.topics().count() == 1);
+            if is_read_alone && !is_kept_by_partition {
                 continue;
             }
             let known = self.shared.partitions.get(&**topic).copied();
@@ -488,10 +491,7 @@ impl StreamThread {
 
     /// Deals with an error of a step; gives it back when a human is needed.
     pub(crate) fn recover(&mut self, error: ThreadError) -> Result<(), ThreadError> {
-        let is_mended = match &error {
-            ThreadError::Broker(error) if may_miss_a_topic(error) => self.is_mended()?,
-            _ => false,
-        };
+        let is_mended = error.may_miss_a_topic() && self.is_mended()?;
         match reaction(&error) {
             Reaction::Stop if !is_mended => Err(error),
             Reaction::Stop | Reaction::Reset => {

@@ -125,13 +125,12 @@ pub(super) fn look_for_deleted<'t>(
                 topic = dead_letters,
                 "the topic of dead letters was deleted, and what was in it; made anew"
             );
-            broker.create_topics(&[internal(
-                dead_letters,
-                1,
-                replication,
-                Purpose::DeadLetters,
-            )])?;
-            Ok(true)
+            let topic = internal(dead_letters, 1, replication, Purpose::DeadLetters);
+            match broker.create_topics(&[topic]) {
+                // Whoever tries again misses it again.
+                Err(BrokerError::Retry { .. }) => Ok(false),
+                made => Ok(made.map(|()| true)?),
+            }
         }
         _ => Err(TopicError::Deleted {
             topics: gone.join(", "),

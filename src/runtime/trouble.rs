@@ -43,9 +43,22 @@ pub enum ThreadError {
     },
 }
 
-/// Whether an error may come of a topic that was deleted: a log that knows of none says so, or lets what is
-/// written wait until its time is over.
-pub(super) fn may_miss_a_topic(error: &BrokerError) -> bool {
+impl ThreadError {
+    /// Whether it may come of a topic that was deleted.
+    pub(super) fn may_miss_a_topic(&self) -> bool {
+        match self {
+            ThreadError::Broker(error)
+            | ThreadError::Restore(RestoreError::Broker(error))
+            | ThreadError::Process(ProcessError::Output(OutputError::Broker(error))) => {
+                may_miss_a_topic(error)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// A log that does not know a topic says so, or lets what is written wait until its time is over.
+fn may_miss_a_topic(error: &BrokerError) -> bool {
     matches!(
         error,
         BrokerError::Fatal { .. } | BrokerError::Abort { .. } | BrokerError::Retry { .. }
@@ -129,6 +142,19 @@ pub enum SinkError {
          read it from the beginning"
     )]
     BeyondEnd(#[from] BeyondEnd),
+}
+
+impl SinkError {
+    /// Whether it may come of a topic that was deleted.
+    pub(super) fn may_miss_a_topic(&self) -> bool {
+        match self {
+            SinkError::Broker(error)
+            | SinkError::Process(ProcessError::Output(OutputError::Broker(error))) => {
+                may_miss_a_topic(error)
+            }
+            _ => false,
+        }
+    }
 }
 
 /// Whether a sink cannot get over an error by itself.

@@ -47,7 +47,7 @@ impl Job<'_> {
         let mut feed = self.run.replay_within(self.pair, 6, self.feed);
         wait_until("the first rows", PATIENCE, || self.run.raw_rows() > Some(0));
         let harms = harm(&mut members);
-        feed.succeed();
+        feed.succeed_within(self.feed + PATIENCE);
         wait_for_tables(&self.run, self.pair, &mut members);
         check(&self.run, self.pair, self.context);
         members.iter_mut().for_each(Tidemill::stop);
@@ -69,13 +69,18 @@ impl Job<'_> {
         is_done
     }
 
-    /// Waits until the tables of aggregates grow again, and says how long that took.
+    /// Waits until the tables of aggregates grow again, by whoever runs, and says how long that took.
     fn recovers(&self) {
         let counted = || {
             let query = "SELECT CAST(SUM(events) AS CHAR) FROM edits_per_wiki_minute";
             self.run.database.number(query)
         };
-        let (begun, before) = (Instant::now(), counted());
+        let begun = Instant::now();
+        let mut before = None;
+        wait_until("an answer", PATIENCE, || {
+            before = counted();
+            before.is_some()
+        });
         if before < Some(self.pair.events()) {
             wait_until("rows after harm", PATIENCE, || counted() > before);
             let took = begun.elapsed().as_secs_f64();

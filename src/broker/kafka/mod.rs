@@ -225,15 +225,12 @@ impl Broker for KafkaBroker {
         Ok(names.collect())
     }
 
-    fn is_held_elsewhere(&self, group: &str, instance_id: &str) -> bool {
-        let admin = self.admin();
-        let Ok(members) = admin.and_then(|admin| removal::members(&admin, group)) else {
-            return true;
-        };
+    fn is_held_elsewhere(&self, group: &str, instance_id: &str) -> Result<bool, BrokerError> {
+        let members = removal::members(&*self.admin()?, group)?;
         let own = config::client_id_of_member(&self.settings);
-        members.iter().any(|member| {
+        Ok(members.iter().any(|member| {
             member.instance_id.as_deref() == Some(instance_id) && member.client_id != own
-        })
+        }))
     }
 
     fn delete_group(&self, group: &str) -> Result<(), BrokerError> {

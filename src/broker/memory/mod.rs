@@ -101,6 +101,11 @@ impl MemoryBroker {
         self.0.lock().0.faults.len()
     }
 
+    /// From now on all members are said to be of one process; without this, each is of its own.
+    pub fn is_of_one_process(&self) {
+        self.0.lock().0.is_one_process = true;
+    }
+
     /// What a reader of this isolation sees in a partition, from its start to its end.
     ///
     /// # Panics
@@ -211,9 +216,8 @@ impl Broker for MemoryBroker {
         })
     }
 
-    fn is_held_elsewhere(&self, _group: &str, _instance_id: &str) -> bool {
-        // Clones of this value are all there is of it, whoever uses them.
-        true
+    fn is_held_elsewhere(&self, _group: &str, _instance_id: &str) -> Result<bool, BrokerError> {
+        Ok(!self.0.lock().0.is_one_process)
     }
 
     fn delete_group(&self, group: &str) -> Result<(), BrokerError> {

@@ -24,6 +24,8 @@ pub(super) struct Holder {
 /// The state of the whole log.
 #[derive(Debug, Default)]
 pub(super) struct State {
+    /// Whether all members are said to be of one process.
+    pub is_one_process: bool,
     pub topics: Topics,
     pub groups: BTreeMap<String, Group>,
     pub faults: Faults,

@@ -239,6 +239,37 @@ fn state_of_a_topic_that_was_made_anew_is_rebuilt() {
     assert_eq!(after(2, 9..9), [false, true]);
 }
 
+/// What was deleted from the changelog since may still be in the store.
+#[test]
+fn state_that_is_older_than_its_changelog_is_rebuilt() {
+    let stage = Stage::new(Arc::new(MemoryBackend::default()));
+    let send = |keys: &[&[u8]]| {
+        let mut producer = stage.broker.producer(&ProducerOptions::default()).unwrap();
+        keys.iter()
+            .for_each(|key| stage.send(&mut *producer, 1, key, Some(b"1")));
+        producer.flush().unwrap();
+    };
+    let keys = |state: &dyn TaskState| {
+        let mut value = Vec::new();
+        [b"old", b"new"].map(|key| state.get(0, key, &mut value).unwrap())
+    };
+    send(&[b"old"]);
+    assert_eq!(keys(&*stage.restore(1)), [true, false]);
+    send(&[b"new", b"new"]);
+    let changelog = TopicPartition::new(stage.changelog(), 1);
+    stage.broker.delete_records(&changelog, 1);
+    assert_eq!(
+        keys(&*stage.restore(1)),
+        [true, true],
+        "it begins where the state ends"
+    );
+    stage.broker.recreate_topic(stage.changelog());
+    send(&[b"new", b"new", b"new", b"new"]);
+    stage.broker.delete_records(&changelog, 4);
+    send(&[b"new"]);
+    assert_eq!(keys(&*stage.restore(1)), [false, true]);
+}
+
 /// ```text
 ///   changelog-0   ■ ■ ■ ■            read: its task is ready
 ///   changelog-1   ■ ■ □ …            an open transaction: its task waits until that is ended

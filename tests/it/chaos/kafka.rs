@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use super::{FEED, Job, SESSION, in_time};
-use crate::harness::{OwnServer, Pair, Run, assert_tables, is_long, lines, skip, stage};
+use super::{FEED, Job, PATIENCE, SESSION, in_time};
+use crate::harness::{
+    OwnServer, Pair, Run, Tidemill, assert_tables, is_long, lines, skip, stage, wait_for_tables,
+    wait_until,
+};
 
 /// Plays the main job on a Kafka of its own, to which `harm` is done; `title` says what.
 fn play(
@@ -59,6 +62,40 @@ fn a_kafka_that_stands_still_for_longer_than_sessions_last_costs_no_process_and_
         job.recovers();
         1
     });
+}
+
+/// The log forgets who writes in transactions when nothing was written for long (by default a week): the next
+/// commit is refused, and done again by a new producer.
+#[test]
+fn a_member_that_the_log_has_forgotten_goes_on() {
+    let title = "transactional ids expire";
+    let Some(stage) = stage(title) else {
+        return;
+    };
+    let expiring = "transactional.id.expiration.ms=2000
+transaction.remove.expired.transaction.cleanup.interval.ms=500
+producer.id.expiration.ms=2000
+producer.id.expiration.check.interval.ms=500";
+    let settings = [("TIDEMILL_SERVICES_KAFKA_PROPERTIES", expiring)];
+    let Some(kafka) = OwnServer::start_with("kafka", &settings) else {
+        return skip(title, "Kafka is not ours");
+    };
+    let pair = stage.recent_changes()[0];
+    let (name, url) = stage.server(0);
+    let run = Run::new(pair, &kafka.address(), url);
+    run.make_topic(6);
+    let mut members = [run.member("member")];
+    run.replay(&pair.events, 6);
+    wait_for_tables(&run, pair, &mut members);
+    assert_tables(&run, pair, &format!("{} on {name}, {title}", pair.name));
+    std::thread::sleep(Duration::from_secs(5));
+    let before = run.raw_rows();
+    run.generate(&["--events", "300"]).succeed();
+    let groups = run.groups();
+    wait_until("the rest", PATIENCE, || {
+        run.raw_rows() > before && groups.behind().is_empty()
+    });
+    members.iter_mut().for_each(Tidemill::stop);
 }
 
 #[test]

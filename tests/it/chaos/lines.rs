@@ -46,7 +46,9 @@ fn play(title: &str, rounds: u32, weather: &Weather) {
             rounds as usize
         })
     });
-    eprintln!("{context}: {} connections cut", line.cuts());
+    let (cuts, carried) = (line.cuts(), line.carried());
+    eprintln!("{context}: {cuts} connections cut, {carried} bytes meanwhile");
+    assert!(carried > 0, "{context}: nothing went over the line");
 }
 
 fn rounds() -> u32 {

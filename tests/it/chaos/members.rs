@@ -158,6 +158,48 @@ fn freeze_members(job: &Job<'_>, members: &mut [Tidemill], seed: u64) -> usize {
     members.len()
 }
 
+/// A process stands still in the middle of a commit, with a transaction that is not ended. Others take over what
+/// it had once the log has aborted that, and what it sends when it goes on is refused.
+#[test]
+fn a_process_that_stands_still_in_a_commit_has_committed_nothing() {
+    let Some(stage) = stage("a process stands still in a commit") else {
+        return;
+    };
+    let pair = stage.recent_changes()[0];
+    let places = ["before-commit", "after-flush", "after-commit"];
+    for (at, place) in places
+        .into_iter()
+        .take(if is_long() { 3 } else { 1 })
+        .enumerate()
+    {
+        let (server, url) = stage.server(at);
+        let context = format!("{} on {server}, frozen {place}", pair.name);
+        in_time(&context, 3 * FEED, |feed| {
+            let job = Job {
+                run: Run::new(pair, &stage.bootstrap, url),
+                pair,
+                context: &context,
+                feed,
+            };
+            let failpoint = format!("{place}:3:stop");
+            let variables = [("TIDEMILL_FAILPOINT", failpoint.as_str())];
+            let mut members = job.members(1, &SESSION);
+            members.push(job.run.member_with("frozen", &SESSION, &variables));
+            job.under(members, assert_tables, |members| {
+                wait_until("the failpoint", PATIENCE, || {
+                    members[1].log().contains("failpoint reached")
+                });
+                let is_in_time = !job.is_done();
+                job.recovers();
+                std::thread::sleep(Duration::from_secs(14));
+                members[1].resume();
+                job.recovers();
+                usize::from(is_in_time)
+            })
+        });
+    }
+}
+
 /// One process after the other is stopped and comes back, as in a rolling upgrade, with a topology file that
 /// writes one table more: then all of what it aggregates is in that table too.
 #[test]

@@ -42,6 +42,8 @@ struct State {
     way: Way,
     random: StdRng,
     cuts: u32,
+    /// How many bytes have come over it while it was not clear.
+    carried: u64,
     /// Dropped to end all connections there are.
     connections: Vec<tokio::task::AbortHandle>,
 }
@@ -70,6 +72,7 @@ impl Line {
                 way: Way::Clear,
                 random: StdRng::seed_from_u64(seed),
                 cuts: 0,
+                carried: 0,
                 connections: Vec::new(),
             }),
         });
@@ -101,6 +104,11 @@ impl Line {
         let mut state = self.shared.state();
         state.way = way;
         state.connections.drain(..).for_each(|c| c.abort());
+    }
+
+    /// How many bytes have come over it while it was not clear.
+    pub fn carried(&self) -> u64 {
+        self.shared.state().carried
     }
 
     /// How many connections have been cut.
@@ -172,7 +180,7 @@ impl Direction {
 
     async fn delayed(self, delay: Duration) {
         let (sender, mut arrived) = tokio::sync::mpsc::channel::<(Instant, Vec<u8>)>(1024);
-        let (mut from, mut to) = (self.from, self.to);
+        let (mut from, mut to, shared) = (self.from, self.to, self.shared);
         let read = async move {
             let mut buffer = vec![0; 1 << 16];
             while let Ok(length @ 1..) = from.read(&mut buffer).await {
@@ -189,6 +197,7 @@ impl Direction {
                 if to.write_all(&bytes).await.is_err() {
                     return;
                 }
+                shared.state().carried += bytes.len() as u64;
             }
         };
         tokio::join!(read, write);
@@ -203,6 +212,7 @@ impl Direction {
             if self.to.write_all(&buffer[..length]).await.is_err() {
                 return;
             }
+            self.shared.state().carried += length as u64;
             sleep(pause).await;
         }
     }
@@ -212,7 +222,9 @@ impl Direction {
         let mut from = (&mut self.from).take(left);
         let copied = tokio::io::copy(&mut from, &mut self.to).await;
         if copied.is_ok_and(|copied| copied == left) {
-            self.shared.state().cuts += 1;
+            let mut state = self.shared.state();
+            state.cuts += 1;
+            state.carried += left;
         }
     }
 }

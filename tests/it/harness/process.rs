@@ -171,7 +171,16 @@ impl Tidemill {
     /// # Panics
     /// When it goes on, or failed.
     pub fn succeed(&mut self) {
-        self.wait_for_its_end();
+        self.succeed_within(Duration::from_secs(60));
+    }
+
+    /// The same with another patience.
+    ///
+    /// # Panics
+    /// When it goes on for longer, or failed.
+    pub fn succeed_within(&mut self, patience: Duration) {
+        wait_until("tidemill to end", patience, || self.has_ended());
+        self.ended = true;
         let status = self.child.wait().expect("a child of this process");
         assert!(status.success(), "{status}\n{}", self.log());
     }

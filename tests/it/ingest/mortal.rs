@@ -69,7 +69,7 @@ impl Broker for Mortal {
     fn members(&self, group: &str) -> Result<Vec<String>, BrokerError> {
         self.inner.members(group)
     }
-    fn is_held_elsewhere(&self, group: &str, instance_id: &str) -> bool {
+    fn is_held_elsewhere(&self, group: &str, instance_id: &str) -> Result<bool, BrokerError> {
         self.inner.is_held_elsewhere(group, instance_id)
     }
     fn delete_group(&self, group: &str) -> Result<(), BrokerError> {
