@@ -1,7 +1,7 @@
 //! The same job under fire: while events come in, processes are killed and frozen, servers are killed and
 //! paused, lines are cut; and the tables are still exact.
 //!
-//! `TIDEMILL_LONG=1` plays more of each (docs/TESTING.md).
+//! `TIDEMILL_TEST_LONG=1` plays more of each (docs/TESTING.md).
 
 mod databases;
 mod disks;

@@ -107,7 +107,7 @@ impl Stage {
 
 /// Whether tests play as much as they can, and not only a part that stands for the rest.
 pub fn is_long() -> bool {
-    std::env::var_os("TIDEMILL_LONG").is_some_and(|value| value == "1")
+    std::env::var_os("TIDEMILL_TEST_LONG").is_some_and(|value| value == "1")
 }
 
 /// A name that no other test of this run has.
