@@ -7,9 +7,12 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
 use tidemill::broker::kafka::{KafkaBroker, KafkaSettings};
 use tidemill::broker::{
-    Broker, Isolation, Outgoing, OwnedRecord, ProducerOptions, TopicPartition, TopicSpec,
+    Broker, BrokerError, Isolation, Outgoing, OwnedRecord, ProducerOptions, TopicPartition,
+    TopicSpec,
 };
 use tidemill::time::Timestamp;
+
+use super::wait_until;
 
 /// Long enough for a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -107,8 +110,16 @@ impl Topics {
         let partitions: Vec<_> = (0..partitions.get(topic).copied().unwrap_or(0))
             .map(|partition| TopicPartition::new(topic, partition as i32))
             .collect();
-        let ends = self.0.end_offsets(&partitions, Isolation::ReadCommitted);
-        let ends = ends.expect("an answer");
+        let mut ends = BTreeMap::new();
+        // A topic that has just been made has no leaders for a moment.
+        wait_until("the ends of a topic", PATIENCE, || {
+            match self.0.end_offsets(&partitions, Isolation::ReadCommitted) {
+                Ok(found) => ends = found,
+                Err(BrokerError::Retry { .. }) => return false,
+                Err(error) => panic!("{topic}: {error}"),
+            }
+            true
+        });
         let mut reader = self.0.reader(Isolation::ReadCommitted).expect("a reader");
         let starts: Vec<_> = partitions.iter().cloned().map(|p| (p, 0)).collect();
         reader.assign(&starts).expect("they are there");
@@ -122,7 +133,10 @@ impl Topics {
             let poll = reader.poll(Duration::from_millis(50), 1_000, &mut |record| {
                 found.push(record.to_owned_record());
             });
-            poll.expect("readable records");
+            match poll {
+                Ok(()) | Err(BrokerError::Retry { .. }) => {}
+                Err(error) => panic!("{topic}: {error}"),
+            }
         }
         found.sort_by_key(|record| (record.partition, record.offset));
         found
