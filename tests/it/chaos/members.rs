@@ -150,10 +150,10 @@ fn freeze_members(job: &Job<'_>, members: &mut [Tidemill], seed: u64) -> usize {
             return freeze;
         }
         member.pause();
-        // The other one takes over.
-        job.recovers();
-        std::thread::sleep(Duration::from_secs(4));
+        // The other one takes over, unless this one holds locks in the database.
+        std::thread::sleep(Duration::from_secs(6));
         member.resume();
+        job.recovers();
     }
     members.len()
 }
@@ -181,7 +181,8 @@ fn a_process_that_stands_still_in_a_commit_has_committed_nothing() {
                 context: &context,
                 feed,
             };
-            let failpoint = format!("{place}:3:stop");
+            // Late enough for rows to be there.
+            let failpoint = format!("{place}:30:stop");
             let variables = [("TIDEMILL_FAILPOINT", failpoint.as_str())];
             let mut members = job.members(1, &SESSION);
             members.push(job.run.member_with("frozen", &SESSION, &variables));
@@ -190,7 +191,7 @@ fn a_process_that_stands_still_in_a_commit_has_committed_nothing() {
                     members[1].log().contains("failpoint reached")
                 });
                 let is_in_time = !job.is_done();
-                job.recovers();
+                // It may hold locks in the database, for which the others wait.
                 std::thread::sleep(Duration::from_secs(14));
                 members[1].resume();
                 job.recovers();
