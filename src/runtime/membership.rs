@@ -228,7 +228,7 @@ mod tests {
     #[test]
     fn a_member_that_has_lost_its_instance_id_to_itself_joins_anew_as_often_as_it_takes() {
         let stage = stage();
-        stage.broker.is_of_one_process();
+        stage.broker.make_one_process();
         let mut member = stage.join();
         check(&mut member, Some(&GroupEvent::Assigned(partitions())));
         for _ in 0..2 * MOST_LOSSES {

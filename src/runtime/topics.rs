@@ -121,15 +121,18 @@ pub(super) fn look_for_deleted<'t>(
     match gone[..] {
         [] => Ok(false),
         [gone] if gone == dead_letters => {
-            tracing::error!(
-                topic = dead_letters,
-                "the topic of dead letters was deleted, and what was in it; made anew"
-            );
             let topic = internal(dead_letters, 1, replication, Purpose::DeadLetters);
             match broker.create_topics(&[topic]) {
                 // Whoever tries again misses it again.
                 Err(BrokerError::Retry { .. }) => Ok(false),
-                made => Ok(made.map(|()| true)?),
+                made => {
+                    made?;
+                    tracing::error!(
+                        topic = dead_letters,
+                        "the topic of dead letters was deleted, and what was in it; made anew"
+                    );
+                    Ok(true)
+                }
             }
         }
         _ => Err(TopicError::Deleted {

@@ -30,8 +30,8 @@ pub enum ThreadError {
     /// A topic has more partitions than at the start.
     #[error(
         "topic {topic} has been given more partitions while it was read: partition {partition} is \
-         new, there were {known}. State is split by partition, so this needs a new application name, or \
-         a topic with the old count"
+         new, there were {known}. State, and topics that are read together, are split by partition, so this \
+         needs a new application name, or a topic with the old count"
     )]
     MorePartitions {
         /// The topic.

@@ -90,8 +90,8 @@ impl MemoryBroker {
         self.0.lock().0.faults.add(operation, Effect::Done, error);
     }
 
-    /// From now on members of groups and readers read in portions, and from partitions, of chance, and hear of their
-    /// eviction late, as over a network; the same `seed` gives the same chances.
+    /// From now on members of groups and readers read in portions, and from partitions, of chance, and
+    /// members hear of their eviction late, as over a network; the same `seed` gives the same chances.
     pub fn shuffle_reads(&self, seed: u64) {
         self.0.lock().0.chance = Some(Chance::new(seed));
     }
@@ -102,7 +102,7 @@ impl MemoryBroker {
     }
 
     /// From now on all members are said to be of one process; without this, each is of its own.
-    pub fn is_of_one_process(&self) {
+    pub fn make_one_process(&self) {
         self.0.lock().0.is_one_process = true;
     }
 
