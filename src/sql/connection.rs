@@ -78,6 +78,20 @@ impl Session {
         in_time(CONNECT_TIMEOUT, connect(database, purpose)).await
     }
 
+    /// Has the server end this connection, and with it what it has locked, when nothing has been asked of it
+    /// for so long: whoever stands still in a transaction must not keep others waiting. A file's locks
+    /// are held by their process alone.
+    pub async fn end_when_idle(&mut self, limit: Duration) -> Result<(), sqlx::Error> {
+        let seconds = limit.as_secs().max(1);
+        match self.driver {
+            Driver::Server(_) => {
+                self.run(&format!("SET SESSION wait_timeout = {seconds}"))
+                    .await
+            }
+            Driver::File(_) => Ok(()),
+        }
+    }
+
     /// Runs statements that bind nothing.
     pub async fn run(&mut self, sql: &str) -> Result<(), sqlx::Error> {
         let limit = self.statement_timeout;

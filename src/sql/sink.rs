@@ -15,7 +15,7 @@
 //! future that is dropped half-way, closes it, and the server rolls back.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
@@ -68,6 +68,9 @@ pub struct SinkOptions {
     pub attempts: u32,
     /// After this long without an answer the connection is given up.
     pub statement_timeout: Duration,
+    /// After this long without a statement the server ends the connection, and a transaction that was left
+    /// open on it; whole seconds.
+    pub idle_timeout: Duration,
     /// The largest statement in bytes; the server's own `max_allowed_packet` when absent.
     pub max_statement_bytes: Option<usize>,
     /// For the jitter of waits, by which processes that collide once do not collide again.
@@ -81,6 +84,7 @@ impl Default for SinkOptions {
             other_writers: OtherWriters::Refuse,
             attempts: 6,
             statement_timeout: Duration::from_secs(60),
+            idle_timeout: Duration::from_secs(30),
             max_statement_bytes: None,
             seed: rand::random(),
         }
@@ -99,7 +103,8 @@ pub struct SqlSink {
     dialect: Dialect,
     statements: Statements,
     ledger: LedgerStatements,
-    session: Option<Session>,
+    /// The open connection, and when it was last used.
+    session: Option<(Session, Instant)>,
     epochs: BTreeMap<TopicPartition, i64>,
     in_doubt: Option<(Vec<LedgerMove>, WriteReport)>,
     /// By how many halvings statements are smaller than they might be, because they were too large.
@@ -170,7 +175,7 @@ impl SqlSink {
             ledger: LedgerStatements::new(dialect, app, sink),
             table,
             dialect,
-            session: Some(session),
+            session: Some((session, Instant::now())),
             epochs: BTreeMap::new(),
             in_doubt: None,
             halvings: 0,
@@ -207,7 +212,7 @@ impl SqlSink {
             let (mut session, fresh) = self.take_session(&action).await?;
             match self.claim_once(&mut session, partitions).await {
                 Ok(entries) => {
-                    self.session = Some(session);
+                    self.keep(session);
                     let epochs = entries.iter().map(|&(_, epoch)| epoch);
                     self.epochs.extend(partitions.iter().cloned().zip(epochs));
                     return Ok(entries.into_iter().map(|(next, _)| next).collect());
@@ -303,7 +308,7 @@ impl SqlSink {
             };
             let (failure, error) = match attempt.run(&mut session, before_commit).await {
                 Ok(outcome) => {
-                    self.session = Some(session);
+                    self.keep(session);
                     self.grow_statements();
                     return Ok(self.finish(outcome, moves));
                 }
@@ -454,9 +459,15 @@ impl SqlSink {
         }))
     }
 
-    /// The open connection, or a new one (true then).
+    fn keep(&mut self, session: Session) {
+        self.session = Some((session, Instant::now()));
+    }
+
+    /// The open connection, or a new one (true then). One that the server may be about to end is not used.
     async fn take_session(&mut self, action: &str) -> Result<(Session, bool), SqlError> {
-        if let Some(session) = self.session.take() {
+        if let Some((session, used)) = self.session.take()
+            && used.elapsed() < self.options.idle_timeout / 2
+        {
             return Ok((session, false));
         }
         match connect(&self.database, &self.options).await {
@@ -509,5 +520,6 @@ impl Breaks {
 async fn connect(database: &DatabaseUrl, options: &SinkOptions) -> Result<Session, sqlx::Error> {
     let mut session = Session::open(database, Purpose::Write).await?;
     session.statement_timeout = options.statement_timeout;
+    session.end_when_idle(options.idle_timeout).await?;
     Ok(session)
 }

@@ -491,3 +491,34 @@ pub async fn a_zombies_open_transaction_ends_before_the_next_claim(database: Tes
     assert!(matches!(error, Err(SqlError::Fenced { .. })), "{error:?}");
     assert_eq!(database.edits().await, ["a 1 2"]);
 }
+
+pub async fn a_writer_that_stands_still_in_a_transaction_holds_no_locks_for_long(
+    database: TestDatabase,
+) {
+    let database = prepared(database).await;
+    let options = SinkOptions {
+        idle_timeout: Duration::from_secs(2),
+        ..SinkOptions::default()
+    };
+    let mut sink = started_with(&database, options).await;
+    let mut other = database.connect().await;
+    let mut standstills = 0;
+    let stand_still = &mut |_: &[tidemill::sql::Rejected]| {
+        if standstills == 0 {
+            // The row is locked until the server ends the transaction.
+            let update = other.execute("UPDATE edits SET note = 'mine'");
+            tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(update));
+        }
+        standstills += 1;
+        Ok(())
+    };
+    let rows = batch(1, &[("a", 1, 2)]);
+    let report = sink.write_with(&rows, &[step(0, 1, 2)], stand_still).await;
+    assert_eq!((report.unwrap().rows, standstills), (1, 2));
+    assert_eq!(database.edits().await, ["a 1 2"]);
+    // Nor is a connection used that has been idle for too long.
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    let rows = batch(2, &[("b", 1, 1)]);
+    let report = sink.write(&rows, &[step(0, 2, 3)]).await.unwrap();
+    assert_eq!(report.rows, 1);
+}

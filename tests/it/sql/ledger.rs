@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use tidemill::sql::{
-    ExistingRows, OtherWriters, RowBatch, SinkOptions, SqlError, SqlSink, read_ledger, reset_sink,
+    ExistingRows, OtherWriters, RowBatch, SinkOptions, SqlError, SqlSink, migrate, read_ledger,
+    reset_sink,
 };
 use tidemill::time::Timestamp;
 
-use super::harness::{TestDatabase, batch, edits, partition, push, push_delete, step};
+use super::harness::{Kind, TestDatabase, batch, edits, partition, push, push_delete, step};
 use super::sink::prepared;
 
 pub async fn a_first_claim_has_no_position_and_the_next_one_has(database: TestDatabase) {
@@ -461,4 +462,42 @@ pub async fn members_that_claim_and_write_at_once_lose_and_repeat_nothing(databa
             "{table}: all were written"
         );
     }
+}
+
+/// Where the ledger changes, the old files stay, and those of a new version are added.
+pub async fn a_ledger_of_version_1_is_read(database: TestDatabase) {
+    let left = match database.kind {
+        Kind::Sqlite => include_str!("ledgers/version-1.sqlite.sql"),
+        Kind::MariaDb | Kind::MySql => include_str!("ledgers/version-1.mysql.sql"),
+    };
+    database.make(&edits()).await;
+    database.execute(left).await;
+    migrate(&database.url).await.unwrap();
+    let rows = read_ledger(&database.url, "app").await.unwrap();
+    let seen = rows.iter().map(|row| {
+        let (sink, number) = (row.sink.as_str(), row.partition.partition);
+        let updated = row.updated_at.as_str();
+        (sink, number, row.next_offset, row.writer_epoch, updated)
+    });
+    let expected = [
+        (
+            "other",
+            0,
+            Some(9_000_000_000),
+            1,
+            "2026-11-30T23:59:59.999Z",
+        ),
+        ("sink", 0, Some(3), 7, "2026-12-01T06:00:00.123Z"),
+        ("sink", 1, None, 2, "2026-12-01T06:00:01.000Z"),
+    ];
+    assert_eq!(seen.collect::<Vec<_>>(), expected);
+    let mut sink = database.sink(&edits()).await;
+    let two = [partition(0), partition(1)];
+    assert_eq!(sink.claim(&two).await.unwrap(), [Some(3), None]);
+    let rows = batch(2, &[("b", 1, 200), ("c", 1, 3)]);
+    let report = sink.write(&rows, &[step(0, 2, 4)]).await.unwrap();
+    assert_eq!((report.rows, report.replayed), (1, 1));
+    assert_eq!(database.edits().await, ["a 1 1", "b 1 2", "c 1 3"]);
+    let rows = read_ledger(&database.url, "app").await.unwrap();
+    assert_eq!((rows[1].next_offset, rows[1].writer_epoch), (Some(4), 8));
 }

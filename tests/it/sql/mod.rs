@@ -61,6 +61,7 @@ everywhere! {
     ledger::another_application_is_let_in_only_where_the_table_is_shared,
     ledger::a_deleted_or_moved_ledger_stops_the_sink,
     ledger::a_sink_can_be_reset,
+    ledger::a_ledger_of_version_1_is_read,
     ledger::random_replays_and_take_overs_lose_and_repeat_nothing,
     faults::a_dropped_table_is_fatal_and_a_restored_one_is_written_again,
     faults::passing_trouble_is_unavailable_until_it_is_over,
@@ -94,5 +95,6 @@ on_servers! {
     faults::too_many_connections_are_passing_trouble,
     faults::a_write_that_is_dropped_half_way_leaves_nothing,
     faults::a_zombies_open_transaction_ends_before_the_next_claim,
+    faults::a_writer_that_stands_still_in_a_transaction_holds_no_locks_for_long,
     schema::collations_that_merge_names_are_found,
 }
