@@ -176,38 +176,84 @@ pub fn replay(
         transaction_timeout: Some(TRANSACTION_TIMEOUT),
     })?;
     let done = replayed_before(broker, letters)?;
-    let mut chosen = Vec::new();
-    let mut report = Replayed::default();
+    let mut replayer = Replayer {
+        broker,
+        producer: &mut *producer,
+        journal: journal(letters),
+        topics: BTreeSet::new(),
+        batch: Vec::new(),
+        replayed: 0,
+    };
+    let mut left = 0;
+    let mut taken = Ok(());
     read(broker, letters, &mut |letter| {
-        if wants(&letter) {
-            match done.contains(&letter.id) || prevents(&letter).is_some() {
-                true => report.left += 1,
-                false => chosen.push(letter),
-            }
+        if !wants(&letter) {
+            return ControlFlow::Continue(());
         }
-        ControlFlow::Continue(())
+        if done.contains(&letter.id) || prevents(&letter).is_some() {
+            left += 1;
+            return ControlFlow::Continue(());
+        }
+        taken = replayer.take(letter);
+        match taken {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
+        }
     })?;
-    let topics: BTreeSet<&str> = chosen.iter().map(|letter| letter.topic.as_str()).collect();
-    let topics: Vec<&str> = topics.into_iter().collect();
-    let known = broker.partition_counts(&topics)?;
-    if let Some(lost) = chosen
-        .iter()
-        .find(|letter| !known.contains_key(&letter.topic))
-    {
-        return Err(ReplayError::NoTopic {
-            letter: lost.id,
-            topic: lost.topic.clone(),
-        });
-    }
-    for batch in chosen.chunks(BATCH) {
-        producer.begin()?;
-        for letter in batch {
-            send(&mut *producer, letter, &journal(letters))?;
+    taken?;
+    replayer.write()?;
+    Ok(Replayed {
+        letters: replayer.replayed,
+        left,
+    })
+}
+
+/// Replays letters as they come, so that few are in memory.
+struct Replayer<'r> {
+    broker: &'r dyn Broker,
+    producer: &'r mut dyn Producer,
+    journal: String,
+    /// Those that are known to exist.
+    topics: BTreeSet<String>,
+    batch: Vec<Letter>,
+    replayed: usize,
+}
+
+impl Replayer<'_> {
+    fn take(&mut self, letter: Letter) -> Result<(), ReplayError> {
+        if !self.topics.contains(&letter.topic) {
+            let found = self.broker.partition_counts(&[&letter.topic])?;
+            if !found.contains_key(&letter.topic) {
+                // Those before it need not be read again for its sake.
+                self.write()?;
+                return Err(ReplayError::NoTopic {
+                    letter: letter.id,
+                    topic: letter.topic,
+                });
+            }
+            self.topics.insert(letter.topic.clone());
         }
-        commit(&mut *producer)?;
-        report.letters += batch.len();
+        self.batch.push(letter);
+        match self.batch.len() < BATCH {
+            true => Ok(()),
+            false => self.write(),
+        }
     }
-    Ok(report)
+
+    /// Writes what has been taken, in one transaction.
+    fn write(&mut self) -> Result<(), ReplayError> {
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        self.producer.begin()?;
+        for letter in &self.batch {
+            send(self.producer, letter, &self.journal)?;
+        }
+        commit(self.producer)?;
+        self.replayed += self.batch.len();
+        self.batch.clear();
+        Ok(())
+    }
 }
 
 fn send(producer: &mut dyn Producer, letter: &Letter, journal: &str) -> Result<(), BrokerError> {
