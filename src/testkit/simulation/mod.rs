@@ -18,6 +18,7 @@
 //! [`MemoryBroker`]: crate::broker::memory::MemoryBroker
 
 mod faults;
+mod joins;
 mod process;
 mod topologies;
 mod world;
@@ -32,10 +33,10 @@ use world::World;
 const STEPS_PER_RUN: u64 = 2_000;
 
 /// The topologies that share the steps.
-const SUBJECTS: u64 = 3;
+const SUBJECTS: u64 = 5;
 
 /// What the test plays when nothing is said.
-const USUAL_STEPS: u64 = 60_000;
+const USUAL_STEPS: u64 = 100_000;
 
 fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
@@ -103,4 +104,14 @@ fn rows_that_change_and_records_that_come_twice_are_counted_once() {
 #[test]
 fn windows_are_told_of_once_and_let_go() {
     simulate(&topologies::WINDOWS);
+}
+
+#[test]
+fn with_at_least_once_nothing_is_missing() {
+    simulate(&topologies::ROLLUPS_AT_LEAST_ONCE);
+}
+
+#[test]
+fn joins_find_what_belongs_together_and_each_once() {
+    simulate(&joins::JOINS);
 }

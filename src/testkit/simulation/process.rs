@@ -9,12 +9,12 @@ use tempfile::TempDir;
 use crate::broker::memory::MemoryBroker;
 use crate::format::MemoryRegistry;
 use crate::runtime::{
-    self, AppError, Database, Died, Ending, EngineMetrics, EngineSettings, Environment, Shared,
-    SinkThread, StopSignal, StreamThread,
+    self, AppError, Database, Died, Ending, EngineMetrics, EngineSettings, Environment,
+    MemoryShares, Shared, SinkThread, StopSignal, StreamThread,
 };
 use crate::state::StateBackend;
 use crate::state::memory::MemoryBackend;
-use crate::state::rocks::{RocksBackend, StateMemory};
+use crate::state::rocks::{RocksBackend, StateMemory, StoreMemory};
 use crate::time::{ManualClock, Timestamp};
 use crate::topology::plan::Plan;
 
@@ -49,7 +49,10 @@ impl Disk {
                     block_cache_bytes: 1 << 20,
                     write_buffer_bytes: 1 << 20,
                 };
-                Arc::new(RocksBackend::new(directory.path(), memory))
+                Arc::new(RocksBackend::new(
+                    directory.path(),
+                    &StoreMemory::new(memory),
+                ))
             }
         }
     }
@@ -106,14 +109,17 @@ impl Process {
             registries: Arc::new(MemoryRegistry::new()),
             instance: self.instance.clone(),
             database: None,
+            memory: MemoryShares {
+                // Few enough that tables of results have to be written back in the middle.
+                results: 4 << 10,
+                ..MemoryShares::default()
+            },
         };
         let settings = EngineSettings {
             threads,
             session_timeout: Duration::from_secs(6),
             max_poll_interval: Duration::from_secs(20),
             transaction_timeout: Duration::from_secs(5),
-            // Few enough that tables of results have to be written back in the middle.
-            cache_bytes: 4 << 10,
             ..EngineSettings::default()
         };
         let (plan, stop) = (

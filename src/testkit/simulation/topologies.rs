@@ -27,6 +27,8 @@ type Expected<T> = Vec<(&'static str, Vec<T>)>;
 /// A topology and a plain account of what it does.
 pub(super) struct Subject {
     pub name: &'static str,
+    /// What is written may be there again then, and numbers may be larger; nothing is missing.
+    pub at_least_once: bool,
     pub topology: &'static str,
     /// The record that comes behind so many others.
     pub next: fn(usize, &mut StdRng) -> Given,
@@ -41,6 +43,7 @@ pub(super) struct Subject {
 /// Filter, two aggregates of which one is behind a repartition, a Kafka sink and three SQL sinks.
 pub(super) const ROLLUPS: Subject = Subject {
     name: "rollups",
+    at_least_once: false,
     topology: "
 app: rollups
 nodes:
@@ -110,6 +113,13 @@ nodes:
     },
 };
 
+/// The same with the weaker guarantee.
+pub(super) const ROLLUPS_AT_LEAST_ONCE: Subject = Subject {
+    name: "rollups, at least once",
+    at_least_once: true,
+    ..ROLLUPS
+};
+
 fn paid(given: &[Given]) -> impl Iterator<Item = (&Json, Timestamp)> {
     let orders = given
         .iter()
@@ -121,6 +131,7 @@ fn paid(given: &[Given]) -> impl Iterator<Item = (&Json, Timestamp)> {
 /// twice.
 pub(super) const ROWS: Subject = Subject {
     name: "rows",
+    at_least_once: false,
     topology: "
 app: rows
 nodes:
@@ -198,6 +209,7 @@ nodes:
 /// Windows that close and are let go, each told of once.
 pub(super) const WINDOWS: Subject = Subject {
     name: "windows",
+    at_least_once: false,
     topology: "
 app: windows
 nodes:

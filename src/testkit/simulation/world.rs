@@ -19,7 +19,7 @@ use crate::testkit::database::{DatabaseTemplate, TestDatabase};
 use crate::time::{Clock as _, ManualClock, Timestamp};
 use crate::topology::plan;
 
-const PARTITIONS: u32 = 3;
+pub(super) const PARTITIONS: u32 = 3;
 const PROCESSES: usize = 3;
 /// Where the clock stands at the beginning, and the time of the first record.
 pub(super) const START: Timestamp = Timestamp(4_102_444_800_000);
@@ -60,7 +60,12 @@ pub(super) struct World<'s> {
 
 impl<'s> World<'s> {
     pub fn new(subject: &'s Subject, seed: u64) -> World<'s> {
-        let topology = crate::config::parse(subject.topology, "simulation.yaml");
+        let guarantee = match subject.at_least_once {
+            true => "guarantee: at_least_once",
+            false => "",
+        };
+        let topology = format!("{guarantee}{}", subject.topology);
+        let topology = crate::config::parse(&topology, "simulation.yaml");
         let topology = topology.unwrap_or_else(|report| panic!("{report}"));
         let plan = Arc::new(plan::plan(&topology).expect("a topology that can be planned"));
         let clock = ManualClock::new(START);
@@ -252,6 +257,11 @@ impl<'s> World<'s> {
     fn compare_topics(&self) {
         for (topic, mut expected) in (self.subject.topics)(&self.given) {
             let mut found: Vec<String> = self.committed(topic);
+            if self.subject.at_least_once {
+                let missing = only(&expected, &found);
+                assert!(missing.is_empty(), "{topic}: missing {missing:#?}");
+                continue;
+            }
             found.sort_unstable();
             expected.sort_unstable();
             assert_equal(&found, &expected, topic);
@@ -274,6 +284,10 @@ impl<'s> World<'s> {
     fn compare_tables(&self) {
         for (table, expected) in (self.subject.tables)(&self.given) {
             let rows = self.database.rows(table).expect("a table that is there");
+            if self.subject.at_least_once {
+                assert_at_least(&rows, &expected, table);
+                continue;
+            }
             let mut found: Vec<String> = rows.iter().map(|row| shown(row, &expected)).collect();
             let mut expected: Vec<String> = expected.iter().map(Json::to_string).collect();
             found.sort_unstable();
@@ -327,23 +341,49 @@ impl<'s> World<'s> {
     }
 }
 
+/// What is in one list more often than in the other.
+fn only(one: &[String], other: &[String]) -> Vec<String> {
+    let mut left: BTreeMap<&str, usize> = BTreeMap::new();
+    for text in other {
+        *left.entry(text).or_default() += 1;
+    }
+    let is_more = |text: &&String| match left.get_mut(text.as_str()) {
+        Some(count) if *count > 0 => {
+            *count -= 1;
+            false
+        }
+        _ => true,
+    };
+    one.iter().filter(is_more).cloned().collect()
+}
+
+/// The rows that are expected are there, and no others; their numbers are not smaller.
+#[track_caller]
+fn assert_at_least(found: &[Map<String, Json>], expected: &[Json], table: &str) {
+    let identity = |row: &Map<String, Json>| {
+        let columns = row.iter();
+        let columns = columns.filter(|(name, value)| *name == "id" || value.is_string());
+        let columns = columns.filter(|(name, _)| expected[0].get(name).is_some());
+        columns
+            .map(|(_, value)| value.to_string())
+            .collect::<Vec<_>>()
+    };
+    let rows: BTreeMap<_, _> = found.iter().map(|row| (identity(row), row)).collect();
+    assert_eq!(rows.len(), expected.len(), "rows of {table}");
+    for row in expected {
+        let row = row.as_object().expect("a row");
+        let found = rows.get(&identity(row));
+        let found = found.unwrap_or_else(|| panic!("{table}: missing {row:?}"));
+        for (name, number) in row.iter().filter(|(_, value)| value.is_i64()) {
+            let (found, number) = (found[name].as_i64(), number.as_i64());
+            assert!(found >= number, "{table}: {name} of {row:?} is {found:?}");
+        }
+    }
+}
+
 /// Of two sorted lists only what is in one of them is worth looking at.
 #[track_caller]
 fn assert_equal(found: &[String], expected: &[String], what: &str) {
-    let only = |one: &[String], other: &[String]| {
-        let mut left: BTreeMap<String, usize> = BTreeMap::new();
-        other
-            .iter()
-            .for_each(|text| *left.entry(text.clone()).or_default() += 1);
-        let is_more = |text: &&String| match left.get_mut(*text) {
-            Some(count) if *count > 0 => {
-                *count -= 1;
-                false
-            }
-            _ => true,
-        };
-        one.iter().filter(is_more).cloned().collect::<Vec<_>>()
-    };
     if found != expected {
         let (missing, too_much) = (only(expected, found), only(found, expected));
         panic!("{what}: missing {missing:#?}, too much {too_much:#?}");
