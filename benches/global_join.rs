@@ -14,7 +14,7 @@ use tidemill::processor::{GlobalTables, InRecord, Processor, Progress, Share};
 use tidemill::record::{Event, StoredRow};
 use tidemill::state::global::{GlobalRows, row_key};
 use tidemill::state::memory::MemoryBackend;
-use tidemill::state::rocks::{RocksBackend, StateMemory};
+use tidemill::state::rocks::{RocksBackend, StoreMemory};
 use tidemill::state::{StateBackend, StateBatch};
 use tidemill::time::Timestamp;
 use tidemill::topology::graph::NodeName;
@@ -70,7 +70,7 @@ fn edits(users: usize) -> Vec<String> {
 
 fn per_record(criterion: &mut Criterion) {
     let folder = tempfile::tempdir().expect("a temp directory");
-    let backend = RocksBackend::new(folder.path(), StateMemory::default());
+    let backend = RocksBackend::new(folder.path(), &StoreMemory::default());
     let tables = users(&backend);
     let registries: Arc<dyn Registries> = Arc::new(MemoryRegistry::new());
     let state = MemoryBackend::default().open("none", &[]).expect("memory");

@@ -13,7 +13,7 @@ use tidemill::config;
 use tidemill::format::{MemoryRegistry, Registries};
 use tidemill::headers::PackedHeaders;
 use tidemill::processor::{GlobalTables, Idle, InRecord, Processor, Progress, Share};
-use tidemill::state::rocks::{RocksBackend, StateMemory};
+use tidemill::state::rocks::{RocksBackend, StoreMemory};
 use tidemill::state::{StateBackend, StateBatch, TaskState};
 use tidemill::time::Timestamp;
 use tidemill::topology::plan::plan;
@@ -113,7 +113,7 @@ impl Job {
 
 fn per_second(criterion: &mut Criterion) {
     let folder = tempfile::tempdir().expect("a temp directory");
-    let backend = RocksBackend::new(folder.path(), StateMemory::default());
+    let backend = RocksBackend::new(folder.path(), &StoreMemory::default());
     let mut group = criterion.benchmark_group("hopping: 1,000 records by size / advance");
     group.throughput(Throughput::Elements(ADVANCE_MS as u64));
     group.measurement_time(Duration::from_secs(10));

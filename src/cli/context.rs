@@ -9,7 +9,8 @@ use tracing_subscriber::EnvFilter;
 use super::failure::Failure;
 use super::flags::{CommonFlags, Typed};
 use crate::broker::Broker;
-use crate::broker::kafka::KafkaBroker;
+use crate::broker::kafka::{ClientMemory, KafkaBroker, KafkaSettings};
+use crate::runtime::MemoryShares;
 use crate::settings::{LogFormat, Settings, Sources};
 use crate::sql::DatabaseUrl;
 
@@ -42,6 +43,18 @@ impl Context {
     /// Connects to Kafka.
     pub fn kafka(&self) -> Result<Arc<dyn Broker>, Failure> {
         Ok(Arc::new(KafkaBroker::connect(&self.settings.kafka)?))
+    }
+
+    /// The same, by clients that keep to their share of the memory.
+    pub fn kafka_within(&self, memory: &MemoryShares) -> Result<Arc<dyn Broker>, Failure> {
+        let settings = KafkaSettings {
+            memory: ClientMemory {
+                fetched: memory.fetched,
+                sent: memory.sent,
+            },
+            ..self.settings.kafka.clone()
+        };
+        Ok(Arc::new(KafkaBroker::connect(&settings)?))
     }
 
     /// Where the tables are.

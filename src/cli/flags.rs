@@ -59,9 +59,9 @@ pub(super) struct EngineFlags {
     /// How long a silent process keeps its tasks
     #[arg(long, value_name = "TIME", help_heading = "Settings")]
     session_timeout: Option<String>,
-    /// Memory for results that change often, per thread
+    /// Memory for everything that grows with the work: state, results, records, rows
     #[arg(long, value_name = "SIZE", help_heading = "Settings")]
-    cache_size: Option<String>,
+    memory: Option<String>,
 }
 
 #[derive(Args)]
@@ -112,7 +112,7 @@ impl EngineFlags {
             ("threads", &self.threads),
             ("commit_interval", &self.commit_interval),
             ("session_timeout", &self.session_timeout),
-            ("cache_size", &self.cache_size),
+            ("memory", &self.memory),
         ])
     }
 }

@@ -18,13 +18,13 @@ use crate::format::Registries;
 use crate::http::{AppFacts, Facts, Progress};
 use crate::registry::HttpRegistries;
 use crate::runtime::{
-    self, App, AppError, Database, EngineMetrics, EngineSettings, Environment, StopSignal,
-    TopicError,
+    self, App, AppError, Database, EngineMetrics, EngineSettings, Environment, MemoryShares,
+    MemoryUsers, StopSignal, TopicError,
 };
 use crate::settings::{LogFormat, Settings};
 use crate::sql::{self, SqlError};
 use crate::state::directory::StateDirectory;
-use crate::state::rocks::RocksBackend;
+use crate::state::rocks::{RocksBackend, StoreMemory};
 use crate::time::{Clock, SystemClock};
 use crate::topology::plan::Plan;
 
@@ -85,21 +85,31 @@ pub(super) fn run_plans(plans: Vec<Arc<Plan>>, flags: &RunFlags, context: &Conte
         context.database()?;
     }
     let process = Process::start()?;
-    let broker = context.kafka()?;
+    let users = MemoryUsers::of(
+        plans.iter().map(|plan| &**plan),
+        context.settings.engine.threads,
+    );
+    let memory = context.settings.memory.share(users);
+    tracing::debug!(?users, ?memory, "memory is shared out");
+    let ground = Ground {
+        broker: context.kafka_within(&memory)?,
+        clock: Arc::new(SystemClock),
+        memory,
+        stores: StoreMemory::new(memory.state),
+    };
     let sinks_migrate = has_tables && !flags.no_migrate && !migrate(context, &process)?;
     process.watch(context.settings.stop_timeout);
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let mut facts = Facts::new(Arc::clone(&clock));
+    let mut facts = Facts::new(Arc::clone(&ground.clock));
     facts.token = context.settings.http_token.clone();
     facts.database = context.settings.database.clone();
     let mut members = Vec::new();
     for plan in plans {
-        let member = Member::start(plan, context, &broker, &clock, &process, sinks_migrate)?;
+        let member = Member::start(plan, context, &ground, &process, sinks_migrate)?;
         let Some(member) = member else {
             say(context, "stopped before anything was read");
             return Ok(ExitCode::SUCCESS);
         };
-        facts.apps.push(member.facts(&broker, &clock));
+        facts.apps.push(member.facts(&ground));
         members.push(member);
     }
     let address = serve::serve(facts, &context.settings, &process)?;
@@ -152,6 +162,14 @@ fn plans(files: &[PathBuf]) -> Result<Vec<Arc<Plan>>, Failure> {
     Ok(plans)
 }
 
+/// What all applications of the process stand on.
+struct Ground {
+    broker: Arc<dyn Broker>,
+    clock: Arc<dyn Clock>,
+    memory: MemoryShares,
+    stores: StoreMemory,
+}
+
 /// A running application. Holds the lock of its state directory.
 struct Member {
     plan: Arc<Plan>,
@@ -164,20 +182,19 @@ impl Member {
     fn start(
         plan: Arc<Plan>,
         context: &Context,
-        broker: &Arc<dyn Broker>,
-        clock: &Arc<dyn Clock>,
+        ground: &Ground,
         process: &Process,
         sinks_migrate: bool,
     ) -> Result<Option<Member>, Failure> {
         let settings = &context.settings;
         let directory = StateDirectory::acquire(&settings.state_dir, plan.app.as_str())?;
-        let backend = RocksBackend::new(directory.tasks(), settings.state_memory);
+        let backend = RocksBackend::new(directory.tasks(), &ground.stores);
         let engine = Arc::<EngineMetrics>::default();
         let database = settings.database.clone();
         let environment = Environment {
-            broker: Arc::clone(broker),
+            broker: Arc::clone(&ground.broker),
             backend: Arc::new(backend),
-            clock: Arc::clone(clock),
+            clock: Arc::clone(&ground.clock),
             registries: registries(settings, process),
             instance: directory.instance().to_string(),
             database: database.map(|url| Database {
@@ -185,6 +202,7 @@ impl Member {
                 tokio: process.tokio.handle().clone(),
                 migrate: sinks_migrate,
             }),
+            memory: ground.memory,
         };
         let app = start(
             &plan,
@@ -201,16 +219,16 @@ impl Member {
         }))
     }
 
-    fn facts(&self, broker: &Arc<dyn Broker>, clock: &Arc<dyn Clock>) -> AppFacts {
+    fn facts(&self, ground: &Ground) -> AppFacts {
         AppFacts {
             name: self.plan.app.to_string(),
             tables: tables(&self.plan),
             engine: Arc::clone(&self.engine),
             progress: Progress::new(
                 Arc::clone(&self.plan),
-                Arc::clone(broker),
+                Arc::clone(&ground.broker),
                 Arc::clone(&self.engine),
-                Arc::clone(clock),
+                Arc::clone(&ground.clock),
             ),
         }
     }

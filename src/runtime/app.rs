@@ -5,6 +5,7 @@ use std::thread::JoinHandle;
 
 use super::failpoint::Failpoint;
 use super::global::{self, GlobalTableError};
+use super::memory::MemoryShares;
 use super::metrics::EngineMetrics;
 use super::settings::EngineSettings;
 use super::sink::{SinkContext, SinkThread};
@@ -38,6 +39,8 @@ pub struct Environment {
     pub instance: String,
     /// Where SQL sinks write.
     pub database: Option<Database>,
+    /// What it may keep in memory.
+    pub memory: MemoryShares,
 }
 
 /// Where SQL sinks write.
@@ -301,6 +304,7 @@ fn sink(
         clock: Arc::clone(&shared.clock),
         registries: Arc::clone(&shared.registries),
         settings: shared.settings.clone(),
+        memory: shared.memory,
         metrics: Arc::clone(&shared.metrics),
         stop: shared.stop.clone(),
         instance: shared.instance.clone(),
@@ -330,6 +334,7 @@ pub(crate) fn prepare(
         clock: Arc::clone(&environment.clock),
         registries: Arc::clone(&environment.registries),
         settings: settings.clone(),
+        memory: environment.memory,
         partitions,
         metrics: Arc::clone(metrics),
         stop: stop.clone(),

@@ -7,16 +7,17 @@ use crate::broker::{Offset, TopicPartition};
 /// Which partitions of a member are held: left out of what it reads, so that its memory is bounded
 /// while those that they wait for come.
 pub(super) struct Holding {
-    /// An input of which so many records wait is not read further until half of them are processed.
-    limit: usize,
+    /// So many bytes may wait. An input that has its equal share of it is not read further until half of that
+    /// is processed.
+    bytes: usize,
     held: BTreeSet<TopicPartition>,
 }
 
 impl Holding {
     /// Nothing is held.
-    pub(super) fn new(limit: usize) -> Holding {
+    pub(super) fn new(bytes: usize) -> Holding {
         Holding {
-            limit,
+            bytes,
             held: BTreeSet::new(),
         }
     }
@@ -26,19 +27,20 @@ impl Holding {
         self.held.clear();
     }
 
-    /// Looks at each partition with the number of its records that wait, and the offset behind the
-    /// last of them. Gives the positions that are to be read from now on, if others are held than
+    /// Looks at each partition with the memory of its records that wait, in bytes, and the offset behind
+    /// the last of them. Gives the positions that are to be read from now on, if others are held than
     /// before.
     pub(super) fn look<'w>(
         &mut self,
         waiting: impl Iterator<Item = (&'w TopicPartition, usize, Offset)> + Clone,
     ) -> Option<Vec<(TopicPartition, Offset)>> {
+        let share = self.bytes / waiting.clone().count().max(1);
         let held: BTreeSet<TopicPartition> = waiting
             .clone()
             .filter(|(partition, waiting, _)| {
                 let limit = match self.held.contains(*partition) {
-                    true => self.limit / 2,
-                    false => self.limit,
+                    true => share / 2,
+                    false => share,
                 };
                 *waiting >= limit
             })
@@ -65,7 +67,7 @@ impl Holding {
 mod tests {
     use super::*;
 
-    /// What is to be read of two partitions when so many of their records wait.
+    /// What is to be read of two partitions when so many bytes of their records wait.
     fn look(holding: &mut Holding, waiting: [usize; 2]) -> Option<Vec<(i32, Offset)>> {
         let partitions = [0, 1].map(|number| TopicPartition::new("t", number));
         let waiting = partitions.iter().zip(waiting);
@@ -79,8 +81,8 @@ mod tests {
     }
 
     #[test]
-    fn a_partition_is_held_from_the_limit_on_until_half_of_it_waits() {
-        let mut holding = Holding::new(10);
+    fn a_partition_is_held_from_its_share_on_until_half_of_it_waits() {
+        let mut holding = Holding::new(20);
         assert_eq!(look(&mut holding, [9, 0]), None);
         assert_eq!(look(&mut holding, [12, 3]), Some(vec![(1, 3)]));
         assert_eq!(look(&mut holding, [5, 4]), None);

@@ -9,6 +9,7 @@ mod global;
 mod holding;
 mod marker;
 mod membership;
+mod memory;
 mod metrics;
 mod opening;
 mod outage;
@@ -35,6 +36,7 @@ pub(crate) use failpoint::{Died, Ending};
 pub use global::GlobalTableError;
 pub(crate) use global::{GlobalUpdater, slot_on_disk, store_names, updaters};
 pub(crate) use marker::progress_of;
+pub use memory::{MemoryBudget, MemoryShares, MemoryUsers};
 pub use metrics::{
     EngineMetrics, EngineStatus, GlobalTableStatus, NodeInGroup, RestoreStatus, SinkStatus,
     TaskStatus,

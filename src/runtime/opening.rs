@@ -37,9 +37,6 @@ const TRY_AGAIN: (Duration, Duration) = (Duration::from_millis(50), Duration::fr
 /// The states of so many tasks are opened in one step.
 const AT_ONCE: usize = 4;
 
-/// Changes of a thread's tasks that wait in memory while their states are restored, in bytes.
-const BUFFER_BYTES: usize = 32 << 20;
-
 /// Kept positions of inputs.
 type Positions = BTreeMap<TopicPartition, Offset>;
 
@@ -71,6 +68,7 @@ pub(super) struct Openings {
 impl Openings {
     /// There is nothing to be opened.
     pub(super) fn new(shared: Arc<Shared>, thread: String) -> Openings {
+        let restores = Restores::new(shared.memory.restored);
         Openings {
             shared,
             thread,
@@ -81,7 +79,7 @@ impl Openings {
             alone: None,
             known: VecDeque::new(),
             restoring: BTreeMap::new(),
-            restores: Restores::new(BUFFER_BYTES),
+            restores,
             again_at: None,
             again_pause: Duration::ZERO,
             differing: BTreeMap::new(),

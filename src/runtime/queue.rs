@@ -157,6 +157,11 @@ impl RecordQueue {
         first.map_or(0, |first| self.bytes.len() - first.start)
     }
 
+    /// The memory that the records that wait take, in bytes.
+    pub(super) fn memory(&self) -> usize {
+        self.bytes() + self.len() * size_of::<Waiting>()
+    }
+
     /// Finds out when those records happened that have come since it was last asked. One that will be
     /// dropped has the time of the one before it, so that it holds up nobody.
     pub(super) fn find_times(&mut self, now: Timestamp) -> Result<(), Wait> {

@@ -9,8 +9,6 @@ pub struct EngineSettings {
     pub threads: usize,
     /// How often state, results and positions are committed.
     pub commit_interval: Duration,
-    /// Memory for the write-back tables of one thread, in bytes.
-    pub cache_bytes: usize,
     /// How long a silent process keeps its tasks.
     pub session_timeout: Duration,
     /// How long a thread may work between two polls before it loses its tasks.
@@ -23,8 +21,6 @@ pub struct EngineSettings {
     pub sink_linger: Duration,
     /// A SQL sink writes at most this many rows at once.
     pub sink_rows: usize,
-    /// A SQL sink writes at most about this many bytes at once.
-    pub sink_bytes: usize,
 }
 
 impl Default for EngineSettings {
@@ -32,14 +28,12 @@ impl Default for EngineSettings {
         EngineSettings {
             threads: 1,
             commit_interval: Duration::from_millis(100),
-            cache_bytes: 64 << 20,
             session_timeout: Duration::from_secs(10),
             max_poll_interval: Duration::from_secs(300),
             transaction_timeout: Duration::from_secs(10),
             replication: -1,
             sink_linger: Duration::from_millis(50),
             sink_rows: 4_000,
-            sink_bytes: 4 << 20,
         }
     }
 }

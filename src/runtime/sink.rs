@@ -21,6 +21,7 @@ use super::app::Database;
 use super::failpoint::{Failed, Failpoint};
 use super::holding::Holding;
 use super::membership::Membership;
+use super::memory::MemoryShares;
 use super::metrics::EngineMetrics;
 use super::outage::Outage;
 use super::outputs::{DeadLetters, Writer, send_dead_letter};
@@ -74,6 +75,7 @@ pub(super) struct SinkContext {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) registries: Arc<dyn Registries>,
     pub(super) settings: EngineSettings,
+    pub(super) memory: MemoryShares,
     pub(super) metrics: Arc<EngineMetrics>,
     pub(super) stop: StopSignal,
     pub(super) instance: String,
@@ -135,11 +137,11 @@ impl SinkThread {
             .sql()
             .expect("the planner ends a sink's sub-topology in one");
         let rows = RowBatch::new(sql.columns.len());
+        let holding = Holding::new(context.memory.held);
         let share = Share {
             partition: 0,
             partitions: 1,
         };
-        let hold_records = 3 * POLL_RECORDS.max(context.settings.sink_rows);
         // Global tables are looked into by tasks alone.
         let no_tables = GlobalTables::new();
         let (plan, progress) = (Arc::clone(&context.plan), Progress::default());
@@ -157,7 +159,7 @@ impl SinkThread {
             rows,
             assigned: Vec::new(),
             queues: SinkQueues::default(),
-            holding: Holding::new(hold_records),
+            holding,
             waiting_since: None,
             untold: BTreeMap::new(),
             tell_after: Timestamp::MIN,
@@ -239,8 +241,8 @@ impl SinkThread {
     }
 
     fn is_full(&self) -> bool {
-        let settings = &self.context.settings;
-        self.queues.records() >= settings.sink_rows || self.queues.bytes() >= settings.sink_bytes
+        let (settings, memory) = (&self.context.settings, &self.context.memory);
+        self.queues.records() >= settings.sink_rows || self.queues.bytes() >= memory.rows
     }
 
     /// Whether there is something to be written for which no other input has to be waited for.
@@ -251,10 +253,7 @@ impl SinkThread {
 
     /// Reads no further ahead than may be in inputs that wait for others.
     fn hold_back(&mut self) -> Result<(), SinkError> {
-        let settings = &self.context.settings;
-        // Large records count as several.
-        let unit = settings.sink_bytes / POLL_RECORDS.max(settings.sink_rows);
-        let Some(read) = self.holding.look(self.queues.waiting(unit.max(1))) else {
+        let Some(read) = self.holding.look(self.queues.waiting()) else {
             return Ok(());
         };
         let held = self.holding.held();

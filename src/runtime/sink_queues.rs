@@ -110,16 +110,12 @@ impl SinkQueues {
         self.queues.iter().map(|queue| queue.records.bytes()).sum()
     }
 
-    /// Each partition with the number of its records that wait, and the offset behind the last of them.
-    /// Those that have more than `unit` bytes on average count as so many of that size.
-    pub(super) fn waiting(
-        &self,
-        unit: usize,
-    ) -> impl Iterator<Item = (&TopicPartition, usize, Offset)> + Clone {
-        self.queues.iter().map(move |queue| {
+    /// Each partition with the memory of its records that wait, in bytes, and the offset behind the last of
+    /// them.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = (&TopicPartition, usize, Offset)> + Clone {
+        self.queues.iter().map(|queue| {
             let records = &queue.records;
-            let weight = records.len().max(records.bytes() / unit);
-            (records.partition(), weight, queue.behind_last())
+            (records.partition(), records.memory(), queue.behind_last())
         })
     }
 

@@ -163,12 +163,12 @@ impl Task {
         self.asks_again.is_none() && self.next_queue(at_end).is_some()
     }
 
-    /// Each input with the number of its records that wait, and the offset behind the last of them.
+    /// Each input with the memory of its records that wait, in bytes, and the offset behind the last of them.
     pub(super) fn waiting(&self) -> impl Iterator<Item = (&TopicPartition, usize, Offset)> + Clone {
         let positions = self.queues.iter().zip(&self.positions);
         positions.map(|((_, queue), position)| {
             let next = queue.last_offset().map_or(*position, |last| last + 1);
-            (queue.partition(), queue.len(), next)
+            (queue.partition(), queue.memory(), next)
         })
     }
 

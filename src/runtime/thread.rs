@@ -22,6 +22,7 @@ use std::time::Duration;
 use super::failpoint::Failpoint;
 use super::holding::Holding;
 use super::membership::Membership;
+use super::memory::MemoryShares;
 use super::metrics::EngineMetrics;
 use super::opening::Openings;
 use super::outputs::{DeadLetters, TaskOutputs, Writer};
@@ -44,9 +45,6 @@ use crate::topology::plan::{Plan, SubTopology, TaskId};
 /// Records that are handed over by one poll.
 const POLL_RECORDS: usize = 4_000;
 
-/// So many records of an input may wait because its task has to wait for another input.
-const HOLD_RECORDS: usize = 3 * POLL_RECORDS;
-
 /// While tasks run, those that are being opened wait no longer for records of their changelogs.
 const RESTORE_POLL: Duration = Duration::from_millis(5);
 
@@ -64,6 +62,7 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) registries: Arc<dyn Registries>,
     pub(crate) settings: EngineSettings,
+    pub(crate) memory: MemoryShares,
     pub(crate) partitions: BTreeMap<String, u32>,
     pub(crate) dead_letters: Arc<str>,
     pub(crate) global_tables: Arc<GlobalTables>,
@@ -126,6 +125,7 @@ impl StreamThread {
         let name = format!("{}-{}-{number}", shared.plan.app, shared.instance);
         let writers = Writers::new(Arc::clone(&shared), name.clone());
         let openings = Openings::new(Arc::clone(&shared), name.clone());
+        let holding = Holding::new(shared.memory.held);
         let last_commit = shared.clock.now();
         Ok(StreamThread {
             shared,
@@ -136,7 +136,7 @@ impl StreamThread {
             tasks: BTreeMap::new(),
             openings,
             routes: HashMap::new(),
-            holding: Holding::new(HOLD_RECORDS),
+            holding,
             last_commit,
         })
     }
@@ -452,7 +452,7 @@ impl StreamThread {
     /// Gets the tasks further that are being opened; those that are open run. Tells whether anything has
     /// got further.
     fn go_on_opening(&mut self, timeout: Duration) -> Result<bool, ThreadError> {
-        let cache_bytes = self.shared.settings.cache_bytes / self.assigned.len().max(1);
+        let cache_bytes = self.shared.memory.results / self.assigned.len().max(1);
         let (opened, moved) = match self.openings.step(timeout, cache_bytes) {
             Ok(opened) => opened,
             Err(error) if reaction(&error) == Reaction::Reset => {

@@ -69,7 +69,7 @@ const fn secret(
 }
 
 /// All settings but those of `kafka.…`, in the order in which they are shown.
-pub const KEYS: [Key; 22] = [
+pub const KEYS: [Key; 23] = [
     key(
         "brokers",
         &["TIDEMILL_BROKERS", "KAFKA_BOOTSTRAP"],
@@ -137,16 +137,22 @@ pub const KEYS: [Key; 22] = [
         "copies of topics that Tidemill creates; -1 is the broker's default",
     ),
     key(
-        "cache_size",
-        &["TIDEMILL_CACHE_SIZE"],
-        Some("64MiB"),
-        "memory for results that change often, per thread",
+        "memory",
+        &["TIDEMILL_MEMORY"],
+        Some("512MiB"),
+        "memory for everything that grows with the work: state, results, records, rows",
     ),
     key(
         "state_memory",
         &["TIDEMILL_STATE_MEMORY"],
-        Some("128MiB"),
-        "memory of all state stores of the process together",
+        None,
+        "memory of all state stores together; a quarter of memory unless set",
+    ),
+    key(
+        "cache_size",
+        &["TIDEMILL_CACHE_SIZE"],
+        None,
+        "memory for results that change often, of all threads together; an eighth of memory unless set",
     ),
     key(
         "sink_linger",
@@ -163,8 +169,8 @@ pub const KEYS: [Key; 22] = [
     key(
         "sink_size",
         &["TIDEMILL_SINK_SIZE"],
-        Some("4MiB"),
-        "a SQL sink writes at most about this much at once",
+        None,
+        "a SQL sink writes at most about this much at once; up to 4MiB unless set, less where memory is small",
     ),
     key(
         "stop_timeout",

@@ -23,9 +23,8 @@ use std::time::Duration;
 
 use crate::broker::kafka::KafkaSettings;
 use crate::registry::RegistryAuth;
-use crate::runtime::EngineSettings;
+use crate::runtime::{EngineSettings, MemoryBudget};
 use crate::sql::DatabaseUrl;
-use crate::state::rocks::StateMemory;
 
 pub use layers::{Shown, Sources};
 pub use secret::Secret;
@@ -43,8 +42,8 @@ pub struct Settings {
     pub state_dir: PathBuf,
     /// How the engine runs.
     pub engine: EngineSettings,
-    /// How much memory the state stores may use.
-    pub state_memory: StateMemory,
+    /// How much memory everything may use that grows with the work.
+    pub memory: MemoryBudget,
     /// How long the last commit may take.
     pub stop_timeout: Duration,
     /// Where metrics and health are served.

@@ -11,11 +11,10 @@ use super::layers::InForce;
 use super::{
     Given, HttpAddress, LogFormat, Origin, Secret, Settings, SettingsError, SettingsErrors, size,
 };
-use crate::broker::kafka::KafkaSettings;
+use crate::broker::kafka::{ClientMemory, KafkaSettings};
 use crate::registry::RegistryAuth;
-use crate::runtime::EngineSettings;
+use crate::runtime::{EngineSettings, MemoryBudget};
 use crate::sql::DatabaseUrl;
-use crate::state::rocks::StateMemory;
 use crate::topology::duration::Millis;
 
 /// Reads what is in force; `errors` are those that have been found on the way to it.
@@ -24,7 +23,6 @@ pub(super) fn settings(
     errors: Vec<SettingsError>,
 ) -> Result<Settings, SettingsErrors> {
     let mut reader = Reader { in_force, errors };
-    let memory = reader.value("state_memory", size::parse);
     let http = reader.value("http", http_address);
     let http_token = reader.optional("http_token", token);
     let settings = Settings {
@@ -32,16 +30,22 @@ pub(super) fn settings(
             bootstrap: reader.value("brokers", not_empty),
             client_id: reader.value("client_id", not_empty),
             properties: reader.kafka(),
+            memory: ClientMemory::default(),
         },
         database: reader.optional("database_url", |text| {
             DatabaseUrl::parse(text).map_err(|error| error.to_string())
         }),
         schema_registry_auth: reader.optional("schema_registry_auth", registry_auth),
         state_dir: reader.value("state_dir", |text| not_empty(text).map(PathBuf::from)),
+        memory: MemoryBudget {
+            total: reader.value("memory", memory),
+            state: reader.optional("state_memory", size::parse),
+            results: reader.optional("cache_size", size::parse),
+            rows: reader.optional("sink_size", size::parse),
+        },
         engine: EngineSettings {
             threads: reader.value("threads", |text| number(text, 1, 256)),
             commit_interval: reader.value("commit_interval", |t| duration(t, 1, 60_000)),
-            cache_bytes: reader.value("cache_size", size::parse),
             session_timeout: reader.value("session_timeout", |t| duration(t, 1_000, 1_800_000)),
             max_poll_interval: reader.value("max_poll_interval", |t| duration(t, 1_000, DAY)),
             transaction_timeout: reader
@@ -49,11 +53,6 @@ pub(super) fn settings(
             replication: reader.value("replication", replication),
             sink_linger: reader.value("sink_linger", |text| duration(text, 0, 60_000)),
             sink_rows: reader.value("sink_rows", |text| number(text, 1, 1_000_000)),
-            sink_bytes: reader.value("sink_size", size::parse),
-        },
-        state_memory: StateMemory {
-            block_cache_bytes: memory / 2,
-            write_buffer_bytes: memory - memory / 2,
         },
         stop_timeout: reader.value("stop_timeout", |text| duration(text, 0, 3_600_000)),
         http,
@@ -153,6 +152,14 @@ impl Reader<'_> {
                     .to_owned(),
             );
         }
+    }
+}
+
+fn memory(text: &str) -> Result<usize, String> {
+    const LEAST: usize = 64 << 20;
+    match size::parse(text)? {
+        bytes if bytes >= LEAST => Ok(bytes),
+        _ => Err(format!("expected at least 64MiB, found {text:?}")),
     }
 }
 

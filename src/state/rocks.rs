@@ -59,6 +59,29 @@ impl Default for StateMemory {
     }
 }
 
+/// The memory that all databases of a process use together. Cheap to clone.
+#[derive(Clone)]
+pub struct StoreMemory {
+    blocks: Cache,
+    writes: WriteBufferManager,
+}
+
+impl StoreMemory {
+    /// So much of it.
+    pub fn new(memory: StateMemory) -> StoreMemory {
+        StoreMemory {
+            blocks: Cache::new_hyper_clock_cache(memory.block_cache_bytes, 0),
+            writes: WriteBufferManager::new_write_buffer_manager(memory.write_buffer_bytes, false),
+        }
+    }
+}
+
+impl Default for StoreMemory {
+    fn default() -> StoreMemory {
+        StoreMemory::new(StateMemory::default())
+    }
+}
+
 /// Opens RocksDB databases below one directory, which the caller holds the lock of.
 pub struct RocksBackend {
     directory: PathBuf,
@@ -108,19 +131,16 @@ impl Expiry {
 
 impl RocksBackend {
     /// Databases of tasks below `directory`.
-    pub fn new(directory: impl Into<PathBuf>, memory: StateMemory) -> RocksBackend {
-        let cache = Cache::new_hyper_clock_cache(memory.block_cache_bytes, 0);
-        let buffers =
-            WriteBufferManager::new_write_buffer_manager(memory.write_buffer_bytes, false);
+    pub fn new(directory: impl Into<PathBuf>, memory: &StoreMemory) -> RocksBackend {
         let mut block_options = BlockBasedOptions::default();
-        block_options.set_block_cache(&cache);
+        block_options.set_block_cache(&memory.blocks);
         block_options.set_bloom_filter(10.0, false);
         block_options.set_cache_index_and_filter_blocks(true);
         block_options.set_block_size(16 << 10);
         let mut options = Options::default();
         options.create_if_missing(true);
         options.create_missing_column_families(true);
-        options.set_write_buffer_manager(&buffers);
+        options.set_write_buffer_manager(&memory.writes);
         options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
         options.set_paranoid_checks(true);
         options.set_max_background_jobs(2);
@@ -552,7 +572,7 @@ mod tests {
     use crate::time::Timestamp;
 
     fn backend(directory: &Path) -> RocksBackend {
-        RocksBackend::new(directory, StateMemory::default())
+        RocksBackend::new(directory, &StoreMemory::default())
     }
 
     #[test]
@@ -607,7 +627,7 @@ mod tests {
             write_buffer_bytes: 4 << 20,
             ..StateMemory::default()
         };
-        let backend = RocksBackend::new(directory.path(), memory);
+        let backend = RocksBackend::new(directory.path(), &StoreMemory::new(memory));
         let mut state = backend.open("0_0", &["a".to_owned()]).unwrap();
         let mut noise: u64 = 1;
         let value: Vec<u8> = std::iter::repeat_with(|| {

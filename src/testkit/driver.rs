@@ -20,7 +20,7 @@ use crate::format::{EventWriter, MemoryRegistry, Registries};
 use crate::processor::{DropReason, NodeCounts};
 use crate::runtime::{
     self, AppError, EngineMetrics, EngineSettings, Environment, GlobalTableError, GlobalUpdater,
-    Shared, SinkError, SinkThread, StopSignal, StreamThread, ThreadError,
+    MemoryShares, Shared, SinkError, SinkThread, StopSignal, StreamThread, ThreadError,
 };
 use crate::sql::SqlError;
 use crate::sql::query::QueryError;
@@ -408,6 +408,7 @@ impl TopologyTestDriver {
             registries: Arc::new(self.registry.clone()),
             instance: "driver".to_owned(),
             database: None,
+            memory: MemoryShares::default(),
         };
         let settings = EngineSettings {
             commit_interval: Duration::MAX,

@@ -5,7 +5,6 @@ mod kafka;
 mod memory;
 mod suite;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,7 +40,7 @@ fn scene_on(bootstrap: &str) -> Scene {
     let settings = KafkaSettings {
         bootstrap: bootstrap.to_owned(),
         client_id: "tidemill-tests".to_owned(),
-        properties: BTreeMap::new(),
+        ..KafkaSettings::default()
     };
     let broker = Box::new(KafkaBroker::connect(&settings).unwrap());
     let prefix = format!("test-{}", uuid::Uuid::new_v4().simple());

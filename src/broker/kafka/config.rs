@@ -90,7 +90,7 @@ pub(super) fn check(settings: &KafkaSettings) -> Result<(), BrokerError> {
 pub(super) fn admin(settings: &KafkaSettings) -> Properties {
     let mut rules = base_rules(settings);
     rules.push(("allow.auto.create.topics", "false".to_owned()));
-    layers(settings, Role::Consumer, &[], rules)
+    layers(settings, Role::Consumer, Vec::new(), rules)
 }
 
 /// For questions about a group's committed offsets. With this isolation librdkafka asks for
@@ -98,7 +98,7 @@ pub(super) fn admin(settings: &KafkaSettings) -> Properties {
 pub(super) fn committed(settings: &KafkaSettings, group: &str) -> Properties {
     let mut rules = consumer_rules(settings, group);
     rules.push(("isolation.level", isolation_level(Isolation::ReadCommitted)));
-    layers(settings, Role::Consumer, &[], rules)
+    layers(settings, Role::Consumer, Vec::new(), rules)
 }
 
 /// For a reader of named partitions. The group id is never joined nor committed to, but
@@ -106,7 +106,7 @@ pub(super) fn committed(settings: &KafkaSettings, group: &str) -> Properties {
 pub(super) fn reader(settings: &KafkaSettings, isolation: Isolation) -> Properties {
     let mut rules = consumer_rules(settings, &settings.client_id);
     rules.push(("isolation.level", isolation_level(isolation)));
-    layers(settings, Role::Consumer, CONSUMER_TUNING, rules)
+    layers(settings, Role::Consumer, consumer_tuning(settings), rules)
 }
 
 /// The client id of the members that this process makes: from those of another process with the same
@@ -139,7 +139,7 @@ pub(super) fn member(settings: &KafkaSettings, options: &MemberOptions) -> Prope
     if let Some(instance) = &options.instance_id {
         rules.push(("group.instance.id", instance.clone()));
     }
-    layers(settings, Role::Consumer, CONSUMER_TUNING, rules)
+    layers(settings, Role::Consumer, consumer_tuning(settings), rules)
 }
 
 /// For a producer.
@@ -159,7 +159,7 @@ pub(super) fn producer(settings: &KafkaSettings, options: &ProducerOptions) -> P
         rules.push(("transactional.id", id.clone()));
         rules.push(("transaction.timeout.ms", millis(timeout).to_string()));
     }
-    layers(settings, Role::Producer, PRODUCER_TUNING, rules)
+    layers(settings, Role::Producer, producer_tuning(settings), rules)
 }
 
 /// How large a producer's batches may become; a larger record is alone in its batch.
@@ -199,9 +199,41 @@ const BASE_TUNING: &[(&str, &str)] = &[
     ("log.connection.close", "false"),
 ];
 
+/// What librdkafka keeps of a record that has arrived, besides what the record says, in bytes.
+const FETCHED_OVERHEAD: usize = 400;
+
+/// The memory of a consumer is that of records that have arrived and not been asked for. librdkafka looks at
+/// it before it fetches; so a fetch has to be small against it.
+fn consumer_tuning(settings: &KafkaSettings) -> Vec<(&'static str, String)> {
+    let bytes = settings.memory.fetched;
+    let most_records = bytes / 2 / FETCHED_OVERHEAD;
+    let most_fetched = (bytes / 8).clamp(1 << 20, 50 << 20);
+    let mut tuning = vec![
+        (
+            "queued.max.messages.kbytes",
+            (bytes / 4 * 3 / 1024).max(1).to_string(),
+        ),
+        ("queued.min.messages", most_records.max(1).to_string()),
+        ("fetch.max.bytes", most_fetched.to_string()),
+    ];
+    tuning.extend(owned(CONSUMER_TUNING));
+    tuning
+}
+
+fn producer_tuning(settings: &KafkaSettings) -> Vec<(&'static str, String)> {
+    let kilobytes = (settings.memory.sent >> 10).max(1);
+    let mut tuning = vec![("queue.buffering.max.kbytes", kilobytes.to_string())];
+    tuning.extend(owned(PRODUCER_TUNING));
+    tuning
+}
+
+fn owned(properties: &[(&'static str, &str)]) -> impl Iterator<Item = (&'static str, String)> {
+    properties
+        .iter()
+        .map(|(name, value)| (*name, (*value).to_owned()))
+}
+
 const CONSUMER_TUNING: &[(&str, &str)] = &[
-    // Memory for records that have arrived but not been asked for: per client.
-    ("queued.max.messages.kbytes", "32768"),
     // How soon to fetch again when that is full.
     ("fetch.queue.backoff.ms", "20"),
     ("fetch.wait.max.ms", "100"),
@@ -216,7 +248,6 @@ const PRODUCER_TUNING: &[(&str, &str)] = &[
     ("batch.size", "1000000"),
     // What a topic takes is the topic's business; internal ones take 16 MiB.
     ("message.max.bytes", "17825792"),
-    ("queue.buffering.max.kbytes", "65536"),
     ("queue.buffering.max.messages", "200000"),
     // The first offsets of a transaction meet the markers of the one before: measured, 10 ms
     // rather than the default 100 ms halve the cost of a small transaction.
@@ -248,17 +279,15 @@ fn consumer_rules(settings: &KafkaSettings, group: &str) -> Vec<(&'static str, S
 fn layers(
     settings: &KafkaSettings,
     role: Role,
-    tuning: &[(&str, &str)],
-    rules: Vec<(&str, String)>,
+    tuning: Vec<(&'static str, String)>,
+    rules: Vec<(&'static str, String)>,
 ) -> Properties {
     let (mine, others) = match role {
         Role::Consumer => ("consumer.", "producer."),
         Role::Producer => ("producer.", "consumer."),
     };
-    let tuning = BASE_TUNING
-        .iter()
-        .chain(tuning)
-        .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+    let tuning = owned(BASE_TUNING).chain(tuning);
+    let tuning = tuning.map(|(k, v)| (k.to_owned(), v));
     let user = settings.properties.iter();
     let general = user
         .clone()
@@ -286,6 +315,7 @@ fn millis(duration: Duration) -> u128 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::broker::kafka::ClientMemory;
 
     fn settings(properties: &[(&str, &str)]) -> KafkaSettings {
         KafkaSettings {
@@ -295,6 +325,7 @@ mod tests {
                 .iter()
                 .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
                 .collect(),
+            memory: ClientMemory::default(),
         }
     }
 
@@ -328,6 +359,21 @@ mod tests {
         let reader = reader(&settings, Isolation::ReadCommitted);
         assert_eq!(reader["linger.ms"], "3");
         assert!(reader.keys().all(|key| !key.starts_with("producer.")));
+    }
+
+    #[test]
+    fn clients_keep_to_their_memory_unless_the_user_says_otherwise() {
+        let mut settings = settings(&[("consumer.fetch.max.bytes", "5")]);
+        settings.memory = ClientMemory {
+            fetched: 16 << 20,
+            sent: 8 << 20,
+        };
+        let reader = reader(&settings, Isolation::ReadCommitted);
+        assert_eq!(reader["queued.max.messages.kbytes"], "12288");
+        assert_eq!(reader["queued.min.messages"], "20971");
+        assert_eq!(reader["fetch.max.bytes"], "5");
+        let producer = producer(&settings, &ProducerOptions::default());
+        assert_eq!(producer["queue.buffering.max.kbytes"], "8192");
     }
 
     #[test]

@@ -59,6 +59,26 @@ pub struct KafkaSettings {
     /// librdkafka's properties, such as those of TLS and SASL. A prefix `consumer.` or `producer.`
     /// narrows one down.
     pub properties: BTreeMap<String, String>,
+    /// What its clients may keep in memory, where those properties do not say so.
+    pub memory: ClientMemory,
+}
+
+/// How much memory clients may use for records, in bytes each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientMemory {
+    /// A consumer's, for what it has read ahead.
+    pub fetched: usize,
+    /// A producer's, for what is on its way.
+    pub sent: usize,
+}
+
+impl Default for ClientMemory {
+    fn default() -> ClientMemory {
+        ClientMemory {
+            fetched: 32 << 20,
+            sent: 64 << 20,
+        }
+    }
 }
 
 /// The Kafka log. Clients are made per member, reader and producer; this one only asks.
@@ -297,6 +317,7 @@ mod tests {
                 .iter()
                 .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
                 .collect(),
+            memory: ClientMemory::default(),
         }
     }
 

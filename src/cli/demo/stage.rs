@@ -22,10 +22,12 @@ use crate::ingest::generate::{self, GenerateOptions};
 use crate::ingest::metrics::IngestMetrics;
 use crate::ingest::target::Target;
 use crate::ingest::wikimedia;
-use crate::runtime::{App, Database, EngineMetrics, EngineSettings, Environment, StopSignal};
+use crate::runtime::{
+    App, Database, EngineMetrics, EngineSettings, Environment, MemoryUsers, StopSignal,
+};
 use crate::sql::{self, DatabaseUrl};
 use crate::state::directory::StateDirectory;
-use crate::state::rocks::RocksBackend;
+use crate::state::rocks::{RocksBackend, StoreMemory};
 use crate::time::{Clock, SystemClock, Timestamp};
 use crate::topology::plan::{Plan, SubTopology, plan};
 
@@ -86,11 +88,13 @@ impl Stage {
         let database = directory.database()?;
         process.tokio.block_on(sql::migrate(&database))?;
         let state = StateDirectory::acquire(&directory.path().join("state"), plan.app.as_str())?;
+        let users = MemoryUsers::of([&*plan], context.settings.engine.threads);
+        let memory = context.settings.memory.share(users);
         let environment = Environment {
             broker: Arc::new(broker.clone()),
             backend: Arc::new(RocksBackend::new(
                 state.tasks(),
-                context.settings.state_memory,
+                &StoreMemory::new(memory.state),
             )),
             clock: Arc::clone(&clock),
             registries: run::registries(&context.settings, process),
@@ -100,6 +104,7 @@ impl Stage {
                 tokio: process.tokio.handle().clone(),
                 migrate: false,
             }),
+            memory,
         };
         let engine = Arc::<EngineMetrics>::default();
         let stop = StopSignal::default();

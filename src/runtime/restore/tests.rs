@@ -10,7 +10,7 @@ use super::*;
 use crate::broker::memory::MemoryBroker;
 use crate::broker::{Outgoing, Producer, ProducerOptions, TopicSpec};
 use crate::state::memory::MemoryBackend;
-use crate::state::rocks::{RocksBackend, StateMemory};
+use crate::state::rocks::{RocksBackend, StoreMemory};
 use crate::state::{OnEntry, SortedChanges, StateBatch, StateReader};
 use crate::time::{ManualClock, Timestamp};
 
@@ -319,7 +319,7 @@ fn a_task_is_ready_when_its_own_changelog_has_been_read() {
 #[test]
 fn whatever_may_wait_in_memory_the_store_holds_the_last_change_of_each_key() {
     let directory = tempfile::tempdir().unwrap();
-    let rocks = RocksBackend::new(directory.path(), StateMemory::default());
+    let rocks = RocksBackend::new(directory.path(), &StoreMemory::default());
     let backends: [Arc<dyn StateBackend>; 2] =
         [Arc::new(MemoryBackend::default()), Arc::new(rocks)];
     for backend in backends {

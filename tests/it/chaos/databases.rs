@@ -10,9 +10,14 @@ use crate::harness::{
 /// Events that wait for a slow database: 800 MB.
 const WAITING: &str = "600000";
 
-/// What a member may hold in memory, in bytes: the memory of its state (128 MiB), of its results (64 MiB) and
-/// of what each of its four consumers has fetched (32 MiB), and what it needs besides.
-const MEMORY: u64 = 480 << 20;
+/// The budget of a member's memory.
+const BUDGET: &str = "256MiB";
+
+/// What it may hold in all, in bytes: its budget, and what the process itself needs.
+const MOST_BYTES: u64 = (256 + 64) << 20;
+
+/// How long the memory of a member is watched that does all it can: six times so long.
+const SOAK_PART: Duration = Duration::from_secs(300);
 
 #[test]
 fn a_database_that_is_killed_and_comes_back_has_every_row_once() {
@@ -63,33 +68,83 @@ fn a_slow_database_costs_no_memory() {
         return;
     };
     let (name, url) = stage.server(0);
-    let line = Line::new(1);
-    let mut through = url::Url::parse(url).expect("a URL");
-    let port = through.port().expect("a port");
-    line.leads_to(&format!("{}:{port}", through.host_str().expect("a host")));
-    through
-        .set_host(Some("127.0.0.1"))
-        .expect("a URL with a host");
-    through
-        .set_port(Some(line.port()))
-        .expect("a URL with a host");
-    let run = Run::wikimedia(&stage.bootstrap, through.as_str());
+    let slow = SlowLine::to(url);
+    let run = Run::wikimedia(&stage.bootstrap, &slow.url);
     run.make_topic(4);
     run.generate(&["--events", WAITING]).succeed();
-    let mut member = run.member("member");
+    let mut member = run.member_with("member", &["--http", "off", "--memory", BUDGET], &[]);
     wait_until("the first rows", Duration::from_secs(60), || {
         run.raw_rows() > Some(0)
     });
-    line.goes(Way::Throttled(100_000));
+    slow.line.goes(Way::Throttled(100_000));
     let most = most_memory(&member, Duration::from_secs(20));
     let slowly = run.raw_rows();
-    line.goes(Way::Clear);
+    slow.line.goes(Way::Clear);
     wait_until("more rows", Duration::from_secs(60), || {
         run.raw_rows() > slowly
     });
     eprintln!("a slow {name}: {} MB", most >> 20);
-    assert!(most < MEMORY, "{} MB", most >> 20);
+    assert!(most < MOST_BYTES, "{} MB", most >> 20);
     member.stop();
+}
+
+/// As much as there is to do, for half an hour, and a database that takes hardly anything of it.
+#[test]
+fn half_an_hour_of_work_at_full_speed_costs_no_memory_either() {
+    if !is_long() {
+        return skip("soak", "it takes half an hour: scripts/test --long");
+    }
+    let Some(stage) = stage("soak") else {
+        return;
+    };
+    let (name, url) = stage.server(1);
+    let slow = SlowLine::to(url);
+    let run = Run::wikimedia(&stage.bootstrap, &slow.url);
+    // What the sinks have not read by then is lost, so that the disk does not fill up.
+    run.make_topic_that_keeps(4, 2 << 30);
+    let mut feed = run.generate(&[]);
+    let mut member = run.member_with("member", &["--http", "off", "--memory", BUDGET], &[]);
+    wait_until("the first rows", Duration::from_secs(60), || {
+        run.raw_rows() > Some(0)
+    });
+    slow.line.goes(Way::Throttled(1_000_000));
+    let most: Vec<u64> = (0..6)
+        .map(|part| {
+            let most = most_memory(&member, SOAK_PART) >> 20;
+            eprintln!("soak with {name}, part {part}: {most} MB");
+            most
+        })
+        .collect();
+    assert!(most.iter().all(|mb| *mb < MOST_BYTES >> 20), "{most:?} MB");
+    let (early, late) = (most[0].max(most[1]), most[4].max(most[5]));
+    assert!(late <= early + early / 10, "it grows: {most:?} MB");
+    feed.kill();
+    slow.line.goes(Way::Clear);
+    member.stop();
+}
+
+/// A line to a database that can be slowed down.
+struct SlowLine {
+    line: Line,
+    /// Where the database is, through it.
+    url: String,
+}
+
+impl SlowLine {
+    fn to(url: &str) -> SlowLine {
+        let line = Line::new(1);
+        let mut through = url::Url::parse(url).expect("a URL");
+        let port = through.port().expect("a port");
+        line.leads_to(&format!("{}:{port}", through.host_str().expect("a host")));
+        let set = through.set_host(Some("127.0.0.1"));
+        set.expect("a URL with a host");
+        let set = through.set_port(Some(line.port()));
+        set.expect("a URL with a host");
+        SlowLine {
+            line,
+            url: through.into(),
+        }
+    }
 }
 
 /// The most that a process holds in so long, in bytes.

@@ -223,6 +223,12 @@ impl Run {
         self.make_topic_with(partitions, &[("message.timestamp.type", "LogAppendTime")]);
     }
 
+    /// The same, with so many bytes in each partition at most.
+    pub fn make_topic_that_keeps(&self, partitions: u32, bytes: u64) {
+        let bytes = bytes.to_string();
+        self.make_topic_with(partitions, &[("retention.bytes", &bytes)]);
+    }
+
     fn make_topic_with(&self, partitions: u32, config: &[(&str, &str)]) {
         let config = config.iter().chain(&[("retention.ms", "-1")]);
         let config = config.map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
@@ -270,7 +276,7 @@ impl Run {
         let settings = KafkaSettings {
             bootstrap: self.bootstrap.clone(),
             client_id: "test".to_owned(),
-            properties: BTreeMap::new(),
+            ..KafkaSettings::default()
         };
         KafkaBroker::connect(&settings).expect("Kafka answers")
     }

@@ -37,7 +37,7 @@ impl Topics {
         let settings = KafkaSettings {
             bootstrap: bootstrap.to_owned(),
             client_id: "tidemill-tests".to_owned(),
-            properties: BTreeMap::new(),
+            ..KafkaSettings::default()
         };
         let broker = KafkaBroker::connect(&settings).expect("a Kafka");
         Topics(broker, bootstrap.to_owned())
