@@ -187,6 +187,7 @@ fn list(args: &List, context: &Context) -> Ended {
     read(broker, &topic, &mut |letter| {
         if wanted(&letter) {
             let time = letter.timestamp;
+            let is_replayed = done.has(&letter);
             let kind = kinds.entry((letter.group, letter.node, letter.reason));
             let kind = kind.or_insert(Kind {
                 count: 0,
@@ -196,7 +197,7 @@ fn list(args: &List, context: &Context) -> Ended {
                 example: letter.id,
             });
             kind.count += 1;
-            kind.replayed += i64::from(done.contains(&letter.id));
+            kind.replayed += i64::from(is_replayed);
             kind.first = kind.first.min(time);
             kind.last = kind.last.max(time);
         }
@@ -261,7 +262,7 @@ fn show(args: &Show, context: &Context) -> Ended {
             return ControlFlow::Break(());
         }
         shown += 1;
-        let is_replayed = done.contains(&letter.id);
+        let is_replayed = done.has(&letter);
         let text = match args.json {
             true => as_json(&letter, is_replayed).to_string() + "\n",
             false => as_text(&letter, is_replayed),
@@ -378,6 +379,11 @@ fn replay_letters(args: &Replay, context: &Context) -> Ended {
         report.letters,
         report.left
     )?;
+    for topic in &report.missing_topics {
+        say(format_args!(
+            "topic {topic} does not exist any more: make it again, or leave its letters"
+        ));
+    }
     if report.left > 0 {
         say("`--dry-run` says why letters are left");
     }
@@ -397,7 +403,7 @@ fn dry_run(
     let mut left: BTreeMap<String, usize> = BTreeMap::new();
     read(broker, topic, &mut |letter| {
         if wanted(&letter) {
-            let reason = match done.contains(&letter.id) {
+            let reason = match done.has(&letter) {
                 true => Some("replayed before".to_owned()),
                 false => obstacle(&letter, topology, plan).map(|found| found.to_string()),
             };

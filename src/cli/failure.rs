@@ -79,7 +79,6 @@ pub(super) trait IsFailure {}
 impl IsFailure for anyhow::Error {}
 impl IsFailure for std::io::Error {}
 impl IsFailure for crate::broker::BrokerError {}
-impl IsFailure for crate::dead_letters::ReplayError {}
 impl IsFailure for crate::runtime::AppError {}
 impl IsFailure for crate::sql::SqlError {}
 impl IsFailure for crate::sql::query::QueryError {}

@@ -15,7 +15,7 @@ mod read;
 mod replay;
 
 pub use read::read;
-pub use replay::{Obstacle, ReplayError, Replayed, obstacle, replay, replayed_before};
+pub use replay::{Obstacle, Replayed, ReplayedBefore, obstacle, replay, replayed_before};
 
 use crate::broker::{Offset, OwnedRecord, Partition};
 use crate::time::Timestamp;

@@ -2,22 +2,23 @@
 //!
 //! A record goes back to the topic that it came from, marked with the group and node that could not handle it;
 //! everyone else passes it over, so what has counted it is not given it twice. The same transaction notes the
-//! letter in `<letters>-replayed`, a compacted topic: whatever happens, and however often it is tried, no letter
-//! is replayed twice. Two that replay the same topic fence each other.
+//! failure (which record, in which node) in `<letters>-replayed`, a compacted topic: whatever happens, and however
+//! often it is tried, none is replayed twice, however many letters it has. Two that replay the same topic fence each other.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
 use super::read::{read, read_records};
-use super::{Letter, LetterId, REPLAY_GROUP, REPLAY_LETTER, REPLAY_NODE};
+use super::{Letter, REPLAY_GROUP, REPLAY_LETTER, REPLAY_NODE};
 use crate::broker::{Broker, BrokerError, Outgoing, Producer, ProducerOptions, TopicSpec};
 use crate::topology::graph::{NodeKind, NodeName, Topology};
 use crate::topology::plan::Plan;
 
-/// So many letters are replayed in one transaction.
+/// So many letters are replayed in one transaction, and not many more bytes than that.
 const BATCH: usize = 500;
+const BATCH_BYTES: usize = 4 << 20;
 
 /// Committing is tried so often.
 const COMMIT_ATTEMPTS: u32 = 5;
@@ -66,29 +67,36 @@ impl fmt::Display for Obstacle {
     }
 }
 
-/// Letters cannot be replayed.
-#[derive(Debug, thiserror::Error)]
-pub enum ReplayError {
-    /// The log.
-    #[error(transparent)]
-    Broker(#[from] BrokerError),
-    /// The topic of a record is gone.
-    #[error("letter {letter} came from topic {topic}, which does not exist any more")]
-    NoTopic {
-        /// The letter.
-        letter: LetterId,
-        /// The topic.
-        topic: String,
-    },
-}
-
 /// What has been done.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Replayed {
     /// Letters that were replayed.
     pub letters: usize,
-    /// Letters for which there was an [`Obstacle`].
+    /// Letters that were replayed before, or for which there was an [`Obstacle`].
     pub left: usize,
+    /// Topics that letters came from and that are not there any more; those letters are left as well.
+    pub missing_topics: BTreeSet<String>,
+}
+
+/// Which failures have been replayed. A record that fails once may have several letters: a process that dies
+/// before it commits comes to it again.
+pub struct ReplayedBefore(BTreeSet<String>);
+
+impl ReplayedBefore {
+    /// Whether that of this letter is among them.
+    pub fn has(&self, letter: &Letter) -> bool {
+        self.0.contains(&failure_of(letter))
+    }
+}
+
+/// What has failed: a record, in a node. Topics may be made anew, so its time belongs to it.
+fn failure_of(letter: &Letter) -> String {
+    let Letter {
+        group, node, topic, ..
+    } = letter;
+    let (partition, offset) = (letter.partition.unwrap_or(-1), letter.offset.unwrap_or(-1));
+    let time = letter.timestamp.0;
+    format!("{group} {node} {topic} {partition} {offset} {time}")
 }
 
 /// Why a letter of this application cannot be given to it again; none: it can.
@@ -131,29 +139,26 @@ fn passes_on(kind: &NodeKind) -> bool {
     }
 }
 
-/// The letters of a topic that have been replayed.
+/// What of the letters of a topic has been replayed.
 ///
 /// # Errors
 /// When the log cannot be read.
-pub fn replayed_before(
-    broker: &dyn Broker,
-    letters: &str,
-) -> Result<BTreeSet<LetterId>, BrokerError> {
+pub fn replayed_before(broker: &dyn Broker, letters: &str) -> Result<ReplayedBefore, BrokerError> {
     let mut done = BTreeSet::new();
     read_records(broker, &journal(letters), &mut |record| {
         let key = record.key.and_then(|key| String::from_utf8(key).ok());
-        done.extend(key.and_then(|key| key.parse::<LetterId>().ok()));
+        done.extend(key);
         ControlFlow::Continue(())
     })?;
-    Ok(done)
+    Ok(ReplayedBefore(done))
 }
 
 fn journal(letters: &str) -> String {
     format!("{letters}-replayed")
 }
 
-/// Gives those letters of a topic to the topology again that are wanted and that nothing prevents, and have not
-/// been replayed before.
+/// Gives those letters of a topic to the topology again that are wanted and that nothing prevents, and whose
+/// failure has not been replayed before.
 ///
 /// # Errors
 /// When the log refuses. What has been replayed until then is noted.
@@ -162,7 +167,7 @@ pub fn replay(
     letters: &str,
     wants: &mut dyn FnMut(&Letter) -> bool,
     prevents: &dyn Fn(&Letter) -> Option<Obstacle>,
-) -> Result<Replayed, ReplayError> {
+) -> Result<Replayed, BrokerError> {
     let spec = TopicSpec {
         name: journal(letters),
         partitions: 1,
@@ -175,26 +180,28 @@ pub fn replay(
         transactional_id: Some(journal(letters)),
         transaction_timeout: Some(TRANSACTION_TIMEOUT),
     })?;
-    let done = replayed_before(broker, letters)?;
     let mut replayer = Replayer {
         broker,
         producer: &mut *producer,
         journal: journal(letters),
-        topics: BTreeSet::new(),
+        done: replayed_before(broker, letters)?,
+        topics: BTreeMap::new(),
         batch: Vec::new(),
-        replayed: 0,
+        batch_bytes: 0,
+        report: Replayed::default(),
     };
-    let mut left = 0;
     let mut taken = Ok(());
     read(broker, letters, &mut |letter| {
         if !wants(&letter) {
             return ControlFlow::Continue(());
         }
-        if done.contains(&letter.id) || prevents(&letter).is_some() {
-            left += 1;
-            return ControlFlow::Continue(());
-        }
-        taken = replayer.take(letter);
+        taken = match prevents(&letter) {
+            Some(_) => {
+                replayer.report.left += 1;
+                Ok(())
+            }
+            None => replayer.take(letter),
+        };
         match taken {
             Ok(()) => ControlFlow::Continue(()),
             Err(_) => ControlFlow::Break(()),
@@ -202,10 +209,7 @@ pub fn replay(
     })?;
     taken?;
     replayer.write()?;
-    Ok(Replayed {
-        letters: replayer.replayed,
-        left,
-    })
+    Ok(replayer.report)
 }
 
 /// Replays letters as they come, so that few are in memory.
@@ -213,35 +217,44 @@ struct Replayer<'r> {
     broker: &'r dyn Broker,
     producer: &'r mut dyn Producer,
     journal: String,
-    /// Those that are known to exist.
-    topics: BTreeSet<String>,
+    done: ReplayedBefore,
+    /// Which topics are there.
+    topics: BTreeMap<String, bool>,
     batch: Vec<Letter>,
-    replayed: usize,
+    batch_bytes: usize,
+    report: Replayed,
 }
 
 impl Replayer<'_> {
-    fn take(&mut self, letter: Letter) -> Result<(), ReplayError> {
-        if !self.topics.contains(&letter.topic) {
-            let found = self.broker.partition_counts(&[&letter.topic])?;
-            if !found.contains_key(&letter.topic) {
-                // Those before it need not be read again for its sake.
-                self.write()?;
-                return Err(ReplayError::NoTopic {
-                    letter: letter.id,
-                    topic: letter.topic,
-                });
-            }
-            self.topics.insert(letter.topic.clone());
+    fn take(&mut self, letter: Letter) -> Result<(), BrokerError> {
+        if !self.is_there(&letter.topic)? {
+            self.report.left += 1;
+            self.report.missing_topics.insert(letter.topic);
+            return Ok(());
         }
+        if !self.done.0.insert(failure_of(&letter)) {
+            self.report.left += 1;
+            return Ok(());
+        }
+        self.batch_bytes += letter.value.as_ref().map_or(0, Vec::len);
         self.batch.push(letter);
-        match self.batch.len() < BATCH {
+        match self.batch.len() < BATCH && self.batch_bytes < BATCH_BYTES {
             true => Ok(()),
             false => self.write(),
         }
     }
 
+    fn is_there(&mut self, topic: &str) -> Result<bool, BrokerError> {
+        if let Some(is_there) = self.topics.get(topic) {
+            return Ok(*is_there);
+        }
+        let is_there = self.broker.partition_counts(&[topic])?.contains_key(topic);
+        self.topics.insert(topic.to_owned(), is_there);
+        Ok(is_there)
+    }
+
     /// Writes what has been taken, in one transaction.
-    fn write(&mut self) -> Result<(), ReplayError> {
+    fn write(&mut self) -> Result<(), BrokerError> {
         if self.batch.is_empty() {
             return Ok(());
         }
@@ -250,8 +263,9 @@ impl Replayer<'_> {
             send(self.producer, letter, &self.journal)?;
         }
         commit(self.producer)?;
-        self.replayed += self.batch.len();
+        self.report.letters += self.batch.len();
         self.batch.clear();
+        self.batch_bytes = 0;
         Ok(())
     }
 }
@@ -279,8 +293,8 @@ fn send(producer: &mut dyn Producer, letter: &Letter, journal: &str) -> Result<(
         topic: journal,
         partition: Some(0),
         timestamp: letter.written,
-        key: Some(id.as_bytes()),
-        value: Some(letter.topic.as_bytes()),
+        key: Some(failure_of(letter).as_bytes()),
+        value: Some(id.as_bytes()),
         headers: &[],
     })
 }
@@ -303,7 +317,7 @@ mod tests {
     use super::*;
     use crate::broker::memory::{MemoryBroker, Operation};
     use crate::broker::{Isolation, OwnedRecord};
-    use crate::dead_letters::{GROUP, NODE, OFFSET, PARTITION, TOPIC};
+    use crate::dead_letters::{GROUP, LetterId, NODE, OFFSET, PARTITION, TOPIC};
     use crate::time::{ManualClock, Timestamp};
     use crate::topology::plan::plan;
 
@@ -335,30 +349,32 @@ nodes:
         broker
     }
 
-    /// Letters of these nodes, with values `0`, `1` and so on.
+    /// Letters of these nodes, of records with values `0`, `1` and so on, at these offsets.
     fn put_letters(broker: &MemoryBroker, nodes: &[&str]) {
+        let letters = nodes.iter().zip(0..);
+        letters.for_each(|(node, number)| put_letter(broker, node, "orders", number));
+    }
+
+    fn put_letter(broker: &MemoryBroker, node: &str, topic: &str, number: i64) {
         let mut producer = broker.producer(&ProducerOptions::default()).unwrap();
-        for (number, node) in nodes.iter().enumerate() {
-            let value = number.to_string();
-            let headers: [(&str, &[u8]); 6] = [
-                (GROUP, b"shop"),
-                (NODE, node.as_bytes()),
-                (TOPIC, b"orders"),
-                (PARTITION, b"1"),
-                (OFFSET, b"7"),
-                ("own", b"kept"),
-            ];
-            producer
-                .send(Outgoing {
-                    topic: LETTERS,
-                    partition: Some(0),
-                    timestamp: Timestamp(5),
-                    key: Some(b"k"),
-                    value: Some(value.as_bytes()),
-                    headers: &headers,
-                })
-                .unwrap();
-        }
+        let value = number.to_string();
+        let headers: [(&str, &[u8]); 6] = [
+            (GROUP, b"shop"),
+            (NODE, node.as_bytes()),
+            (TOPIC, topic.as_bytes()),
+            (PARTITION, b"1"),
+            (OFFSET, value.as_bytes()),
+            ("own", b"kept"),
+        ];
+        let letter = Outgoing {
+            topic: LETTERS,
+            partition: Some(0),
+            timestamp: Timestamp(5),
+            key: Some(b"k"),
+            value: Some(value.as_bytes()),
+            headers: &headers,
+        };
+        producer.send(letter).unwrap();
         producer.flush().unwrap();
     }
 
@@ -366,7 +382,15 @@ nodes:
         broker.records("orders", 1, Isolation::ReadCommitted)
     }
 
-    fn replay_all(broker: &MemoryBroker) -> Result<Replayed, ReplayError> {
+    fn report(letters: usize, left: usize) -> Replayed {
+        Replayed {
+            letters,
+            left,
+            ..Replayed::default()
+        }
+    }
+
+    fn replay_all(broker: &MemoryBroker) -> Result<Replayed, BrokerError> {
         replay(broker, LETTERS, &mut |_| true, &|_| None)
     }
 
@@ -380,27 +404,9 @@ nodes:
             &mut |letter| letter.node == "copies",
             &|_| None,
         );
-        assert_eq!(
-            only_copies.unwrap(),
-            Replayed {
-                letters: 1,
-                left: 0
-            }
-        );
-        assert_eq!(
-            replay_all(&broker).unwrap(),
-            Replayed {
-                letters: 1,
-                left: 1
-            }
-        );
-        assert_eq!(
-            replay_all(&broker).unwrap(),
-            Replayed {
-                letters: 0,
-                left: 2
-            }
-        );
+        assert_eq!(only_copies.unwrap(), report(1, 0));
+        assert_eq!(replay_all(&broker).unwrap(), report(1, 1));
+        assert_eq!(replay_all(&broker).unwrap(), report(0, 2));
         let texts = |record: &OwnedRecord| {
             let headers = record.headers.iter();
             let headers: Vec<String> = headers
@@ -435,32 +441,41 @@ nodes:
         broker.lose_answer(Operation::Commit, error());
         assert!(replay_all(&broker).is_err());
         assert_eq!(orders(&broker).len(), 3);
-        assert_eq!(
-            replay_all(&broker).unwrap(),
-            Replayed {
-                letters: 0,
-                left: 3
-            }
-        );
+        assert_eq!(replay_all(&broker).unwrap(), report(0, 3));
         assert_eq!(orders(&broker).len(), 3);
     }
 
     #[test]
-    fn a_topic_that_is_gone_is_named_before_anything_is_replayed() {
-        let broker = MemoryBroker::new(Arc::new(ManualClock::default()));
+    fn letters_of_a_topic_that_is_gone_are_left_and_it_is_named() {
+        let broker = log();
+        put_letter(&broker, "copies", "gone", 0);
+        put_letters(&broker, &["copies"]);
+        let replayed = replay_all(&broker).unwrap();
+        assert_eq!((replayed.letters, replayed.left), (1, 1));
+        assert_eq!(replayed.missing_topics, ["gone".to_owned()].into());
+        assert_eq!(orders(&broker).len(), 1);
+    }
+
+    #[test]
+    fn a_failure_with_several_letters_is_replayed_once() {
+        let broker = log();
+        for number in [7, 7, 8] {
+            put_letter(&broker, "copies", "orders", number);
+        }
+        assert_eq!(replay_all(&broker).unwrap(), report(2, 1));
+        // The topic of the letters is made anew, and its offsets begin again: these are others.
+        broker.delete_topics(&[LETTERS]).unwrap();
         let spec = TopicSpec {
             name: LETTERS.to_owned(),
-            partitions: 1,
+            partitions: 2,
             replication: -1,
             config: Default::default(),
         };
         broker.create_topics(&[spec]).unwrap();
-        put_letters(&broker, &["copies"]);
-        let error = replay_all(&broker).unwrap_err().to_string();
-        assert_eq!(
-            error,
-            "letter 0-0 came from topic orders, which does not exist any more"
-        );
+        for number in [8, 9] {
+            put_letter(&broker, "copies", "orders", number);
+        }
+        assert_eq!(replay_all(&broker).unwrap(), report(1, 1));
     }
 
     #[test]
