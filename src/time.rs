@@ -4,8 +4,9 @@
 //! nobody but [`SystemClock`] reads the wall clock; everyone else is handed a [`Clock`].
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// A point in time, in milliseconds since 1970-01-01T00:00:00Z. May be negative.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -70,13 +71,32 @@ pub trait Clock: Send + Sync {
     fn now(&self) -> Timestamp;
 }
 
-/// The machine's clock.
+/// The machine's clock. It never goes back: when that of the machine is set back, it goes on slower until both
+/// agree again, so nothing that waits for a time waits longer than it should.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
-        Timestamp(jiff::Timestamp::now().as_millisecond())
+        static LAST: Mutex<Option<(i128, Instant)>> = Mutex::new(None);
+        let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+        let (wall, at) = (jiff::Timestamp::now().as_nanosecond(), Instant::now());
+        let now = match *last {
+            Some((before, then)) => steady(before, at.duration_since(then), wall),
+            None => wall,
+        };
+        *last = Some((now, at));
+        let ms = now.div_euclid(1_000_000);
+        Timestamp(i64::try_from(ms).unwrap_or(i64::MAX))
+    }
+}
+
+/// What a clock shows that showed `before` so long ago, now that the machine's shows `wall`; in nanoseconds.
+fn steady(before: i128, passed: Duration, wall: i128) -> i128 {
+    let passed = passed.as_nanos() as i128;
+    match wall >= before + passed {
+        true => wall,
+        false => wall.max(before + passed * 9 / 10),
     }
 }
 
@@ -105,6 +125,23 @@ impl Clock for ManualClock {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_clock_goes_on_when_that_of_the_machine_is_set_back() {
+        const S: i128 = 1_000_000_000;
+        let after_1_s = |wall| steady(100 * S, Duration::from_secs(1), wall);
+        // Right, ahead, a little behind, and an hour behind.
+        assert_eq!(after_1_s(101 * S), 101 * S);
+        assert_eq!(after_1_s(5_000 * S), 5_000 * S);
+        assert_eq!(after_1_s(101 * S - 1), 101 * S - 1);
+        assert_eq!(after_1_s(-3_500 * S), 100 * S + S * 9 / 10);
+        // It is always a little later, however often it is asked.
+        let mut now = 100 * S;
+        for _ in 0..1_000 {
+            now = steady(now, Duration::from_micros(10), -3_500 * S);
+        }
+        assert_eq!(now, 100 * S + 9_000_000);
+    }
 
     #[track_caller]
     fn check(text: &str, expected: Option<i64>) {
