@@ -55,6 +55,17 @@ impl ThreadError {
             _ => false,
         }
     }
+
+    /// The state that was found to be damaged while it was used, by its path.
+    pub(super) fn damage(&self) -> Option<&str> {
+        match self {
+            ThreadError::State(StateError::Corrupted { path, .. })
+            | ThreadError::Process(ProcessError::State(StateError::Corrupted { path, .. })) => {
+                Some(path)
+            }
+            _ => None,
+        }
+    }
 }
 
 /// A log that does not know a topic says so, or lets what is written wait until its time is over.

@@ -11,13 +11,14 @@
 //! file. (A range deletion per commit costs every read after it: RocksDB sorts all those of a memtable
 //! anew, see `docs/PERFORMANCE.md`.)
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamilyDescriptor, CompactionDecision, DB, DBCompressionType,
@@ -37,6 +38,13 @@ const RECLAIM_BYTES: usize = 4 << 20;
 /// So many changes that are loaded become a file of their own, and do not go through the log and the
 /// write buffer.
 const FILE_CHANGES: usize = 10_000;
+
+/// So many states of a task are kept for inspection that were found to be damaged.
+const MOST_SET_ASIDE: usize = 3;
+
+/// A state that was not written for so long may have entries of which the changelog has forgotten that they were
+/// deleted (`delete.retention.ms`, see `runtime/topics.rs`). A day is left for clocks and for the restore.
+const MOST_DAYS: u64 = 6;
 
 /// What the names of such files begin with before they are the database's.
 const LOADED: &str = "loaded-";
@@ -183,6 +191,14 @@ impl StateBackend for RocksBackend {
             path: path.display().to_string(),
             reason: error.to_string(),
         })?;
+        if let Some(days) = days_since_written(&path)?.filter(|days| *days >= MOST_DAYS) {
+            return Err(StateError::Corrupted {
+                path: path.display().to_string(),
+                reason: format!(
+                    "it was last written {days} days ago, and its changelog forgets deletions after a week"
+                ),
+            });
+        }
         // A family that the plan no longer knows must be named all the same, or the open fails.
         let mut families: BTreeSet<String> =
             stores.iter().map(|store| family_name(store)).collect();
@@ -235,15 +251,29 @@ impl StateBackend for RocksBackend {
 
     fn set_aside(&self, task: &str) -> Result<(), StateError> {
         let path = self.directory.join(task);
-        let free = (1..)
-            .map(|n| self.directory.join(format!("{task}.damaged-{n}")))
-            .find(|candidate| !candidate.exists())
-            .expect("some number is free");
-        fs::rename(&path, free).map_err(|error| StateError::Io {
+        let failed = |error: std::io::Error| StateError::Io {
             action: "set aside",
             path: path.display().to_string(),
             reason: error.to_string(),
-        })
+        };
+        let prefix = format!("{task}.damaged-");
+        let mut kept = BTreeMap::new();
+        for entry in fs::read_dir(&self.directory).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let name = entry.file_name();
+            let number = name.to_str().and_then(|name| name.strip_prefix(&prefix));
+            if let Some(number) = number.and_then(|number| number.parse::<u64>().ok()) {
+                kept.insert(number, entry.path());
+            }
+        }
+        let next = kept.last_key_value().map_or(1, |(last, _)| last + 1);
+        fs::rename(&path, self.directory.join(format!("{prefix}{next}"))).map_err(failed)?;
+        while kept.len() >= MOST_SET_ASIDE
+            && let Some((_, oldest)) = kept.pop_first()
+        {
+            fs::remove_dir_all(oldest).map_err(failed)?;
+        }
+        Ok(())
     }
 }
 
@@ -415,12 +445,15 @@ impl TaskState for RocksState {
         let files = &*self.files;
         let mut writes = WriteBatch::default();
         let mut expired = Vec::new();
-        for change in batch.changes() {
+        let families: Vec<_> = (0..files.names.len())
+            .map(|store| files.family(store))
+            .collect();
+        for change in in_order(batch) {
             match change {
-                Change::Put(store, key, value) => writes.put_cf(files.family(store), key, value),
-                Change::Delete(store, key) => writes.delete_cf(files.family(store), key),
+                Change::Put(store, key, value) => writes.put_cf(families[store], key, value),
+                Change::Delete(store, key) => writes.delete_cf(families[store], key),
                 Change::DeleteRange(store, from, to) => {
-                    writes.delete_range_cf(files.family(store), from, to);
+                    writes.delete_range_cf(families[store], from, to);
                 }
                 Change::Expire(store, until) => {
                     let until = keys::window_bytes(until).max(files.expiries[store].bytes());
@@ -491,6 +524,45 @@ impl TaskState for RocksState {
         };
         sum("rocksdb.total-sst-files-size") + sum("rocksdb.cur-size-all-mem-tables")
     }
+}
+
+/// The changes of a batch, neighbours one behind the other as far as that changes nothing: a memtable takes
+/// them faster, since the way to the one before is still in the processor's caches.
+fn in_order(batch: &StateBatch) -> Vec<Change<'_>> {
+    fn place<'c>(change: &Change<'c>) -> (StoreId, &'c [u8]) {
+        match *change {
+            Change::Put(store, key, _) | Change::Delete(store, key) => (store, key),
+            Change::DeleteRange(store, ..)
+            | Change::Expire(store, _)
+            | Change::Checkpoint(store, _) => (store, &[]),
+        }
+    }
+    let mut changes: Vec<Change<'_>> = batch.changes().collect();
+    let has_ranges = changes
+        .iter()
+        .any(|change| matches!(change, Change::DeleteRange(..)));
+    if !has_ranges {
+        // What is said of one key keeps its order.
+        changes.sort_by(|one, other| place(one).cmp(&place(other)));
+    }
+    changes
+}
+
+/// How many days ago anything was written into a directory; none: there is nothing in it.
+fn days_since_written(directory: &Path) -> Result<Option<u64>, StateError> {
+    let failed = |error: std::io::Error| StateError::Io {
+        action: "look into",
+        path: directory.display().to_string(),
+        reason: error.to_string(),
+    };
+    let mut newest = None;
+    for entry in fs::read_dir(directory).map_err(failed)? {
+        let written = entry.and_then(|entry| entry.metadata()?.modified());
+        newest = newest.max(Some(written.map_err(failed)?));
+    }
+    let day = Duration::from_secs(86_400).as_secs();
+    // One of the future is new.
+    Ok(newest.map(|newest| newest.elapsed().map_or(0, |passed| passed.as_secs() / day)))
 }
 
 /// Removes files that a load has left behind. One may be a second name of a file that is the database's by
@@ -566,7 +638,7 @@ fn classify(action: &'static str, path: &Path, error: &rocksdb::Error) -> StateE
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
+    use std::time::{Instant, SystemTime};
 
     use super::*;
     use crate::time::Timestamp;
@@ -579,6 +651,47 @@ mod tests {
     fn it_does_what_every_backend_does() {
         let directory = tempfile::tempdir().unwrap();
         super::super::suite::all(&backend(directory.path()));
+    }
+
+    #[test]
+    fn state_that_was_not_written_for_a_week_is_not_used() {
+        let directory = tempfile::tempdir().unwrap();
+        let backend = backend(directory.path());
+        drop(backend.open("0_0", &["a".to_owned()]).unwrap());
+        let task = directory.path().join("0_0");
+        let age_by = |days: u64| {
+            let then = SystemTime::now() - Duration::from_secs(days * 86_400 + 60);
+            for entry in fs::read_dir(&task).unwrap().flatten() {
+                let file = fs::File::options().write(true).open(entry.path()).unwrap();
+                file.set_modified(then).unwrap();
+            }
+        };
+        age_by(5);
+        drop(backend.open("0_0", &["a".to_owned()]).unwrap());
+        age_by(6);
+        let opened = backend.open("0_0", &["a".to_owned()]).map(drop);
+        let Err(StateError::Corrupted { reason, .. }) = opened else {
+            panic!("{opened:?}");
+        };
+        assert!(reason.contains("6 days ago"), "{reason}");
+        backend.set_aside("0_0").unwrap();
+        drop(backend.open("0_0", &["a".to_owned()]).unwrap());
+    }
+
+    #[test]
+    fn few_damaged_states_are_kept() {
+        let directory = tempfile::tempdir().unwrap();
+        let backend = backend(directory.path());
+        for _ in 0..5 {
+            drop(backend.open("0_1", &["a".to_owned()]).unwrap());
+            backend.set_aside("0_1").unwrap();
+        }
+        let names = fs::read_dir(directory.path()).unwrap().flatten();
+        let mut names: Vec<_> = names
+            .map(|entry| entry.file_name().into_string().unwrap())
+            .collect();
+        names.sort_unstable();
+        assert_eq!(names, ["0_1.damaged-3", "0_1.damaged-4", "0_1.damaged-5"]);
     }
 
     /// A crash between two steps of RocksDB leaves a second name of a file that is its own by now.
@@ -705,6 +818,72 @@ mod tests {
             })
             .unwrap();
         assert_eq!(seen, [keys::window_key(Timestamp(5), b"g")]);
+    }
+
+    /// Opens a damaged state and reads all of it: what is wrong is said, and no other value given.
+    #[track_caller]
+    fn check_damage(what: &str, ending: &str, damage: impl Fn(&Path)) {
+        let directory = tempfile::tempdir().unwrap();
+        let backend = backend(directory.path());
+        let stores = ["a".to_owned()];
+        let keys = (0..2_000_u32).map(u32::to_be_bytes);
+        let mut batch = StateBatch::default();
+        for key in keys.clone() {
+            batch.put(0, &key, &key.repeat(25));
+        }
+        backend.open("0_0", &stores).unwrap().write(&batch).unwrap();
+        // What is in the log becomes a table when it is opened.
+        drop(backend.open("0_0", &stores).unwrap());
+        let files = fs::read_dir(directory.path().join("0_0"))
+            .unwrap()
+            .flatten();
+        let files = files.map(|entry| entry.path());
+        let mut files = files.filter(|path| {
+            let name = path.file_name().unwrap().to_str().unwrap();
+            name.ends_with(ending) || name.starts_with(ending)
+        });
+        damage(&files.next().unwrap_or_else(|| panic!("no {ending}")));
+        let read_all = || {
+            let state = backend.open("0_0", &stores)?;
+            let mut value = Vec::new();
+            for key in keys.clone() {
+                assert!(state.get(0, &key, &mut value)?, "{what}: {key:?} is gone");
+                assert_eq!(value, key.repeat(25), "{what}");
+            }
+            Ok(())
+        };
+        let found = read_all();
+        assert!(
+            matches!(found, Err(StateError::Corrupted { .. })),
+            "{what}: {found:?}"
+        );
+    }
+
+    #[test]
+    fn damage_of_every_kind_is_found() {
+        fn change(change: impl Fn(&mut Vec<u8>)) -> impl Fn(&Path) {
+            move |path: &Path| {
+                let mut bytes = fs::read(path).unwrap();
+                change(&mut bytes);
+                fs::write(path, bytes).unwrap();
+            }
+        }
+        let flip = |bytes: &mut Vec<u8>| {
+            let middle = bytes.len() / 3;
+            bytes[middle] ^= 1;
+        };
+        let cut = |bytes: &mut Vec<u8>| bytes.truncate(bytes.len() / 2);
+        let empty = |bytes: &mut Vec<u8>| bytes.clear();
+        let gone = |path: &Path| fs::remove_file(path).unwrap();
+        check_damage("a bit of a table", ".sst", change(flip));
+        check_damage("half a table", ".sst", change(cut));
+        check_damage("an empty table", ".sst", change(empty));
+        check_damage("no table", ".sst", gone);
+        check_damage("no manifest", "MANIFEST", gone);
+        check_damage("an empty manifest", "MANIFEST", change(empty));
+        check_damage("a manifest of nowhere", "CURRENT", |path| {
+            fs::write(path, "MANIFEST-999999\n").unwrap();
+        });
     }
 
     #[test]

@@ -129,7 +129,7 @@ fn lose_last_writes(job: &Job<'_>, member: &mut Tidemill) -> usize {
             return loss;
         }
         member.kill();
-        let logs = write_ahead_logs(&job.run.state());
+        let logs = files_below(&job.run.state(), "log");
         assert!(!logs.is_empty(), "no logs in {}", job.run.state().display());
         for log in logs {
             let file = File::options().write(true).open(&log).expect("its log");
@@ -144,16 +144,73 @@ fn lose_last_writes(job: &Job<'_>, member: &mut Tidemill) -> usize {
     3
 }
 
-/// The write-ahead logs below a folder.
-fn write_ahead_logs(folder: &Path) -> Vec<PathBuf> {
+/// The files below a folder that have this extension.
+fn files_below(folder: &Path, extension: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).expect("a folder").flatten() {
         let path = entry.path();
         match path.is_dir() {
-            true => found.extend(write_ahead_logs(&path)),
-            false if path.extension().is_some_and(|end| end == "log") => found.push(path),
+            true => found.extend(files_below(&path, extension)),
+            false if path.extension().is_some_and(|end| end == extension) => found.push(path),
             false => {}
         }
     }
     found
+}
+
+/// Bits flip in what is read only when it is needed: the state has been opened by then.
+#[test]
+fn state_in_which_bits_have_flipped_is_set_aside_and_rebuilt() {
+    let title = "bits flip";
+    let Some(stage) = stage(title) else {
+        return;
+    };
+    let pair = stage.recent_changes()[0];
+    let (name, url) = stage.server(0);
+    let context = format!("{} on {name}, {title}", pair.name);
+    in_time(&context, 2 * FEED, |feed| {
+        let job = Job {
+            run: Run::new(pair, &stage.bootstrap, url),
+            pair,
+            context: &context,
+            feed,
+        };
+        job.under(job.members(1, &SESSION), assert_tables, |members| {
+            flip_bits(&job, &mut members[0])
+        })
+    });
+}
+
+fn flip_bits(job: &Job<'_>, member: &mut Tidemill) -> usize {
+    // What is in the write-ahead log when a state is opened becomes a file.
+    for round in ["first", "second"] {
+        std::thread::sleep(Duration::from_millis(900));
+        if job.is_done() {
+            return 0;
+        }
+        member.kill();
+        if round == "second" {
+            let tables = files_below(&job.run.state(), "sst");
+            assert!(
+                !tables.is_empty(),
+                "no files in {}",
+                job.run.state().display()
+            );
+            tables.iter().for_each(|table| damage(table));
+        }
+        *member = job.run.member_with(round, &SESSION, &[]);
+        job.recovers();
+    }
+    usize::from(member.log().contains("set aside"))
+}
+
+/// Flips a bit in each kilobyte of a file, but for its end, without which it could not be opened.
+fn damage(table: &Path) {
+    let mut bytes = fs::read(table).expect("a file");
+    let end = bytes.len() * 6 / 10;
+    bytes[..end]
+        .iter_mut()
+        .step_by(1 << 10)
+        .for_each(|byte| *byte ^= 4);
+    fs::write(table, bytes).expect("a file");
 }
