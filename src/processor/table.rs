@@ -250,8 +250,8 @@ impl<V: Kept> Table<V> {
     }
 
     /// Forgets everything if it has outgrown half its budget; called after a commit, when the
-    /// store has all of it.
-    pub fn trim(&mut self) {
+    /// store has all of it. Tells whether it has.
+    pub fn trim(&mut self) -> bool {
         debug_assert!(
             self.dirty.is_empty(),
             "trimmed between flush and the next record"
@@ -259,9 +259,11 @@ impl<V: Kept> Table<V> {
         if self.heap_bytes > self.budget_bytes / 2 {
             self.let_go();
         }
-        if self.heap_bytes > self.budget_bytes / 2 {
+        let is_too_large = self.heap_bytes > self.budget_bytes / 2;
+        if is_too_large {
             self.clear();
         }
+        is_too_large
     }
 
     /// Forgets everything, changed or not.

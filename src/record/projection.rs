@@ -18,7 +18,49 @@ pub(crate) struct Branch {
     /// The value itself is wanted here.
     pub(crate) slot: Option<Slot>,
     /// Fields of it are wanted.
-    pub(crate) children: Vec<(Box<str>, Branch)>,
+    children: Vec<Child>,
+}
+
+#[derive(Clone, Debug)]
+struct Child {
+    name: Name,
+    branch: Branch,
+}
+
+/// The name of a field, which is compared with those of every event: by its length and first bytes, and only if
+/// these agree by the rest.
+#[derive(Clone, Debug)]
+struct Name {
+    first: u64,
+    text: Box<str>,
+}
+
+impl Name {
+    fn new(text: &str) -> Name {
+        Name {
+            first: first_bytes(text),
+            text: text.into(),
+        }
+    }
+
+    /// Whether it is `text`, which begins so.
+    fn is(&self, text: &str, first: u64) -> bool {
+        self.first == first
+            && self.text.len() == text.len()
+            && (text.len() <= size_of::<u64>() || *self.text == *text)
+    }
+}
+
+/// The first bytes of a name; what it lacks of them is zero.
+fn first_bytes(name: &str) -> u64 {
+    let bytes = name.as_bytes();
+    match bytes.first_chunk() {
+        Some(first) => u64::from_le_bytes(*first),
+        None => bytes
+            .iter()
+            .rev()
+            .fold(0, |word, byte| word << 8 | u64::from(*byte)),
+    }
 }
 
 impl Projection {
@@ -76,14 +118,14 @@ impl Branch {
     }
 
     fn pick_below<'a>(&self, entries: Option<&[(&'a str, Value<'a>)]>, fields: &mut [Value<'a>]) {
-        for (name, child) in &self.children {
+        for Child { name, branch } in &self.children {
             let mut found = entries.unwrap_or_default().iter().rev();
-            let found = found.find(|(known, _)| **known == **name);
+            let found = found.find(|(known, _)| **known == *name.text);
             let below = found.map_or(Value::Missing, |(_, value)| *value);
-            if let Some(slot) = child.slot {
+            if let Some(slot) = branch.slot {
                 fields[slot.index()] = below;
             }
-            child.pick(below, fields);
+            branch.pick(below, fields);
         }
     }
 
@@ -97,9 +139,9 @@ impl Branch {
         if self.slot == Some(slot) {
             return Some(Vec::new());
         }
-        self.children.iter().find_map(|(name, child)| {
-            let mut names = child.way_to(slot)?;
-            names.insert(0, name);
+        self.children.iter().find_map(|Child { name, branch }| {
+            let mut names = branch.way_to(slot)?;
+            names.insert(0, &*name.text);
             Some(names)
         })
     }
@@ -112,7 +154,11 @@ impl Branch {
                 children: Vec::new(),
             });
         }
-        let below = |(name, child): &(Box<str>, Branch)| Some((name.clone(), child.only(slot)?));
+        let below = |child: &Child| {
+            let name = child.name.clone();
+            let branch = child.branch.only(slot)?;
+            Some(Child { name, branch })
+        };
         let children = vec![self.children.iter().find_map(below)?];
         Some(Branch {
             slot: None,
@@ -122,27 +168,54 @@ impl Branch {
 
     /// The branch below `name`. Objects have few wanted names, so a scan beats a hash.
     pub(crate) fn child(&self, name: &str) -> Option<&Branch> {
-        self.children
-            .iter()
-            .find(|(known, _)| **known == *name)
-            .map(|(_, branch)| branch)
+        let first = first_bytes(name);
+        let mut children = self.children.iter();
+        let found = children.find(|child| child.name.is(name, first))?;
+        Some(&found.branch)
     }
 
     fn child_mut(&mut self, name: &str) -> &mut Branch {
-        let at = match self.children.iter().position(|(known, _)| **known == *name) {
+        let known = |child: &Child| *child.name.text == *name;
+        let at = match self.children.iter().position(known) {
             Some(at) => at,
             None => {
-                self.children.push((name.into(), Branch::default()));
+                self.children.push(Child {
+                    name: Name::new(name),
+                    branch: Branch::default(),
+                });
                 self.children.len() - 1
             }
         };
-        &mut self.children[at].1
+        &mut self.children[at].branch
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_are_told_apart_by_any_of_their_bytes() {
+        let names = [
+            "",
+            "a",
+            "a\0",
+            "wiki",
+            "user",
+            "parsedcomment",
+            "parsedcommons",
+            "parsedco",
+        ];
+        let paths = names[1..].iter().filter(|name| !name.contains('\0'));
+        let paths: Vec<FieldPath> = paths.map(|name| FieldPath::new(name)).collect();
+        let slots = paths.iter().zip(0..).map(|(path, slot)| (path, Slot(slot)));
+        let projection = Projection::new(slots);
+        for name in names {
+            let found = projection.root.child(name).and_then(|branch| branch.slot);
+            let expected = paths.iter().position(|path| path.as_str() == name);
+            assert_eq!(found.map(Slot::index), expected, "{name:?}");
+        }
+    }
 
     #[test]
     fn one_path_is_picked_by_itself() {

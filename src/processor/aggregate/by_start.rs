@@ -1,7 +1,8 @@
 //! Entries of keys by the start of a window or pane: what windows on a fixed grid are kept in.
 //!
-//! The store's key is the start and the key of the group, so old entries are one range. An entry
-//! that begins after all stored ones is new, and is not looked for.
+//! The store's key is the start and the key of the group, so old entries are one range. The table in memory has
+//! every entry that begins after all those that were stored when it was last empty: none of these is looked for
+//! in the store.
 
 use std::collections::BTreeMap;
 
@@ -14,8 +15,10 @@ use crate::time::Timestamp;
 
 pub(super) struct ByStart<V> {
     table: Table<V>,
-    /// No stored entry begins after this; unknown until the store was asked.
-    newest_stored: Option<Timestamp>,
+    /// Entries that begin after this are in the table, if there are any; unknown until the store was asked.
+    known_after: Option<Timestamp>,
+    /// Nothing that was ever written here begins after this.
+    newest_written: Timestamp,
     /// Entries that begin before this are gone from the store.
     purged_until: Timestamp,
     key: Vec<u8>,
@@ -26,7 +29,8 @@ impl<V: Stored> ByStart<V> {
     pub(super) fn new(budget_bytes: usize) -> ByStart<V> {
         ByStart {
             table: Table::new(budget_bytes),
-            newest_stored: None,
+            known_after: None,
+            newest_written: Timestamp::MIN,
             purged_until: Timestamp::MIN,
             key: Vec::new(),
             value: Vec::new(),
@@ -76,11 +80,11 @@ impl<V: Stored> ByStart<V> {
     }
 
     fn load(&mut self, store: &Store<'_>, start: Timestamp) -> Result<Option<V>, ProcessError> {
-        let newest = match self.newest_stored {
-            Some(newest) => newest,
-            None => *self.newest_stored.insert(store.newest(&mut self.value)?),
+        let known_after = match self.known_after {
+            Some(known_after) => known_after,
+            None => *self.known_after.insert(store.newest(&mut self.value)?),
         };
-        match start > newest {
+        match start > known_after {
             true => Ok(None),
             false => store.get(&self.key, &mut self.value),
         }
@@ -93,10 +97,10 @@ impl<V: Stored> ByStart<V> {
         flush: &mut Flush<'_, '_>,
         mut visit: impl FnMut(&mut Flush<'_, '_>, Timestamp, &[u8], &mut V) -> Result<(), ProcessError>,
     ) -> Result<(), ProcessError> {
-        let newest_stored = &mut self.newest_stored;
+        let newest_written = &mut self.newest_written;
         self.table.drain_dirty(|key, value| {
             let (start, group) = keys::split_window(key).expect("made by set_key");
-            *newest_stored = newest_stored.map(|newest| newest.max(start));
+            *newest_written = start.max(*newest_written);
             visit(flush, start, group, value)?;
             match value.is_deleted() {
                 true => flush.writer().delete(key),
@@ -148,7 +152,11 @@ impl<V: Stored> ByStart<V> {
     }
 
     pub(super) fn trim(&mut self) {
-        self.table.trim();
+        if self.table.trim()
+            && let Some(known_after) = &mut self.known_after
+        {
+            *known_after = self.newest_written.max(*known_after);
+        }
     }
 
     pub(super) fn is_full(&self) -> bool {
