@@ -9,8 +9,10 @@
 //! often, records that have been read ahead, that wait for another input or that are on their way, and rows.
 //! The process itself, its threads and their clients need some 50 MB besides.
 
+use std::sync::Arc;
+
 use crate::state::rocks::StateMemory;
-use crate::topology::plan::Plan;
+use crate::topology::plan::{Plan, SubTopology};
 
 /// A consumer does not read further ahead than this: more makes nothing faster.
 const MOST_FETCHED: usize = 32 << 20;
@@ -52,6 +54,8 @@ pub struct MemoryUsers {
     pub sinks: usize,
     /// Global tables.
     pub global_tables: usize,
+    /// Those of these threads and sinks in which an input may wait for another one.
+    pub waiting: usize,
 }
 
 /// What each part of a process may use, in bytes.
@@ -101,7 +105,7 @@ impl MemoryBudget {
             restored: (state / 4 / threads).clamp(LEAST, MOST_RESTORED),
             results: self.results.unwrap_or(eighth) / threads,
             fetched: (2 * eighth / consumers).clamp(LEAST, MOST_FETCHED),
-            held: (eighth / (threads + users.sinks)).max(LEAST),
+            held: (eighth / users.waiting.max(1)).max(LEAST),
             sent: (eighth / threads).clamp(LEAST, MOST_SENT),
             rows: self
                 .rows
@@ -131,6 +135,11 @@ impl MemoryUsers {
                 users.threads += threads;
             }
             users.sinks += plan.sinks.len();
+            let has_several = |sub: &Arc<SubTopology>| sub.topics().count() > 1;
+            users.waiting += plan.sinks.iter().filter(|sink| has_several(sink)).count();
+            if plan.processing.iter().any(has_several) {
+                users.waiting += threads;
+            }
             users.global_tables += plan.global_tables.len();
         }
         users
@@ -148,6 +157,7 @@ mod tests {
             threads,
             sinks,
             global_tables,
+            waiting: threads + sinks,
         }
     }
 
@@ -158,7 +168,7 @@ mod tests {
             + shares.state.write_buffer_bytes
             + shares.results * users.threads
             + shares.fetched * consumers
-            + shares.held * (users.threads + users.sinks)
+            + shares.held * users.waiting
             + shares.sent * users.threads
             + shares.rows * COPIES_OF_ROWS * users.sinks
     }

@@ -253,7 +253,10 @@ impl SinkThread {
 
     /// Reads no further ahead than may be in inputs that wait for others.
     fn hold_back(&mut self) -> Result<(), SinkError> {
-        let Some(read) = self.holding.look(self.queues.waiting()) else {
+        let member = &self.member;
+        let at_end = |partition: &TopicPartition| member.at_end(partition);
+        let waiting = self.queues.waiting(&at_end);
+        let Some(read) = self.holding.look(waiting) else {
             return Ok(());
         };
         let held = self.holding.held();

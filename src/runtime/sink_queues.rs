@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::holding::Waiting;
 use super::queue::{self, RecordQueue};
 use crate::broker::{Fetched, Offset, TopicPartition};
 use crate::processor::Wait;
@@ -110,12 +111,17 @@ impl SinkQueues {
         self.queues.iter().map(|queue| queue.records.bytes()).sum()
     }
 
-    /// Each partition with the memory of its records that wait, in bytes, and the offset behind the last of
-    /// them.
-    pub(super) fn waiting(&self) -> impl Iterator<Item = (&TopicPartition, usize, Offset)> + Clone {
-        self.queues.iter().map(|queue| {
-            let records = &queue.records;
-            (records.partition(), records.memory(), queue.behind_last())
+    /// Each partition, with what of it waits.
+    pub(super) fn waiting(
+        &self,
+        at_end: &dyn Fn(&TopicPartition) -> bool,
+    ) -> impl Iterator<Item = Waiting<'_>> + Clone {
+        let is_stuck = !self.is_ready(at_end);
+        self.queues.iter().map(move |queue| Waiting {
+            partition: queue.records.partition(),
+            bytes: queue.records.memory(),
+            next: queue.behind_last(),
+            is_stuck,
         })
     }
 

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::holding::Waiting;
 use super::marker::CommitMarker;
 use super::outage::Outage;
 use super::outputs::Writer;
@@ -163,12 +164,18 @@ impl Task {
         self.asks_again.is_none() && self.next_queue(at_end).is_some()
     }
 
-    /// Each input with the memory of its records that wait, in bytes, and the offset behind the last of them.
-    pub(super) fn waiting(&self) -> impl Iterator<Item = (&TopicPartition, usize, Offset)> + Clone {
+    /// Its inputs, with what of them waits.
+    pub(super) fn waiting(
+        &self,
+        at_end: &dyn Fn(&TopicPartition) -> bool,
+    ) -> impl Iterator<Item = Waiting<'_>> + Clone {
+        let is_stuck = !self.is_ready(at_end);
         let positions = self.queues.iter().zip(&self.positions);
-        positions.map(|((_, queue), position)| {
-            let next = queue.last_offset().map_or(*position, |last| last + 1);
-            (queue.partition(), queue.memory(), next)
+        positions.map(move |((_, queue), position)| Waiting {
+            partition: queue.partition(),
+            bytes: queue.memory(),
+            next: queue.last_offset().map_or(*position, |last| last + 1),
+            is_stuck,
         })
     }
 

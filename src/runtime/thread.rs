@@ -16,11 +16,12 @@
 //! the producer and the tasks away, and begin anew from what is committed.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::failpoint::Failpoint;
-use super::holding::Holding;
+use super::holding::{Holding, Waiting};
 use super::membership::Membership;
 use super::memory::MemoryShares;
 use super::metrics::EngineMetrics;
@@ -243,10 +244,13 @@ impl StreamThread {
         Ok(event)
     }
 
-    /// Stops reading inputs of which too many records wait, and goes on reading those that have
-    /// been worked off. Only tasks with several inputs let one wait for another.
+    /// Stops reading inputs of which too much waits for another input, or for a schema, and goes on reading
+    /// those that have been worked off.
     fn hold_back(&mut self) -> Result<(), ThreadError> {
-        let waiting = self.tasks.values().flat_map(Task::waiting);
+        let member = &self.member;
+        let at_end = |partition: &TopicPartition| member.at_end(partition);
+        let waiting = self.tasks.values();
+        let waiting = waiting.flat_map(|task| task.waiting(&at_end));
         let Some(read) = self.holding.look(waiting) else {
             return Ok(());
         };
@@ -455,7 +459,7 @@ impl StreamThread {
         let cache_bytes = self.shared.memory.results / self.assigned.len().max(1);
         let (opened, moved) = match self.openings.step(timeout, cache_bytes) {
             Ok(opened) => opened,
-            Err(error) if reaction(&error) == Reaction::Reset => {
+            Err(error) if reaction(&error) == Reaction::Reset && error.damage().is_none() => {
                 self.openings.put_off(&error);
                 return Ok(false);
             }
@@ -475,7 +479,10 @@ impl StreamThread {
         self.routes.clear();
         self.holding.clear();
         for task in self.tasks.values() {
-            for (partition, _, next) in task.waiting() {
+            for Waiting {
+                partition, next, ..
+            } in task.waiting(&|_| false)
+            {
                 let queue = task.queue_of(&partition.topic).expect("its own topic");
                 let route = (Arc::clone(&partition.topic), partition.partition);
                 self.routes.insert(route, (task.id, queue));
@@ -497,6 +504,9 @@ impl StreamThread {
             Reaction::Stop | Reaction::Reset => {
                 tracing::warn!(thread = %self.name, %error, "beginning anew from the last commit");
                 self.shared.metrics.reset();
+                if let Some(path) = error.damage() {
+                    self.set_aside(path);
+                }
                 match self.reset() {
                     Ok(()) => Ok(()),
                     Err(error) if reaction(&error) == Reaction::Stop => Err(error),
@@ -518,6 +528,20 @@ impl StreamThread {
         let (letters, replication) = (&shared.dead_letters, shared.settings.replication);
         let is_mended = topics::look_for_deleted(&*shared.broker, used, letters, replication)?;
         Ok(is_mended)
+    }
+
+    /// Sets a state aside that was found to be damaged while it was used; it is rebuilt when its task is opened.
+    fn set_aside(&mut self, path: &str) {
+        // Nobody has it open any more.
+        self.drop_work();
+        let tasks = tasks_of(&self.shared.plan.processing, &self.assigned);
+        let names = tasks.iter().map(|(id, plan)| plan.state_name(id.partition));
+        for name in names.filter(|name| Path::new(path).ends_with(name)) {
+            tracing::error!(path, "state is set aside and rebuilt from its changelog");
+            if let Err(error) = self.shared.backend.set_aside(&name) {
+                tracing::error!(%error, "it cannot be set aside; it is tried again");
+            }
+        }
     }
 
     /// Throws producer and tasks away, and begins anew with what is assigned. The group is heard

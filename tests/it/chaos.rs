@@ -51,6 +51,7 @@ impl Job<'_> {
         wait_for_tables(&self.run, self.pair, &mut members);
         check(&self.run, self.pair, self.context);
         members.iter_mut().for_each(Tidemill::stop);
+        eprintln!("{}: harmed {harms} times", self.context);
         harms > 0
     }
 

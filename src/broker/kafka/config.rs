@@ -207,7 +207,9 @@ const FETCHED_OVERHEAD: usize = 400;
 fn consumer_tuning(settings: &KafkaSettings) -> Vec<(&'static str, String)> {
     let bytes = settings.memory.fetched;
     let most_records = bytes / 2 / FETCHED_OVERHEAD;
-    let most_fetched = (bytes / 8).clamp(1 << 20, 50 << 20);
+    let most_fetched = (bytes / 8)
+        .clamp(1 << 20, 50 << 20)
+        .max(largest_record(settings));
     let mut tuning = vec![
         (
             "queued.max.messages.kbytes",
@@ -218,6 +220,13 @@ fn consumer_tuning(settings: &KafkaSettings) -> Vec<(&'static str, String)> {
     ];
     tuning.extend(owned(CONSUMER_TUNING));
     tuning
+}
+
+/// A fetch must have room for the largest record that the user expects.
+fn largest_record(settings: &KafkaSettings) -> usize {
+    let set = ["consumer.message.max.bytes", "message.max.bytes"];
+    let mut set = set.iter().filter_map(|name| settings.properties.get(*name));
+    set.find_map(|bytes| bytes.parse().ok()).unwrap_or(0)
 }
 
 fn producer_tuning(settings: &KafkaSettings) -> Vec<(&'static str, String)> {
@@ -363,7 +372,7 @@ mod tests {
 
     #[test]
     fn clients_keep_to_their_memory_unless_the_user_says_otherwise() {
-        let mut settings = settings(&[("consumer.fetch.max.bytes", "5")]);
+        let mut settings = settings(&[("message.max.bytes", "5000000")]);
         settings.memory = ClientMemory {
             fetched: 16 << 20,
             sent: 8 << 20,
@@ -371,7 +380,7 @@ mod tests {
         let reader = reader(&settings, Isolation::ReadCommitted);
         assert_eq!(reader["queued.max.messages.kbytes"], "12288");
         assert_eq!(reader["queued.min.messages"], "20971");
-        assert_eq!(reader["fetch.max.bytes"], "5");
+        assert_eq!(reader["fetch.max.bytes"], "5000000");
         let producer = producer(&settings, &ProducerOptions::default());
         assert_eq!(producer["queue.buffering.max.kbytes"], "8192");
     }

@@ -22,6 +22,9 @@ use crate::broker::{BrokerError, Fetched, Headers, Offset, OnRecord, TopicPartit
 /// How many records are taken out of librdkafka's queue at a time.
 const BATCH: usize = 1024;
 
+/// A poll that has handed over so many bytes of values ends, however many records it may hand over.
+const MOST_BYTES: usize = 4 << 20;
+
 /// Whether a consumer takes part in its group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Membership {
@@ -172,8 +175,8 @@ impl<C: Callbacks> Fetcher<C> {
         let Some(first) = self.handle.consume_one(timeout) else {
             return 0;
         };
-        let records = self.take(std::iter::once(first), on_record);
-        records + self.drain(max_records - records, on_record).records
+        let first = self.take(std::iter::once(first), on_record);
+        first.records + self.drain(max_records - first.records, on_record).records
     }
 
     /// Takes what has arrived, without waiting. With no room for records this still shows
@@ -194,9 +197,11 @@ impl<C: Callbacks> Fetcher<C> {
                 // SAFETY: each message was given to us.
                 NonNull::new(*message).map(|message| unsafe { Message::from_ptr(message) })
             });
-            found.records += self.take(messages, on_record);
-            found.messages += count;
-            if count < wanted || wanted == 0 {
+            let taken = self.take(messages, on_record);
+            found.records += taken.records;
+            found.bytes += taken.bytes;
+            found.messages += taken.messages;
+            if count < wanted || wanted == 0 || found.bytes >= MOST_BYTES {
                 batch.clear();
                 self.batch = batch;
                 return found;
@@ -205,8 +210,8 @@ impl<C: Callbacks> Fetcher<C> {
     }
 
     /// Delivers a batch. Messages are kept until its end, so that a topic's pointer names it.
-    fn take(&mut self, messages: impl Iterator<Item = Message>, on_record: OnRecord<'_>) -> usize {
-        let mut records = 0;
+    fn take(&mut self, messages: impl Iterator<Item = Message>, on_record: OnRecord<'_>) -> Found {
+        let mut found = Found::default();
         let mut taken = std::mem::take(&mut self.taken);
         let mut last: Option<(*const c::rd_kafka_topic_t, i32, usize)> = None;
         for message in messages {
@@ -221,17 +226,19 @@ impl<C: Callbacks> Fetcher<C> {
                     let slot = &mut self.slots[index];
                     (slot.position, slot.at_end) = (message.offset() + 1, false);
                     on_record(slot.fetched(&message));
-                    records += 1;
+                    found.records += 1;
+                    found.bytes += message.value().map_or(0, <[u8]>::len);
                 }
                 // Left over from an earlier assignment.
                 (None, None) => {}
                 (Some(failure), index) => self.fail(failure, index, &message),
             }
             taken.push(message);
+            found.messages += 1;
         }
         taken.clear();
         self.taken = taken;
-        records
+        found
     }
 
     fn find(&self, topic: Option<&CStr>, partition: i32) -> Option<usize> {
@@ -283,6 +290,8 @@ impl<C: Callbacks> Fetcher<C> {
 struct Found {
     messages: usize,
     records: usize,
+    /// Of values.
+    bytes: usize,
 }
 
 impl Slot {
