@@ -172,7 +172,7 @@ fn look(scheme: &Scheme, stretch: Stretch, place: &mut Place<'_>) -> Result<Repo
     let ranges: Vec<Range> = scheme
         .rollups
         .iter()
-        .map(|rollup| Range::of(rollup.windows, stretch, oldest, newest))
+        .map(|rollup| Range::of(rollup.windows, stretch, oldest))
         .collect();
     let mut replay = Replay::new(scheme)?;
     let mut report = Report {
@@ -223,7 +223,7 @@ struct Range {
 }
 
 impl Range {
-    fn of(windows: WindowKind, stretch: Stretch, oldest: Timestamp, newest: Timestamp) -> Range {
+    fn of(windows: WindowKind, stretch: Stretch, oldest: Timestamp) -> Range {
         let length = windows.length_ms();
         // What a window holds, and how long before its start something may be that decides where it starts.
         let (before, after) = match windows {
@@ -240,7 +240,8 @@ impl Range {
             _ => oldest.plus_millis(1 - length),
         };
         let from = stretch.since.unwrap_or(first);
-        let until = stretch.until.unwrap_or_else(|| newest.plus_millis(1));
+        // Rows behind the last event are rows without events: the end of those may be lost.
+        let until = stretch.until.unwrap_or(END_OF_TIME);
         Range {
             from,
             until,
@@ -249,6 +250,9 @@ impl Range {
         }
     }
 }
+
+/// Behind everything that a database can hold: the year 9999.
+const END_OF_TIME: Timestamp = Timestamp(253_370_764_800_000);
 
 /// Events are read so many gaps beyond the last start of a session; one that is not over by then is not
 /// compared.

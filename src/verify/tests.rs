@@ -396,3 +396,30 @@ nodes:
     let error = Scheme::of(&topology, &plan, &[], None).unwrap_err();
     assert_eq!(error, SchemeError::NoRawTable);
 }
+
+#[test]
+fn rows_behind_the_last_event_have_lost_theirs() {
+    let topology = topology(
+        "
+  per_shop: { aggregate: { from: real, by: [shop], window: { tumbling: 1m }, set: { n: count() } } }
+  table: { sql: { from: per_shop, table: per_shop } }
+",
+    );
+    let mut driver = TopologyTestDriver::new(&topology).unwrap();
+    for minute in 0..6_i64 {
+        let at = 1_777_979_820_000 + minute * 60_000;
+        let order = json!({"id": minute.to_string(), "shop": "a", "price": 1, "at": at});
+        driver.pipe("orders", Some("a"), &order.to_string());
+    }
+    assert!(found(&topology, &mut driver, Stretch::default()).is_clean());
+    let last = Timestamp(1_777_979_820_000 + 4 * 60_000);
+    driver.run_sql(&format!("DELETE FROM raw_orders WHERE at >= '{last}'"));
+    let report = found(&topology, &mut driver, Stretch::default());
+    let [table] = report.tables.as_slice() else {
+        panic!("{report:?}");
+    };
+    let starts = table.differences.iter().map(|each| each.start);
+    assert_eq!(starts.collect::<Vec<_>>(), [last, last.plus_millis(60_000)]);
+    let extra = |each: &RowDifference| each.what == Discrepancy::Unfounded;
+    assert!(table.differences.iter().all(extra), "{table:?}");
+}
