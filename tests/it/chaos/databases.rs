@@ -102,7 +102,8 @@ fn half_an_hour_of_work_at_full_speed_costs_no_memory_either() {
     let run = Run::wikimedia(&stage.bootstrap, &slow.url);
     // What the sinks have not read by then is lost, so that the disk does not fill up.
     run.make_topic_that_keeps(4, 2 << 30);
-    let mut feed = run.generate(&[]);
+    // Long ago, since their times go faster than the clock, and none may be of the future.
+    let mut feed = run.generate(&["--start", "365d"]);
     let mut member = run.member_with("member", &["--http", "off", "--memory", BUDGET], &[]);
     wait_until("the first rows", Duration::from_secs(60), || {
         run.raw_rows() > Some(0)
@@ -110,8 +111,12 @@ fn half_an_hour_of_work_at_full_speed_costs_no_memory_either() {
     slow.line.goes(Way::Throttled(1_000_000));
     let most: Vec<u64> = (0..6)
         .map(|part| {
+            let rows = run.raw_rows();
             let most = most_memory(&member, SOAK_PART) >> 20;
-            eprintln!("soak with {name}, part {part}: {most} MB");
+            assert!(!feed.has_ended() && !member.has_ended(), "{}", member.log());
+            assert!(run.raw_rows() > rows, "no rows in part {part}: {rows:?}");
+            let rows = run.raw_rows().unwrap_or(0);
+            eprintln!("soak with {name}, part {part}: {most} MB, {rows} rows");
             most
         })
         .collect();

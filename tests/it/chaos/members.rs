@@ -11,12 +11,15 @@ use crate::harness::{
     wait_until,
 };
 
-/// Where a commit can be interrupted.
-const PLACES: [&str; 4] = [
+/// Where a commit, or the write of a SQL sink, can be interrupted.
+const PLACES: [&str; 7] = [
+    "after-outputs",
     "after-flush",
     "before-commit",
     "after-commit",
     "after-store",
+    "sink-before-commit",
+    "sink-after-commit",
 ];
 
 /// Kills a random member at a random moment, several times, while the events come in. Some come
