@@ -11,6 +11,8 @@ mod text;
 
 pub use event::{ACTIVE_TOPIC, Generator, IDLE_TOPIC, Made, Synthetic};
 
+use std::time::Duration;
+
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::{Broker, BrokerError, ProducerOptions};
@@ -23,6 +25,8 @@ use crate::time::{Clock, Timestamp};
 
 /// So often it is made sure that events are in the log, and they are counted.
 const FLUSH_EVERY_MS: i64 = 1000;
+/// How long ago events begin that have no end.
+const ENDLESS_SPAN_MS: i64 = 30 * 86_400_000;
 /// So many events are made between two looks at the clock.
 const LOOK_EVERY: u64 = 256;
 
@@ -37,7 +41,8 @@ pub struct GenerateOptions {
     /// How many; none: until the shutdown.
     pub events: Option<u64>,
     /// The time of the first event; none: now with a rate, and otherwise so long ago that the last
-    /// event is of now.
+    /// event is of now, or, without an end, thirty days ago. Events that have come up to now come as they
+    /// happen from then on: those of the future are refused.
     pub start: Option<Timestamp>,
     /// Where to.
     pub target: Target,
@@ -59,8 +64,9 @@ impl GenerateOptions {
     fn synthetic(&self, now: Timestamp) -> Synthetic {
         let events_per_second = self.rate.unwrap_or(mix::EVENTS_PER_SECOND);
         let span_ms = match (self.rate, self.events) {
+            (Some(_), _) => 0,
             (None, Some(events)) => (events as f64 / events_per_second * 1000.0) as i64,
-            _ => 0,
+            (None, None) => ENDLESS_SPAN_MS,
         };
         let start = self.start.unwrap_or(now.plus_millis(-span_ms));
         Synthetic {
@@ -89,6 +95,7 @@ pub fn run(
     let start = Start::now(clock, metrics);
     let mut generator = Generator::new(options.synthetic(clock.now()));
     let mut pacer = Pacer::new(options.rate.map_or(Pace::Fastest, |_| Pace::Times(1.0)));
+    let is_bound_by_now = options.rate.is_none() && options.start.is_none();
     let mut flushed = clock.now();
     let mut line = Vec::with_capacity(8192);
     let mut made = 0;
@@ -105,7 +112,12 @@ pub fn run(
                 flushed = now;
             }
             let wait = pacer.wait(now, event.time.millis().saturating_mul(1_000_000));
-            if !nap(wait, shutdown) {
+            let ahead_ms = match is_bound_by_now {
+                true => event.time.millis() - now.millis(),
+                false => 0,
+            };
+            let ahead = Duration::from_millis(u64::try_from(ahead_ms).unwrap_or(0));
+            if !nap(wait.max(ahead), shutdown) {
                 break;
             }
         }
