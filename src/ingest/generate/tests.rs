@@ -318,6 +318,10 @@ fn the_same_seed_gives_the_same_events_and_another_one_others() {
 fn without_a_rate_the_events_end_now_and_with_one_they_begin_now() {
     let now = Timestamp(1_800_000_000_000);
     let mut options = GenerateOptions::new("t");
+    assert_eq!(
+        options.synthetic(now).start,
+        now.plus_millis(-ENDLESS_SPAN_MS)
+    );
     options.events = Some(374);
     assert_eq!(options.synthetic(now).start, now.plus_millis(-10_000));
     options.rate = Some(5000.0);
@@ -325,21 +329,4 @@ fn without_a_rate_the_events_end_now_and_with_one_they_begin_now() {
     assert_eq!(options.synthetic(now).events_per_second, 5000.0);
     options.start = Some(Timestamp(5));
     assert_eq!(options.synthetic(now).start, Timestamp(5));
-}
-
-#[test]
-fn events_begin_where_none_of_them_is_of_the_future() {
-    let now = Timestamp(4_000_000_000_000);
-    let start = |rate, events| {
-        let options = GenerateOptions {
-            rate,
-            events,
-            ..GenerateOptions::new("t")
-        };
-        now.0 - options.synthetic(now).start.0
-    };
-    assert_eq!(start(Some(500.0), None), 0);
-    let hour = (mix::EVENTS_PER_SECOND * 3_600.0) as u64;
-    assert!((start(None, Some(hour)) - 3_600_000).abs() < 1_000);
-    assert_eq!(start(None, None), 30 * 86_400_000);
 }

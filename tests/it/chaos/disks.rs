@@ -99,15 +99,13 @@ fn fill_disk(job: &Job<'_>, disk: &SmallDisk, member: &mut Tidemill) -> usize {
     usize::from(is_met)
 }
 
-/// What a power cut takes: the end of what was written last, of any length.
-#[test]
-fn state_whose_last_writes_are_lost_is_made_whole_from_its_changelogs() {
-    let title = "the last writes are lost";
+/// Plays the main job in one process whose disk is harmed.
+fn play(title: &str, server: usize, harm: impl Fn(&Job<'_>, &mut Tidemill) -> usize) {
     let Some(stage) = stage(title) else {
         return;
     };
     let pair = stage.recent_changes()[0];
-    let (name, url) = stage.server(1);
+    let (name, url) = stage.server(server);
     let context = format!("{} on {name}, {title}", pair.name);
     in_time(&context, 2 * FEED, |feed| {
         let job = Job {
@@ -117,9 +115,15 @@ fn state_whose_last_writes_are_lost_is_made_whole_from_its_changelogs() {
             feed,
         };
         job.under(job.members(1, &SESSION), assert_tables, |members| {
-            lose_last_writes(&job, &mut members[0])
+            harm(&job, &mut members[0])
         })
     });
+}
+
+/// What a power cut takes: the end of what was written last, of any length.
+#[test]
+fn state_whose_last_writes_are_lost_is_made_whole_from_its_changelogs() {
+    play("the last writes are lost", 1, lose_last_writes);
 }
 
 fn lose_last_writes(job: &Job<'_>, member: &mut Tidemill) -> usize {
@@ -161,24 +165,7 @@ fn files_below(folder: &Path, extension: &str) -> Vec<PathBuf> {
 /// Bits flip in what is read only when it is needed: the state has been opened by then.
 #[test]
 fn state_in_which_bits_have_flipped_is_set_aside_and_rebuilt() {
-    let title = "bits flip";
-    let Some(stage) = stage(title) else {
-        return;
-    };
-    let pair = stage.recent_changes()[0];
-    let (name, url) = stage.server(0);
-    let context = format!("{} on {name}, {title}", pair.name);
-    in_time(&context, 2 * FEED, |feed| {
-        let job = Job {
-            run: Run::new(pair, &stage.bootstrap, url),
-            pair,
-            context: &context,
-            feed,
-        };
-        job.under(job.members(1, &SESSION), assert_tables, |members| {
-            flip_bits(&job, &mut members[0])
-        })
-    });
+    play("bits flip", 0, flip_bits);
 }
 
 fn flip_bits(job: &Job<'_>, member: &mut Tidemill) -> usize {
