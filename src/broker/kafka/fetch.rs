@@ -260,6 +260,8 @@ impl<C: Callbacks> Fetcher<C> {
                 let slot = &mut self.slots[index];
                 slot.at_end = false;
                 let (partition, offset) = (slot.partition.clone(), slot.position);
+                // Only here: whether the log was shorter, or another one, and what it told.
+                tracing::warn!(%partition, offset, "the log does not have a position: {failure}");
                 self.errors
                     .push_back(BrokerError::OutOfRange { partition, offset });
             }
