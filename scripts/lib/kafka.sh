@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2031 # kafka_record has a RUN of its own, in a subshell
 # One Kafka node (KRaft, broker and controller in one process), from Maven Central's jars.
 
 KAFKA_VERSION=${TIDEMILL_SERVICES_KAFKA_VERSION:-4.3.1}
@@ -130,23 +130,74 @@ END
 
 # kafka_launch [JVM_OPTION…]
 kafka_launch() {
-  # shellcheck disable=SC2031
   local dir=$RUN/kafka
   if [[ ! -d $dir/data ]]; then
     put kafka port "$(free_port)"
     put kafka controller_port "$(free_port)"
     kafka_properties 127.0.0.1 127.0.0.1 "$(get kafka port)" "$(get kafka controller_port)" "$dir/data" \
       >"$dir/server.properties"
-    mkdir "$dir/data"
-    cp "$KAFKA_JARS/bootstrap.checkpoint" "$dir/data/"
-    printf '%s\n' version=1 node.id=1 "cluster.id=$(kafka_id)" "directory.id=$(kafka_id)" >"$dir/data/meta.properties"
+    put kafka cluster "$(kafka_id)"
+    kafka_format "$dir/data" 1
+    [[ ${TIDEMILL_SERVICES_KAFKA_CONTROLLER:-} != apart ]] || kafka_part
   fi
   put kafka version "$KAFKA_VERSION"
   (($#)) || set -- "-XX:SharedArchiveFile=$(kafka_archive)"
+  [[ ! -d $RUN/controller ]] || kafka_launch_controller "$@"
+  kafka_spawn kafka -Xms512m -Xmx1g "$@"
+}
+
+# kafka_spawn NAME JVM_OPTION…
+kafka_spawn() {
+  local name=$1
+  shift
   # shellcheck disable=SC2086
-  spawn kafka "$(java_command)" -Xms512m -Xmx1g ${TIDEMILL_SERVICES_KAFKA_JAVA_OPTS--XX:TieredStopAtLevel=1} "$@" \
+  spawn "$name" "$(java_command)" ${TIDEMILL_SERVICES_KAFKA_JAVA_OPTS--XX:TieredStopAtLevel=1} "$@" \
     "-Dlog4j2.configurationFile=$LIB/kafka-log4j2.properties" -cp "$KAFKA_JARS/*" \
-    kafka.Kafka "$dir/server.properties"
+    kafka.Kafka "$RUN/$name/server.properties"
+}
+
+# kafka_format DATA NODE
+kafka_format() {
+  mkdir "$1"
+  cp "$KAFKA_JARS/bootstrap.checkpoint" "$1/"
+  printf '%s\n' version=1 "node.id=$2" "cluster.id=$(get kafka cluster)" "directory.id=$(kafka_id)" >"$1/meta.properties"
+}
+
+# Makes two nodes of the one, with the controller in a process of its own, which `kill` spares, as it does
+# where there are several brokers. A node that is both, and starts again while its own controller still counts
+# on the one before, loses transactions that were being committed (see docs/RELIABILITY.md).
+kafka_part() {
+  local broker=$RUN/kafka/server.properties all quorum
+  quorum="controller.quorum.voters=2@127.0.0.1:$(get kafka controller_port)"
+  all=$(grep -vE '^(process.roles|node.id|controller.quorum.voters|(advertised.)?listeners|log.dirs)=' "$broker")
+  mkdir "$RUN/controller"
+  chmod 711 "$RUN/controller"
+  printf '%s\n' "$all" process.roles=controller node.id=2 "$quorum" "log.dirs=$RUN/controller/data" \
+    "listeners=CONTROLLER://127.0.0.1:$(get kafka controller_port)" >"$RUN/controller/server.properties"
+  kafka_format "$RUN/controller/data" 2
+  printf '%s\n' "$all" process.roles=broker node.id=1 "$quorum" "$(grep -E '^(advertised.listeners|log.dirs)=' "$broker")" \
+    "listeners=PLAINTEXT://127.0.0.1:$(get kafka port),INTERNAL://127.0.0.1:0" >"$broker.new"
+  mv "$broker.new" "$broker"
+}
+
+# kafka_launch_controller JVM_OPTION…   unless it runs; then waits until it has given up a killed broker
+kafka_launch_controller() {
+  if ! process_alive controller; then
+    kafka_spawn controller -Xmx256m "$@"
+  elif [[ -n $(get kafka given_up) ]]; then
+    within 30 kafka_given_up || die "the controller does not give up the broker that was killed"
+  fi
+  put kafka given_up ''
+}
+
+# How often the controller has given up the broker because it was silent.
+kafka_times_given_up() { grep -c 'Fencing broker 1 ' "$RUN/controller/log" || true; }
+
+kafka_given_up() { (($(kafka_times_given_up) > $(get kafka given_up))); }
+
+kafka_kill() {
+  [[ ! -d $RUN/controller ]] || put kafka given_up "$(kafka_times_given_up)"
+  process_kill kafka
 }
 
 # kafka_ask PORT REQUEST LENGTH   sends the bytes (in printf's notation) and prints as many of the

@@ -46,7 +46,8 @@ pub enum RestoreError {
     /// The group's positions are not those that the state belongs to.
     #[error(
         "task {task}: the group's position of {partition} is {group}, but the state belongs to \
-         position {state}: the group's offsets were changed from outside, or expired. Set the \
+         position {state}: the group's offsets were changed from outside, or expired, or all brokers \
+         were killed at once in the middle of a commit. Set the \
          group's offset to {state}, or begin anew under another name (`app:` in the topology)"
     )]
     PositionsDiffer {
