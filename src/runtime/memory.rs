@@ -63,9 +63,10 @@ pub struct MemoryUsers {
 pub struct MemoryShares {
     /// All state stores.
     pub state: StateMemory,
-    /// The changes of the tasks of one thread that are being restored: a part of the write buffers, past
-    /// which they go.
+    /// The changes of the tasks of one thread that are being restored, before they are written.
     pub restored: usize,
+    /// The changes of the last commits of one thread, likewise.
+    pub unwritten: usize,
     /// The results that change often of one thread.
     pub results: usize,
     /// The records that one consumer has read ahead.
@@ -99,10 +100,11 @@ impl MemoryBudget {
         let state = self.state.unwrap_or(2 * eighth);
         MemoryShares {
             state: StateMemory {
-                block_cache_bytes: state / 2,
-                write_buffer_bytes: state - state / 2,
+                block_cache_bytes: 3 * (state / 8),
+                write_buffer_bytes: state / 4,
             },
             restored: (state / 4 / threads).clamp(LEAST, MOST_RESTORED),
+            unwritten: (state / 8 / threads).max(LEAST),
             results: self.results.unwrap_or(eighth) / threads,
             fetched: (2 * eighth / consumers).clamp(LEAST, MOST_FETCHED),
             held: (eighth / users.waiting.max(1)).max(LEAST),
@@ -117,6 +119,26 @@ impl MemoryBudget {
 impl Default for MemoryBudget {
     fn default() -> MemoryBudget {
         MemoryBudget::of(512 << 20)
+    }
+}
+
+/// What one task may use, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TaskMemory {
+    /// Its results that change often.
+    pub(super) results: usize,
+    /// The changes of its last commits that are not written yet.
+    pub(super) unwritten: usize,
+}
+
+impl MemoryShares {
+    /// What a task gets of a thread's, which has so many.
+    pub(super) fn of_task(&self, tasks: usize) -> TaskMemory {
+        let tasks = tasks.max(1);
+        TaskMemory {
+            results: self.results / tasks,
+            unwritten: self.unwritten / tasks,
+        }
     }
 }
 
@@ -166,6 +188,7 @@ mod tests {
         let consumers = 2 * users.threads + users.sinks + users.global_tables;
         shares.state.block_cache_bytes
             + shares.state.write_buffer_bytes
+            + (shares.restored + shares.unwritten) * users.threads
             + shares.results * users.threads
             + shares.fetched * consumers
             + shares.held * users.waiting
@@ -200,7 +223,7 @@ mod tests {
             ..MemoryBudget::of(80 * MIB)
         };
         let shares = budget.share(users(2, 1, 0));
-        assert_eq!(shares.state.block_cache_bytes, 50 * MIB);
+        assert_eq!(shares.state.write_buffer_bytes, 25 * MIB);
         assert_eq!(shares.results, 5 * MIB);
         assert_eq!(shares.rows, MIB / 2);
         assert_eq!(shares.fetched, 4 * MIB);

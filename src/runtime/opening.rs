@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::memory::TaskMemory;
 use super::outage::Patience;
 use super::restore::{Means, RestoreError, Restored, Restores, decide_positions};
 use super::start::LogRanges;
@@ -163,14 +164,14 @@ impl Openings {
     }
 
     /// Gets all of them further; waits up to `timeout` for records of changelogs. Gives those that are
-    /// open, each with so much memory for its tables, and tells whether anything has got further.
+    /// open, each with so much memory, and tells whether anything has got further.
     ///
     /// # Errors
     /// When one of them cannot be opened.
     pub(super) fn step(
         &mut self,
         timeout: Duration,
-        cache_bytes: usize,
+        memory: TaskMemory,
     ) -> Result<(Vec<Task>, bool), ThreadError> {
         if self.is_empty() {
             return Ok((Vec::new(), false));
@@ -184,7 +185,7 @@ impl Openings {
         for (id, restored) in self.restores.finished(means)? {
             let (plan, committed) = self.restoring.remove(&id).expect("it was being restored");
             shared.metrics.opening(id, None);
-            match self.open(id, &plan, &committed, restored, cache_bytes) {
+            match self.open(id, &plan, &committed, restored, memory) {
                 Err(ThreadError::Restore(error @ RestoreError::PositionsDiffer { .. }))
                     if self.may_agree_later(id, &error) =>
                 {
@@ -311,7 +312,7 @@ impl Openings {
         plan: &Arc<SubTopology>,
         committed: &Positions,
         restored: Restored,
-        cache_bytes: usize,
+        memory: TaskMemory,
     ) -> Result<Task, ThreadError> {
         let shared = &self.shared;
         let inputs: Vec<TopicPartition> = inputs_of(id, plan).collect();
@@ -344,7 +345,7 @@ impl Openings {
             state: restored.state,
             positions,
             progress,
-            cache_bytes,
+            memory,
             registries: Arc::clone(&shared.registries),
             global_tables: Arc::clone(&shared.global_tables),
             now: shared.clock.now(),

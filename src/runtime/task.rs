@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::holding::Waiting;
 use super::marker::CommitMarker;
+use super::memory::TaskMemory;
 use super::outage::Outage;
 use super::outputs::Writer;
 use super::queue::{self, RecordClock, RecordQueue};
@@ -18,6 +19,7 @@ use crate::processor::{
     GlobalTables, Idle, MARKER_KEY, NodeCounts, Outputs, ProcessError, Processor, Progress, Share,
     Wait,
 };
+use crate::state::write_behind::WriteBehind;
 use crate::state::{Change, StateBatch, StateError, TaskState};
 use crate::time::Timestamp;
 use crate::topology::plan::{SubTopology, TaskId};
@@ -25,13 +27,21 @@ use crate::topology::plan::{SubTopology, TaskId};
 /// Records that a task processes before another one gets its turn.
 const BATCH_RECORDS: usize = 1_000;
 
+/// What is committed is written to the store after so many milliseconds at the latest: when a process is killed, so
+/// much is restored.
+const SETTLE_AFTER_MS: i64 = 1_000;
+
 /// A schema that cannot be had is asked for again after so many milliseconds.
 const ASK_AGAIN_MS: i64 = 1_000;
 
 pub(super) struct Task {
     pub(super) id: TaskId,
     plan: Arc<SubTopology>,
-    state: Box<dyn TaskState>,
+    state: WriteBehind,
+    /// The wall-clock time of the first commit that is not in the store yet.
+    unsettled: Option<Timestamp>,
+    /// The changes that are not in the store may take so many bytes.
+    unwritten_bytes: usize,
     processor: Processor,
     /// One per topic, with the input that it belongs to.
     queues: Vec<(usize, RecordQueue)>,
@@ -61,8 +71,7 @@ pub(super) struct TaskStart {
     pub(super) positions: BTreeMap<TopicPartition, Offset>,
     /// How far its folds have come.
     pub(super) progress: Progress,
-    /// Memory for its tables.
-    pub(super) cache_bytes: usize,
+    pub(super) memory: TaskMemory,
     /// Where the schemas are that records name.
     pub(super) registries: Arc<dyn Registries>,
     /// Those that its process has; they are whole.
@@ -86,7 +95,7 @@ impl Task {
             mut state,
             positions,
             progress,
-            cache_bytes,
+            memory,
             registries,
             global_tables,
             now,
@@ -114,7 +123,7 @@ impl Task {
         let mut processor = Processor::new(
             Arc::clone(&plan),
             share,
-            cache_bytes,
+            memory.results,
             &progress,
             &registries,
             &global_tables,
@@ -128,7 +137,9 @@ impl Task {
         Ok(Task {
             id,
             plan,
-            state,
+            state: WriteBehind::new(state),
+            unsettled: None,
+            unwritten_bytes: memory.unwritten,
             processor,
             queues,
             positions,
@@ -208,7 +219,7 @@ impl Task {
             let all = batch.len();
             let wait = self
                 .processor
-                .process(*input, batch, now, &*self.state, outputs)?;
+                .process(*input, batch, now, &self.state, outputs)?;
             let count = wait.as_ref().map_or(all, |wait| wait.processed);
             if let Some(next) = records.advance(count) {
                 self.positions[queue] = next;
@@ -247,7 +258,7 @@ impl Task {
         outputs: &mut dyn Outputs,
         now: Timestamp,
     ) -> Result<(), ProcessError> {
-        self.punctuated |= self.processor.punctuate(now, &*self.state, outputs)?;
+        self.punctuated |= self.processor.punctuate(now, &self.state, outputs)?;
         Ok(())
     }
 
@@ -324,7 +335,7 @@ impl Task {
     ) -> Result<(), ProcessError> {
         let idle = self.idle(now, at_end);
         self.processor
-            .flush(&*self.state, outputs, &mut self.batch, &idle)?;
+            .flush(&self.state, outputs, &mut self.batch, &idle)?;
         self.add_marker();
         Ok(())
     }
@@ -384,10 +395,11 @@ impl Task {
             .zip(self.positions.iter().copied())
     }
 
-    /// Last third of a commit, after the log has committed: writes the same changes to the local
-    /// state, with the changelog offset that each store has thereby reached.
+    /// Last third of a commit, after the log has committed: gives the same changes to the local
+    /// state, with the changelog offset that each store has thereby reached. `now` is the wall-clock time.
     pub(super) fn committed(
         &mut self,
+        now: Timestamp,
         changelog_end: &dyn Fn(&str, i32) -> Option<Offset>,
     ) -> Result<(), StateError> {
         for (store, plan) in self.plan.stores.iter().enumerate() {
@@ -398,10 +410,25 @@ impl Task {
         if !self.batch.is_empty() {
             self.state.write(&self.batch)?;
             self.batch.clear();
+            self.unsettled.get_or_insert(now);
         }
         self.moved = false;
         self.punctuated = false;
         self.processor.committed();
+        Ok(())
+    }
+
+    /// Whether what is committed is to be written to the store.
+    pub(super) fn is_to_settle(&self, now: Timestamp) -> bool {
+        self.unsettled.is_some_and(|since| {
+            now.0 - since.0 >= SETTLE_AFTER_MS || self.state.pending_bytes() > self.unwritten_bytes
+        })
+    }
+
+    /// Writes what is committed to the store.
+    pub(super) fn settle(&mut self) -> Result<(), StateError> {
+        self.state.settle()?;
+        self.unsettled = None;
         Ok(())
     }
 

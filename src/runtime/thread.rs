@@ -38,7 +38,7 @@ use crate::broker::{
 };
 use crate::format::Registries;
 use crate::processor::GlobalTables;
-use crate::state::StateBackend;
+use crate::state::{StateBackend, StateError};
 use crate::time::{Clock, Timestamp};
 use crate::topology::graph::Guarantee;
 use crate::topology::plan::{Plan, SubTopology, TaskId};
@@ -198,6 +198,7 @@ impl StreamThread {
         if self.is_commit_due() {
             self.commit()?;
         }
+        self.settle(|task, now| task.is_to_settle(now))?;
         let wait = match (processed > 0, self.tasks.is_empty()) {
             (true, _) => Duration::ZERO,
             (false, true) => timeout,
@@ -343,11 +344,25 @@ impl StreamThread {
         self.shared.failpoint("after-commit");
         for id in &due {
             let task = self.tasks.get_mut(id).expect("just listed");
-            task.committed(&|topic, partition| writer.acknowledged(topic, partition))?;
+            task.committed(started, &|topic, partition| {
+                writer.acknowledged(topic, partition)
+            })?;
             self.shared.failpoint("after-store");
         }
         self.publish(&due, started);
         Ok(())
+    }
+
+    /// Writes what these tasks have committed to their stores.
+    fn settle(&mut self, which: impl Fn(&Task, Timestamp) -> bool) -> Result<(), StateError> {
+        let now = self.shared.clock.now();
+        let mut tasks = self.tasks.values_mut().filter(|task| which(task, now));
+        tasks.try_for_each(Task::settle)
+    }
+
+    /// Writes what has been committed to the stores, to be looked at from outside.
+    pub(crate) fn settle_all(&mut self) -> Result<(), ThreadError> {
+        Ok(self.settle(|_, _| true)?)
     }
 
     fn publish(&mut self, committed: &[TaskId], started: Timestamp) {
@@ -456,8 +471,8 @@ impl StreamThread {
     /// Gets the tasks further that are being opened; those that are open run. Tells whether anything has
     /// got further.
     fn go_on_opening(&mut self, timeout: Duration) -> Result<bool, ThreadError> {
-        let cache_bytes = self.shared.memory.results / self.assigned.len().max(1);
-        let (opened, moved) = match self.openings.step(timeout, cache_bytes) {
+        let memory = self.shared.memory.of_task(self.assigned.len());
+        let (opened, moved) = match self.openings.step(timeout, memory) {
             Ok(opened) => opened,
             Err(error) if reaction(&error) == Reaction::Reset && error.damage().is_none() => {
                 self.openings.put_off(&error);
@@ -566,7 +581,12 @@ impl StreamThread {
     }
 
     fn close_tasks(&mut self) {
-        self.tasks.clear();
+        for (id, mut task) in std::mem::take(&mut self.tasks) {
+            // All of it is committed. If it cannot be written, it is in the changelog.
+            if let Err(error) = task.settle() {
+                tracing::warn!(task = %id, %error, "the last changes are not written; they will be restored");
+            }
+        }
         self.openings.clear();
         self.routes.clear();
         self.holding.clear();

@@ -2,14 +2,15 @@
 //!
 //! A task owns one [`TaskState`] with a numbered store for each of its stateful nodes, and next to
 //! them the changelog offset that each store has reached. Both move in one atomic [`StateBatch`],
-//! written only after the log has committed: local state is never ahead of the log, so a crash
-//! loses at most the tail, which is replayed from the changelog.
+//! written only after the log has committed, and then not at once ([`write_behind`]): local state is
+//! never ahead of the log, so a crash loses at most the tail, which is replayed from the changelog.
 
 pub mod directory;
 pub mod global;
 pub mod keys;
 pub mod memory;
 pub mod rocks;
+pub mod write_behind;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -257,7 +258,7 @@ pub trait TaskState: Send {
 }
 
 /// Reads the state of a task that another thread writes. A batch is seen by the time that
-/// [`TaskState::write`] has returned.
+/// [`TaskState::write`] of a store has returned; behind [`write_behind::WriteBehind`], when it is settled.
 pub trait StateReader: Send + Sync {
     /// As [`TaskState::get`].
     ///

@@ -2,9 +2,9 @@
 //!
 //! One database per task, a column family per store, and the changelog offsets in the default
 //! family. All databases of a process share one block cache and one write-buffer budget. The
-//! write-ahead log is on and not synced: a crash of the process loses nothing, a crash of the
-//! machine loses at most a tail, which the changelog still has; the log is read back to the last
-//! intact batch, so what is found is always a state that was once committed.
+//! write-ahead log is on and not synced: a crash of the process loses nothing that was written here,
+//! a crash of the machine loses at most a tail, which the changelog still has; the log is read back
+//! to the last intact batch, so what is found is always a state that was once committed.
 //!
 //! Windows that expire are not deleted: each store knows the start of its first open window, readers
 //! begin there, and older entries leave with the compaction that next meets them, or with their whole

@@ -332,7 +332,7 @@ impl TopologyTestDriver {
         Ok(ends.into_values().sum())
     }
 
-    /// Steps until nothing moves any more.
+    /// Steps until nothing moves any more. What has been committed is in the stores then.
     pub(crate) fn run(&mut self) -> Result<(), DriverError> {
         let mut quiet = 0;
         while quiet < 4 {
@@ -354,6 +354,9 @@ impl TopologyTestDriver {
             };
             let still = !moved && ends == self.log_size()?;
             quiet = if still { quiet + 1 } else { 0 };
+        }
+        if let Some(thread) = &mut self.thread {
+            thread.settle_all()?;
         }
         Ok(())
     }

@@ -37,7 +37,8 @@ struct Job<'a> {
 
 impl Job<'_> {
     /// Plays it while `harm` is done from the first rows on, which tells how often it could be before all
-    /// was done. Holds the tables against `check` at the end. Tells whether any harm was done.
+    /// was done. Holds the tables against `check` at the end, and the stores against the changelogs. Tells
+    /// whether any harm was done.
     fn under(
         &self,
         mut members: Vec<Tidemill>,
@@ -51,6 +52,7 @@ impl Job<'_> {
         wait_for_tables(&self.run, self.pair, &mut members);
         check(&self.run, self.pair, self.context);
         members.iter_mut().for_each(Tidemill::stop);
+        self.run.assert_stores(self.context);
         eprintln!("{}: harmed {harms} times", self.context);
         harms > 0
     }

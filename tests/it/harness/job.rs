@@ -11,6 +11,7 @@ use tidemill::broker::{Broker, Fetched, Isolation, TopicPartition, TopicSpec};
 use tidemill::time::Timestamp;
 use url::Url;
 
+use super::stores::assert_stores;
 use super::{Database, Groups, Tidemill, unique, wait_until};
 
 /// How long nothing may come to the tables; long enough for a loaded machine.
@@ -303,6 +304,14 @@ impl Run {
     /// Where its processes keep their state.
     pub fn state(&self) -> PathBuf {
         self.folder.path().join("state")
+    }
+
+    /// Holds what its processes keep on disk, which are stopped, against the changelogs.
+    ///
+    /// # Panics
+    /// When they differ.
+    pub fn assert_stores(&self, context: &str) {
+        assert_stores(&self.bootstrap, &self.topology, &self.state(), context);
     }
 
     /// Begins to reset the application.

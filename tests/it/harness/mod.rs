@@ -9,6 +9,7 @@ mod lag;
 mod line;
 mod process;
 mod server;
+mod stores;
 mod topics;
 
 pub use database::{Database, databases};
