@@ -53,7 +53,7 @@ pub struct Job {
 }
 
 impl Guarantee {
-    fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Guarantee::ExactlyOnce => "exactly_once",
             Guarantee::AtLeastOnce => "at_least_once",

@@ -14,10 +14,12 @@ mod job;
 mod log;
 mod process;
 mod report;
+mod streams;
 
 use job::{Guarantee, Job, Keyed};
 use log::Topic;
-use report::{Case, Figures, Report};
+use report::{Case, Report};
+use streams::{Rig, StreamsJob, Variant};
 
 fn setting<T: std::str::FromStr>(name: &str, default: T) -> T {
     match std::env::var(name) {
@@ -26,6 +28,37 @@ fn setting<T: std::str::FromStr>(name: &str, default: T) -> T {
             .parse()
             .unwrap_or_else(|_| panic!("{name}: {text:?} is no number")),
     }
+}
+
+/// What Tidemill is measured with.
+fn jobs() -> impl Iterator<Item = Job> {
+    use Guarantee::{AtLeastOnce, ExactlyOnce};
+    let jobs = [
+        (ExactlyOnce, Keyed::Yes, 1),
+        (ExactlyOnce, Keyed::Yes, 2),
+        (ExactlyOnce, Keyed::No, 1),
+        (AtLeastOnce, Keyed::Yes, 1),
+        (AtLeastOnce, Keyed::No, 1),
+    ];
+    jobs.into_iter().map(|(guarantee, keyed, threads)| Job {
+        guarantee,
+        keyed,
+        threads,
+    })
+}
+
+/// What Kafka Streams is measured with.
+fn streams_jobs() -> impl Iterator<Item = StreamsJob> {
+    let jobs = [
+        (Variant::Processors, 1),
+        (Variant::Processors, 2),
+        (Variant::Dsl, 1),
+    ];
+    jobs.into_iter().map(|(variant, threads)| StreamsJob {
+        variant,
+        guarantee: Guarantee::ExactlyOnce,
+        threads,
+    })
 }
 
 fn main() {
@@ -39,6 +72,7 @@ fn main() {
     let events: u64 = setting("TIDEMILL_BENCH_EVENTS", 1_000_000);
     let rounds: u32 = setting("TIDEMILL_BENCH_ROUNDS", 3);
     let out = std::env::var_os("TIDEMILL_BENCH_OUT").map(PathBuf::from);
+    let rig = Rig::of_environment();
 
     let mut topic = Topic::load(&bootstrap, events);
     let expected = topic.count_accepted();
@@ -50,15 +84,16 @@ fn main() {
     let mut report = Report::new(out);
     for round in 1..=rounds {
         report.add(round, Case::Consume, consume::measure(&topic));
-        for guarantee in [Guarantee::ExactlyOnce, Guarantee::AtLeastOnce] {
-            for keyed in [Keyed::Yes, Keyed::No] {
-                let job = Job {
-                    guarantee,
-                    keyed,
-                    threads: 1,
-                };
-                let figures: Figures = job.measure(&topic, expected);
-                report.add(round, Case::Run(job), figures);
+        for job in jobs() {
+            report.add(round, Case::Run(job), job.measure(&topic, expected));
+        }
+        if let Some(rig) = &rig {
+            for job in streams_jobs() {
+                report.add(
+                    round,
+                    Case::Streams(job),
+                    job.measure(rig, &topic, expected),
+                );
             }
         }
     }

@@ -6,6 +6,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 
 use crate::job::Job;
+use crate::streams::StreamsJob;
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -14,6 +15,8 @@ pub enum Case {
     Consume,
     /// Tidemill with this job.
     Run(Job),
+    /// Kafka Streams with the same.
+    Streams(StreamsJob),
     /// The state of this job, from its changelogs into an empty directory.
     Restore(Job),
 }
@@ -47,6 +50,7 @@ impl Case {
         match self {
             Case::Consume => "bare consumer".to_owned(),
             Case::Run(job) => job.name(),
+            Case::Streams(job) => job.name(),
             Case::Restore(job) => format!("restore of {}", job.name()),
         }
     }
@@ -97,21 +101,34 @@ impl Report {
         self.runs.entry(case).or_default().push(run);
     }
 
-    /// Medians, and their ratio to the bare consumer's.
+    /// Medians, and their ratios to the bare consumer's and to those of the fastest run of Kafka Streams.
     pub fn show(&self) {
         let of = |case: Case, what: fn(Figures) -> f64| {
             median(self.runs[&case].iter().map(|run| what(*run)).collect())
         };
         let limit = of(Case::Consume, Figures::rate);
         let limit_cpu = of(Case::Consume, Figures::cpu_per_million);
+        let streams = self.runs.keys().copied();
+        let streams = streams.filter(|case| matches!(case, Case::Streams(_)));
+        let fastest = streams.max_by(|a, b| {
+            let rate = |case: &Case| of(*case, Figures::rate);
+            rate(a).total_cmp(&rate(b))
+        });
+        let beside = fastest.map_or("", |_| " of the fastest Kafka Streams | its CPU |");
         println!(
-            "\n| case | records/s | of the bare consumer | CPU s per million | times the bare consumer's | peak RSS MB |"
+            "\n| case | records/s | of the bare consumer | CPU s per million | times the bare consumer's | peak RSS MB |{beside}"
         );
-        println!("| --- | ---: | ---: | ---: | ---: | ---: |");
+        let beside = fastest.map_or("", |_| " ---: | ---: |");
+        println!("| --- | ---: | ---: | ---: | ---: | ---: |{beside}");
         for case in self.runs.keys().copied() {
             let (rate, cpu) = (of(case, Figures::rate), of(case, Figures::cpu_per_million));
+            let beside = fastest.map_or(String::new(), |fastest| {
+                let times = rate / of(fastest, Figures::rate);
+                let part = of(fastest, Figures::cpu_per_million) / cpu;
+                format!(" {times:.1} × | 1/{part:.1} |")
+            });
             println!(
-                "| {} | {rate:.0} | {:.0} % | {cpu:.2} | {:.1} | {:.0} |",
+                "| {} | {rate:.0} | {:.0} % | {cpu:.2} | {:.1} | {:.0} |{beside}",
                 case.name(),
                 100.0 * rate / limit,
                 cpu / limit_cpu,
