@@ -50,7 +50,7 @@ use crate::topology::graph::{NodeName, OnError};
 use crate::topology::plan::SubTopology;
 
 /// Records that are handed over by one poll.
-const POLL_RECORDS: usize = 4_000;
+const POLL_RECORDS: usize = 1_000;
 
 /// An idle sink wakes up this often.
 const IDLE_POLL: Duration = Duration::from_millis(50);

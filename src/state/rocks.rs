@@ -42,6 +42,10 @@ const RECLAIM_BYTES: usize = 4 << 20;
 /// write buffer.
 const FILE_CHANGES: usize = 10_000;
 
+/// One store's write buffer is not larger, and not smaller, whatever all of them together may be.
+const MOST_STORE_BYTES: usize = 16 << 20;
+const LEAST_STORE_BYTES: usize = 1 << 20;
+
 /// So many states of a task are kept for inspection that were found to be damaged.
 const MOST_SET_ASIDE: usize = 3;
 
@@ -75,6 +79,8 @@ impl Default for StateMemory {
 pub struct StoreMemory {
     blocks: Cache,
     writes: WriteBufferManager,
+    /// What one store may keep of the writes, in bytes.
+    store_bytes: usize,
 }
 
 impl StoreMemory {
@@ -83,6 +89,7 @@ impl StoreMemory {
         StoreMemory {
             blocks: Cache::new_hyper_clock_cache(memory.block_cache_bytes, 0),
             writes: WriteBufferManager::new_write_buffer_manager(memory.write_buffer_bytes, false),
+            store_bytes: (memory.write_buffer_bytes / 2).clamp(LEAST_STORE_BYTES, MOST_STORE_BYTES),
         }
     }
 }
@@ -98,6 +105,7 @@ pub struct RocksBackend {
     directory: PathBuf,
     options: Options,
     block_options: BlockBasedOptions,
+    store_bytes: usize,
 }
 
 struct RocksState {
@@ -164,6 +172,7 @@ impl RocksBackend {
             directory: directory.into(),
             options,
             block_options,
+            store_bytes: memory.store_bytes,
         }
     }
 
@@ -172,7 +181,9 @@ impl RocksBackend {
         options.set_block_based_table_factory(&self.block_options);
         options.set_compression_type(DBCompressionType::Lz4);
         options.set_level_compaction_dynamic_level_bytes(true);
+        options.set_write_buffer_size(self.store_bytes);
         options.set_memtable_whole_key_filtering(true);
+        // The filter is made at once, however little is written then.
         options.set_memtable_prefix_bloom_ratio(0.02);
         options
     }

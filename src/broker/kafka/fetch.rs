@@ -23,7 +23,7 @@ use crate::broker::{BrokerError, Fetched, Headers, Offset, OnRecord, TopicPartit
 const BATCH: usize = 1024;
 
 /// A poll that has handed over so many bytes of values ends, however many records it may hand over.
-const MOST_BYTES: usize = 4 << 20;
+const MOST_BYTES: usize = 1 << 20;
 
 /// Whether a consumer takes part in its group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
