@@ -30,6 +30,10 @@ fn open(folder: &tempfile::TempDir, name: &str) -> Box<dyn TaskState> {
     backend.open(name, &stores).expect("a new store")
 }
 
+fn behind(folder: &tempfile::TempDir, name: &str) -> WriteBehind {
+    WriteBehind::new(open(folder, name), 64 << 20)
+}
+
 /// Windows of a minute, a thousand keys in each, in no particular order.
 fn key(n: u64) -> Vec<u8> {
     let (window, user) = (n / 1_000, n.wrapping_mul(7_919) % 1_000);
@@ -59,26 +63,26 @@ fn writes(criterion: &mut Criterion) {
             store.write(&batch).expect("a disk");
         });
     });
-    let (mut behind, mut next) = (WriteBehind::new(open(&folder, "behind")), 0);
+    let (mut kept, mut next) = (behind(&folder, "behind"), 0);
     group.bench_function("written with nine others", |bencher| {
         bencher.iter(|| {
             fill(&mut batch, next);
             next += CHANGES;
-            behind.write(&batch).expect("a disk");
+            kept.write(&batch).expect("a disk");
             if next % (COMMITS * CHANGES) == 0 {
-                behind.settle().expect("a disk");
+                kept.settle().expect("a disk");
             }
         });
     });
-    let (mut behind, mut next) = (WriteBehind::new(open(&folder, "expired")), 0);
+    let (mut kept, mut next) = (behind(&folder, "expired"), 0);
     group.bench_function("expired before they are written", |bencher| {
         bencher.iter(|| {
             fill(&mut batch, next);
             next += CHANGES;
             batch.expire(0, Timestamp(next as i64 / 1_000 * 60_000));
-            behind.write(&batch).expect("a disk");
+            kept.write(&batch).expect("a disk");
             if next % (COMMITS * CHANGES) == 0 {
-                behind.settle().expect("a disk");
+                kept.settle().expect("a disk");
             }
         });
     });
@@ -90,7 +94,7 @@ fn writes(criterion: &mut Criterion) {
 fn reads(criterion: &mut Criterion) {
     let folder = tempfile::tempdir().expect("a temp directory");
     let mut group = criterion.benchmark_group("store: a read");
-    let mut store = WriteBehind::new(open(&folder, "read"));
+    let mut store = behind(&folder, "read");
     let mut batch = StateBatch::default();
     for from in (0..ENTRIES).step_by(CHANGES as usize) {
         fill(&mut batch, from);

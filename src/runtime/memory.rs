@@ -32,6 +32,10 @@ const LEAST: usize = 256 << 10;
 /// A sink holds its rows so often: as records, as values, and as statements.
 const COPIES_OF_ROWS: usize = 4;
 
+/// Changes that are written are there so often: as they were kept, as a batch, and as RocksDB's; in buffers
+/// that double as they grow.
+const COPIES_OF_CHANGES: usize = 4;
+
 /// How much memory a process may use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemoryBudget {
@@ -100,11 +104,11 @@ impl MemoryBudget {
         let state = self.state.unwrap_or(2 * eighth);
         MemoryShares {
             state: StateMemory {
-                block_cache_bytes: 3 * (state / 8),
+                block_cache_bytes: state / 4,
                 write_buffer_bytes: state / 4,
             },
             restored: (state / 4 / threads).clamp(LEAST, MOST_RESTORED),
-            unwritten: (state / 8 / threads).max(LEAST),
+            unwritten: (state / 4 / threads / COPIES_OF_CHANGES).max(LEAST),
             results: self.results.unwrap_or(eighth) / threads,
             fetched: (2 * eighth / consumers).clamp(LEAST, MOST_FETCHED),
             held: (eighth / users.waiting.max(1)).max(LEAST),
@@ -188,7 +192,7 @@ mod tests {
         let consumers = 2 * users.threads + users.sinks + users.global_tables;
         shares.state.block_cache_bytes
             + shares.state.write_buffer_bytes
-            + (shares.restored + shares.unwritten) * users.threads
+            + (shares.restored + COPIES_OF_CHANGES * shares.unwritten) * users.threads
             + shares.results * users.threads
             + shares.fetched * consumers
             + shares.held * users.waiting

@@ -40,8 +40,6 @@ pub(super) struct Task {
     state: WriteBehind,
     /// The wall-clock time of the first commit that is not in the store yet.
     unsettled: Option<Timestamp>,
-    /// The changes that are not in the store may take so many bytes.
-    unwritten_bytes: usize,
     processor: Processor,
     /// One per topic, with the input that it belongs to.
     queues: Vec<(usize, RecordQueue)>,
@@ -137,9 +135,8 @@ impl Task {
         Ok(Task {
             id,
             plan,
-            state: WriteBehind::new(state),
+            state: WriteBehind::new(state, memory.unwritten),
             unsettled: None,
-            unwritten_bytes: memory.unwritten,
             processor,
             queues,
             positions,
@@ -420,9 +417,9 @@ impl Task {
 
     /// Whether what is committed is to be written to the store.
     pub(super) fn is_to_settle(&self, now: Timestamp) -> bool {
-        self.unsettled.is_some_and(|since| {
-            now.0 - since.0 >= SETTLE_AFTER_MS || self.state.pending_bytes() > self.unwritten_bytes
-        })
+        let waits = |since: Timestamp| now.0 - since.0;
+        self.unsettled
+            .is_some_and(|since| waits(since) >= SETTLE_AFTER_MS)
     }
 
     /// Writes what is committed to the store.

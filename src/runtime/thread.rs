@@ -357,8 +357,12 @@ impl StreamThread {
     /// Writes what these tasks have committed to their stores.
     fn settle(&mut self, which: impl Fn(&Task, Timestamp) -> bool) -> Result<(), StateError> {
         let now = self.shared.clock.now();
-        let mut tasks = self.tasks.values_mut().filter(|task| which(task, now));
-        tasks.try_for_each(Task::settle)
+        for task in self.tasks.values_mut().filter(|task| which(task, now)) {
+            self.shared.failpoint("before-settle");
+            task.settle()?;
+            self.shared.failpoint("after-settle");
+        }
+        Ok(())
     }
 
     /// Writes what has been committed to the stores, to be looked at from outside.

@@ -25,6 +25,17 @@ pub const WINDOW_BYTES: usize = 8;
 /// do not mix with those that have one.
 pub const FIRST_WINDOW: [u8; WINDOW_BYTES] = [0; WINDOW_BYTES];
 
+/// Whether a key is of a window that begins before the first open one, whose start is given as bytes.
+pub fn has_expired(key: &[u8], open_from: &[u8; WINDOW_BYTES]) -> bool {
+    (&FIRST_WINDOW[..]..&open_from[..]).contains(&key)
+}
+
+/// The start of the first open window, from its bytes; none: nothing has expired.
+pub fn open_from(bytes: [u8; WINDOW_BYTES]) -> Option<Timestamp> {
+    let start = split_window(&bytes).map(|(start, _)| start);
+    start.ok().filter(|_| bytes != FIRST_WINDOW)
+}
+
 const BOOL: u8 = 1;
 const INT: u8 = 2;
 const FLOAT: u8 = 3;

@@ -10,6 +10,7 @@ use super::{
     Change, OnEntry, StateBackend, StateBatch, StateError, StateReader, StoreId, TaskState, keys,
 };
 use crate::broker::Offset;
+use crate::time::Timestamp;
 
 /// Keeps the states of tasks in memory. Clones share them.
 #[derive(Clone, Debug, Default)]
@@ -33,7 +34,7 @@ struct MemoryState {
 
 impl Store {
     fn has_expired(&self, key: &[u8]) -> bool {
-        (&keys::FIRST_WINDOW[..]..&self.open_from[..]).contains(&key)
+        keys::has_expired(key, &self.open_from)
     }
 }
 
@@ -151,6 +152,10 @@ impl TaskState for MemoryState {
 
     fn checkpoint(&self, store: StoreId) -> Result<Option<Offset>, StateError> {
         Ok(self.with(store, |store| store.checkpoint))
+    }
+
+    fn open_from(&self, store: StoreId) -> Option<Timestamp> {
+        self.with(store, |store| keys::open_from(store.open_from))
     }
 
     fn size_bytes(&self) -> u64 {

@@ -250,6 +250,9 @@ pub trait TaskState: Send {
     /// [`StateError::Corrupted`] or [`StateError::Io`].
     fn checkpoint(&self, store: StoreId) -> Result<Option<Offset>, StateError>;
 
+    /// The start of the first window of a store that has not expired; none: nothing has.
+    fn open_from(&self, store: StoreId) -> Option<Timestamp>;
+
     /// Bytes on disk (or in memory), about.
     fn size_bytes(&self) -> u64;
 

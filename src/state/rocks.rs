@@ -34,6 +34,7 @@ use super::{
     TaskState, keys,
 };
 use crate::broker::Offset;
+use crate::time::Timestamp;
 
 /// So many bytes are written between two looks for files in which all has expired.
 const RECLAIM_BYTES: usize = 4 << 20;
@@ -144,7 +145,7 @@ impl Expiry {
     }
 
     fn has_passed(&self, key: &[u8]) -> bool {
-        (&keys::FIRST_WINDOW[..]..&self.bytes()[..]).contains(&key)
+        keys::has_expired(key, &self.bytes())
     }
 }
 
@@ -389,6 +390,10 @@ impl StateReader for Files {
 }
 
 impl TaskState for RocksState {
+    fn open_from(&self, store: StoreId) -> Option<Timestamp> {
+        keys::open_from(self.files.expiries[store].bytes())
+    }
+
     fn get(&self, store: StoreId, key: &[u8], value: &mut Vec<u8>) -> Result<bool, StateError> {
         self.files.get(store, key, value)
     }

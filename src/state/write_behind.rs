@@ -26,10 +26,20 @@ use crate::time::Timestamp;
 /// killed; [`WriteBehind::settle`] first, to have less to restore.
 pub struct WriteBehind {
     parts: RefCell<Parts>,
-    /// Whether it was asked for an order while something was pending: who does so once does so again, and
-    /// nothing is gained by keeping changes back.
-    passes_through: Cell<bool>,
+    /// What is pending may take so many bytes.
+    most_bytes: usize,
+    /// How often something was pending when it was asked for an order.
+    in_the_way: Cell<u32>,
+    /// How many batches have passed through since then.
+    passed: u32,
 }
+
+/// Who asks for an order so often while something is pending goes on doing so: nothing is gained by keeping
+/// changes back,
+const OFTEN: u32 = 3;
+
+/// until so many batches have passed through.
+const AGAIN_AFTER: u32 = 100;
 
 struct Parts {
     inner: Box<dyn TaskState>,
@@ -46,8 +56,11 @@ struct Pending {
     entries: Vec<Entry>,
     index: HashTable<u32>,
     hasher: RandomState,
-    /// By store.
+    /// Up to where the windows of each store have expired, as far as that was said here.
     expiries: Vec<Option<Timestamp>>,
+    /// Whether that has changed.
+    has_new_expiries: bool,
+    /// By store.
     checkpoints: Vec<Option<Offset>>,
 }
 
@@ -60,15 +73,17 @@ struct Entry {
 }
 
 impl WriteBehind {
-    /// Nothing is pending.
-    pub fn new(inner: Box<dyn TaskState>) -> WriteBehind {
+    /// Nothing is pending; it may take so many bytes.
+    pub fn new(inner: Box<dyn TaskState>, most_bytes: usize) -> WriteBehind {
         WriteBehind {
             parts: RefCell::new(Parts {
                 inner,
                 pending: Pending::default(),
                 batch: StateBatch::default(),
             }),
-            passes_through: Cell::new(false),
+            most_bytes,
+            in_the_way: Cell::new(0),
+            passed: 0,
         }
     }
 
@@ -85,16 +100,26 @@ impl WriteBehind {
         self.parts.get_mut().settle()
     }
 
-    /// The store, with nothing pending, for whoever needs an order.
-    fn in_order<T>(
-        &self,
-        ask: impl FnOnce(&dyn TaskState) -> Result<T, StateError>,
-    ) -> Result<T, StateError> {
-        if !self.parts.borrow().pending.is_empty() {
-            self.passes_through.set(true);
+    /// Makes sure that nothing is pending, for whoever needs an order; tells whether something was.
+    fn make_way(&self) -> Result<bool, StateError> {
+        let is_pending = !self.parts.borrow().pending.is_empty();
+        if is_pending {
             self.parts.borrow_mut().settle()?;
         }
-        ask(&*self.parts.borrow().inner)
+        Ok(is_pending)
+    }
+
+    /// Whether the next batch is written at once.
+    fn passes_through(&mut self) -> bool {
+        let passes = self.in_the_way.get() >= OFTEN;
+        if passes {
+            self.passed += 1;
+            if self.passed >= AGAIN_AFTER {
+                self.passed = 0;
+                self.in_the_way.set(0);
+            }
+        }
+        passes
     }
 }
 
@@ -131,20 +156,28 @@ impl TaskState for WriteBehind {
         to: &[u8],
         visit: OnEntry<'_>,
     ) -> Result<(), StateError> {
-        self.in_order(|inner| inner.scan(store, from, to, visit))
+        if self.make_way()? {
+            self.in_the_way.set(self.in_the_way.get() + 1);
+        }
+        self.parts.borrow().inner.scan(store, from, to, visit)
     }
 
     fn last_key(&self, store: StoreId, key: &mut Vec<u8>) -> Result<bool, StateError> {
-        self.in_order(|inner| inner.last_key(store, key))
+        // Asked once in the life of a task.
+        self.make_way()?;
+        self.parts.borrow().inner.last_key(store, key)
     }
 
     fn write(&mut self, batch: &StateBatch) -> Result<(), StateError> {
-        let passes_through = self.passes_through.get();
+        let passes_through = self.passes_through();
         let parts = self.parts.get_mut();
+        let is_too_much = parts.pending.memory() + batch.bytes() > self.most_bytes;
         let is_range = |change| matches!(change, Change::DeleteRange(..));
-        if passes_through || batch.changes().any(is_range) {
+        if passes_through || is_too_much || batch.changes().any(is_range) {
             parts.settle()?;
-            return parts.inner.write(batch);
+            parts.inner.write(batch)?;
+            parts.pending.note_expiries(batch);
+            return Ok(());
         }
         for change in batch.changes() {
             parts.pending.add(change);
@@ -160,6 +193,12 @@ impl TaskState for WriteBehind {
         }
     }
 
+    fn open_from(&self, store: StoreId) -> Option<Timestamp> {
+        let parts = self.parts.borrow();
+        let said_here = parts.pending.expiries.get(store).copied().flatten();
+        said_here.max(parts.inner.open_from(store))
+    }
+
     fn size_bytes(&self) -> u64 {
         let parts = self.parts.borrow();
         parts.inner.size_bytes() + parts.pending.memory() as u64
@@ -173,7 +212,7 @@ impl TaskState for WriteBehind {
 
 impl Pending {
     fn is_empty(&self) -> bool {
-        self.entries.is_empty() && self.expiries.is_empty() && self.checkpoints.is_empty()
+        self.entries.is_empty() && !self.has_new_expiries && self.checkpoints.is_empty()
     }
 
     fn memory(&self) -> usize {
@@ -184,6 +223,9 @@ impl Pending {
     fn find(&self, store: StoreId, key: &[u8]) -> Option<Option<&[u8]>> {
         if self.has_expired(store, key) {
             return Some(None);
+        }
+        if self.entries.is_empty() {
+            return None;
         }
         let hash = self.hasher.hash_one((store, key));
         let at = self.index.find(hash, |at| self.is_of(*at, store, key))?;
@@ -198,10 +240,7 @@ impl Pending {
 
     fn has_expired(&self, store: StoreId, key: &[u8]) -> bool {
         let until = self.expiries.get(store).copied().flatten();
-        until.is_some_and(|until| {
-            let until = keys::window_bytes(until);
-            (&keys::FIRST_WINDOW[..]..&until[..]).contains(&key)
-        })
+        until.is_some_and(|until| keys::has_expired(key, &keys::window_bytes(until)))
     }
 
     fn add(&mut self, change: Change<'_>) {
@@ -209,11 +248,25 @@ impl Pending {
             Change::Put(store, key, value) => self.set(store, key, Some(value)),
             Change::Delete(store, key) => self.set(store, key, None),
             Change::Expire(store, until) => {
-                let latest = slot(&mut self.expiries, store);
-                *latest = Some(until).max(*latest);
+                self.expire(store, until);
+                self.has_new_expiries = true;
             }
             Change::Checkpoint(store, next) => *slot(&mut self.checkpoints, store) = Some(next),
             Change::DeleteRange(..) => unreachable!("ranges are not kept back"),
+        }
+    }
+
+    fn expire(&mut self, store: StoreId, until: Timestamp) {
+        let latest = slot(&mut self.expiries, store);
+        *latest = Some(until).max(*latest);
+    }
+
+    /// What has expired with a batch that was written past this.
+    fn note_expiries(&mut self, batch: &StateBatch) {
+        for change in batch.changes() {
+            if let Change::Expire(store, until) = change {
+                self.expire(store, until);
+            }
         }
     }
 
@@ -263,9 +316,11 @@ impl Pending {
                 None => batch.delete(entry.store, key),
             }
         }
-        for (store, until) in self.expiries.iter().enumerate() {
-            if let Some(until) = until {
-                batch.expire(store, *until);
+        if self.has_new_expiries {
+            for (store, until) in self.expiries.iter().enumerate() {
+                if let Some(until) = until {
+                    batch.expire(store, *until);
+                }
             }
         }
         for (store, next) in self.checkpoints.iter().enumerate() {
@@ -275,12 +330,12 @@ impl Pending {
         }
     }
 
-    /// Forgets everything and keeps the memory.
+    /// Forgets what was pending, and keeps the memory.
     fn clear(&mut self) {
         self.bytes.clear();
         self.entries.clear();
         self.index.clear();
-        self.expiries.clear();
+        self.has_new_expiries = false;
         self.checkpoints.clear();
     }
 }
@@ -302,6 +357,8 @@ fn slot<T: Clone>(list: &mut Vec<Option<T>>, store: StoreId) -> &mut Option<T> {
 #[cfg(test)]
 mod tests {
     use std::ops::ControlFlow;
+
+    use proptest::prelude::*;
 
     use super::super::StateBackend;
     use super::super::memory::MemoryBackend;
@@ -343,6 +400,10 @@ mod tests {
             self.0.checkpoint(store)
         }
 
+        fn open_from(&self, store: StoreId) -> Option<Timestamp> {
+            self.0.open_from(store)
+        }
+
         fn size_bytes(&self) -> u64 {
             self.0.size_bytes()
         }
@@ -360,7 +421,7 @@ mod tests {
     impl StateBackend for Behind {
         fn open(&self, task: &str, stores: &[String]) -> Result<Box<dyn TaskState>, StateError> {
             let inner = self.0.open(task, stores)?;
-            Ok(Box::new(Settling(WriteBehind::new(inner))))
+            Ok(Box::new(Settling(WriteBehind::new(inner, 1 << 20))))
         }
 
         fn set_aside(&self, task: &str) -> Result<(), StateError> {
@@ -376,7 +437,7 @@ mod tests {
     fn open(backend: &MemoryBackend) -> (WriteBehind, Box<dyn TaskState>) {
         let stores = ["a".to_owned(), "b".to_owned()];
         let open = || backend.open("0_0", &stores).unwrap();
-        (WriteBehind::new(open()), open())
+        (WriteBehind::new(open(), 1 << 20), open())
     }
 
     fn window(start: i64) -> Vec<u8> {
@@ -443,23 +504,141 @@ mod tests {
     }
 
     #[test]
-    fn who_asks_for_an_order_is_not_kept_waiting_twice() {
+    fn who_often_asks_for_an_order_is_not_kept_waiting() {
         let backend = MemoryBackend::default();
         let (mut state, store) = open(&backend);
         let mut batch = StateBatch::default();
-        batch.put(0, b"k", b"1");
+        let mut write = |state: &mut WriteBehind, value: u32| {
+            batch.clear();
+            batch.put(0, b"k", &value.to_be_bytes());
+            state.write(&batch).unwrap();
+            let mut found = Vec::new();
+            store.get(0, b"k", &mut found).unwrap() && found == value.to_be_bytes()
+        };
+        for value in 0..OFTEN {
+            assert!(!write(&mut state, value), "kept back");
+            let mut seen = Vec::new();
+            let mut take = |key: &[u8], value: &[u8]| {
+                seen.push((key.to_vec(), value.to_vec()));
+                ControlFlow::Continue(())
+            };
+            state.scan(0, b"", b"z", &mut take).unwrap();
+            assert_eq!(seen, [(b"k".to_vec(), value.to_be_bytes().to_vec())]);
+        }
+        for value in 100..100 + AGAIN_AFTER {
+            assert!(write(&mut state, value), "written at once");
+        }
+        assert!(!write(&mut state, 7), "it is tried again");
+        let mut last = Vec::new();
+        assert!(state.last_key(0, &mut last).unwrap());
+        assert!(!write(&mut state, 8), "the last key is asked for once");
+    }
+
+    #[test]
+    fn a_batch_that_is_too_large_goes_past() {
+        let backend = MemoryBackend::default();
+        let stores = ["a".to_owned(), "b".to_owned()];
+        let mut state = WriteBehind::new(backend.open("0_0", &stores).unwrap(), 1_000);
+        let mut batch = StateBatch::default();
+        batch.put(0, b"small", b"1");
         state.write(&batch).unwrap();
-        let mut seen = Vec::new();
+        assert!(state.pending_bytes() > 0);
+        batch.clear();
+        batch.put(0, b"large", &[0; 2_000]);
+        batch.put(1, &window(10), b"v");
+        batch.expire(1, Timestamp(20));
+        state.write(&batch).unwrap();
+        assert_eq!(state.pending_bytes(), 0);
+        assert!(has(&state, 0, b"small") && has(&state, 0, b"large"));
+        assert_eq!(state.open_from(1), Some(Timestamp(20)));
+        batch.clear();
+        batch.put(1, &window(15), b"late");
+        state.write(&batch).unwrap();
+        assert!(!has(&state, 1, &window(15)), "it had expired before");
+    }
+
+    /// One thing that is done to a state.
+    #[derive(Clone, Debug)]
+    enum Step {
+        Put(StoreId, i64, u8),
+        Delete(StoreId, i64),
+        Expire(StoreId, i64),
+        Checkpoint(StoreId, i64),
+        Write,
+        Settle,
+        Scan(StoreId),
+        Last(StoreId),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let (store, start) = (0..2usize, 0..8i64);
+        prop_oneof![
+            6 => (store.clone(), start.clone(), 0..40u8).prop_map(|(s, at, n)| Step::Put(s, at, n)),
+            3 => (store.clone(), start.clone()).prop_map(|(s, at)| Step::Delete(s, at)),
+            1 => (store.clone(), start.clone()).prop_map(|(s, at)| Step::Expire(s, at)),
+            1 => (store.clone(), start).prop_map(|(s, at)| Step::Checkpoint(s, at)),
+            5 => Just(Step::Write),
+            1 => Just(Step::Settle),
+            1 => store.clone().prop_map(Step::Scan),
+            1 => store.prop_map(Step::Last),
+        ]
+    }
+
+    fn scanned(state: &dyn TaskState, store: StoreId) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let mut found = Vec::new();
         let mut take = |key: &[u8], value: &[u8]| {
-            seen.push((key.to_vec(), value.to_vec()));
+            found.push((key.to_vec(), value.to_vec()));
             ControlFlow::Continue(())
         };
-        state.scan(0, b"", b"z", &mut take).unwrap();
-        assert_eq!(seen, [(b"k".to_vec(), b"1".to_vec())]);
-        batch.clear();
-        batch.delete(0, b"k");
-        state.write(&batch).unwrap();
-        assert!(!has(&*store, 0, b"k"), "written at once from now on");
+        state.scan(store, b"", &[0xFF; 9], &mut take).unwrap();
+        found
+    }
+
+    proptest! {
+        /// Whatever is done in whatever order, it answers as a state does that is written at once.
+        #[test]
+        fn it_answers_as_a_state_that_is_written_at_once(steps in prop::collection::vec(step(), 1..80), most in 100..2_000usize) {
+            let stores = ["a".to_owned(), "b".to_owned()];
+            let (model, behind) = (MemoryBackend::default(), MemoryBackend::default());
+            let mut model = model.open("0_0", &stores).unwrap();
+            let mut state = WriteBehind::new(behind.open("0_0", &stores).unwrap(), most);
+            let mut batch = StateBatch::default();
+            for step in steps {
+                match step {
+                    Step::Put(store, at, n) => batch.put(store, &window(at), &vec![n; n.into()]),
+                    Step::Delete(store, at) => batch.delete(store, &window(at)),
+                    Step::Expire(store, at) => batch.expire(store, Timestamp(at)),
+                    Step::Checkpoint(store, next) => batch.checkpoint(store, next),
+                    Step::Write => {
+                        model.write(&batch).unwrap();
+                        state.write(&batch).unwrap();
+                        batch.clear();
+                    }
+                    Step::Settle => state.settle().unwrap(),
+                    Step::Scan(store) => prop_assert_eq!(scanned(&state, store), scanned(&*model, store)),
+                    Step::Last(store) => {
+                        let (mut found, mut expected) = (Vec::new(), Vec::new());
+                        prop_assert_eq!(
+                            state.last_key(store, &mut found).unwrap(),
+                            model.last_key(store, &mut expected).unwrap()
+                        );
+                        prop_assert_eq!(found, expected);
+                    }
+                }
+                for store in 0..2 {
+                    for at in 0..8 {
+                        let (mut found, mut expected) = (Vec::new(), Vec::new());
+                        prop_assert_eq!(
+                            state.get(store, &window(at), &mut found).unwrap(),
+                            model.get(store, &window(at), &mut expected).unwrap()
+                        );
+                        prop_assert_eq!(found, expected);
+                    }
+                    prop_assert_eq!(state.checkpoint(store).unwrap(), model.checkpoint(store).unwrap());
+                    prop_assert_eq!(state.open_from(store), model.open_from(store));
+                }
+            }
+        }
     }
 
     #[test]

@@ -428,6 +428,10 @@ impl TaskState for StateOnFullDisk {
         self.inner.checkpoint(store)
     }
 
+    fn open_from(&self, store: StoreId) -> Option<Timestamp> {
+        self.inner.open_from(store)
+    }
+
     fn size_bytes(&self) -> u64 {
         self.inner.size_bytes()
     }

@@ -314,12 +314,10 @@ impl<'s> World<'s> {
                         .scan(number, &[], &[0xFF; 32], &mut take)
                         .expect("memory");
                     let mut expected = self.changelog(&store.changelog, partition);
-                    // What has expired leaves no trace in the changelog. The marker is in front of it.
-                    let open_from = found.keys().find(|key| key.len() >= keys::WINDOW_BYTES);
-                    let is_open = |key: &Vec<u8>| {
-                        key.len() < keys::WINDOW_BYTES || open_from.is_some_and(|from| key >= from)
-                    };
-                    expected.retain(|key, _| is_open(key));
+                    // What has expired leaves no trace in the changelog.
+                    if let Some(open_from) = state.open_from(number).map(keys::window_bytes) {
+                        expected.retain(|key, _| !keys::has_expired(key, &open_from));
+                    }
                     assert_eq!(found, expected, "store {} of {task}", store.name);
                 }
             }

@@ -12,12 +12,14 @@ use crate::harness::{
 };
 
 /// Where a commit, or the write of a SQL sink, can be interrupted.
-const PLACES: [&str; 7] = [
+const PLACES: [&str; 9] = [
     "after-outputs",
     "after-flush",
     "before-commit",
     "after-commit",
     "after-store",
+    "before-settle",
+    "after-settle",
     "sink-before-commit",
     "sink-after-commit",
 ];
